@@ -1,0 +1,110 @@
+/* main - choose the command by the program's name, run it, report its failure.
+ *
+ * euca-import-volume, ec2-import-volume and "euca-tools import-volume" are the same.  Nothing here
+ * knows what a command does. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/http.h"
+
+#include "command.h"
+#include "interrupt.h"
+#include "options.h"
+
+/* The table: one row per command, "name → function" by way of its struct. */
+#define COMMANDS(ROW)                                                                              \
+    ROW(import_volume)                                                                             \
+    ROW(describe_conversion_tasks)                                                                 \
+    ROW(cancel_conversion_task)
+
+#define DECLARE(id) extern const struct euca_command euca_command_##id;
+COMMANDS(DECLARE)
+
+#define LIST(id) &euca_command_##id,
+static const struct euca_command *const commands[] = { COMMANDS(LIST) };
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static const struct euca_command *find(const char *name)
+{
+    if (strncmp(name, "euca-", 5) == 0)
+        name += 5;
+    else if (strncmp(name, "ec2-", 4) == 0)
+        name += 4;
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+static void list_commands(FILE *out)
+{
+    fprintf(out, "usage: euca-tools COMMAND [options] ..., or by a link called euca-COMMAND\n");
+    fprintf(out, "\nCommands (each explains itself with --help):\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %s\n", commands[i]->name);
+}
+
+/* Exit status and text of a failure, as scripts know them: usage errors 2 after a usage line,
+ * everything else 1; 130 is what a shell makes of an interrupt. */
+static int report(const char *program, const struct euca_command *command,
+                  const struct im_error *err)
+{
+    if (strcmp(err->code, EUCA_USAGE) == 0) {
+        fprintf(stderr, "usage: %s %s\n", program, command->usage);
+        im_error_print(program, err);
+        return 2;
+    }
+    if (strcmp(err->code, EUCA_SERVER) == 0)
+        euca_say(program, "error %s", err->message);
+    else
+        im_error_print(program, err);
+    return err->number == ECANCELED ? 130 : 1;
+}
+
+/* Run; a result that could not be written is a failure too, or scripts would read half a table. */
+static int run(const char *program, const struct euca_command *command, int argc, char **argv)
+{
+    struct im_error err = { .code = "" };
+    int r = command->run(program, command, argc, argv, &err);
+
+    if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
+        r = im_fail_errno(&err, errno ? errno : EIO, "cannot write to standard output");
+    return r < 0 ? report(program, command, &err) : 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *slash = strrchr(argc > 0 ? argv[0] : "euca-tools", '/');
+    const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "euca-tools";
+    const struct euca_command *command = find(name);
+    char program[64];
+
+    if (command) {
+        (void)snprintf(program, sizeof(program), "%s", name);
+    } else {
+        if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+            list_commands(stdout);
+            return 0;
+        }
+        if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+            euca_print_version(stdout);
+            return 0;
+        }
+        command = argc > 1 ? find(argv[1]) : NULL;
+        if (!command) {
+            list_commands(stderr);
+            return 2;
+        }
+        (void)snprintf(program, sizeof(program), "euca-%s", command->name);
+        argc--;
+        argv++;
+    }
+    euca_interrupt_catch();
+    im_http_global();
+    return run(program, command, argc, argv);
+}

@@ -1,0 +1,37 @@
+/* api - the EC2 query API: decoded parameters in, an XML document out.
+ *
+ * Knows no HTTP, no SQL and no XML library.  By the time a request is here it is authenticated. */
+#pragma once
+
+#include "api/errors.h"
+#include "aws/query.h"
+#include "base/buffer.h"
+#include "conf/conf.h"
+#include "task/task.h"
+
+/* What the operations work with; outlives every call. */
+struct svc_api {
+    const struct svc_conf *conf;
+    struct task_table *tasks;
+    /* Who works on tasks: told that there is something to do, and asked why it cannot be done (as
+     * dispatch_wake and dispatch_trouble).  NULL: nobody. */
+    void (*wake)(void *worker);
+    const char *(*trouble)(void *worker, char *buf, size_t size);
+    void *worker;
+};
+
+/* An answer: HTTP status and document (Content-Type SVC_XML_TYPE). */
+struct svc_answer {
+    unsigned status;
+    struct im_buffer *body; /* empty, the caller's */
+};
+
+#define SVC_XML_TYPE "text/xml;charset=UTF-8"
+
+/* Do what the parameters ask for.  request_id is the UUID that goes into the answer. */
+void svc_api_run(const struct svc_api *api, const char *account, const char *request_id,
+                 const struct im_query *params, struct svc_answer *answer);
+
+/* Answer with an error; message NULL: the code's own sentence. */
+void svc_api_refuse(enum svc_code code, const char *message, const char *request_id,
+                    struct svc_answer *answer);

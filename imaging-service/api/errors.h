@@ -1,0 +1,42 @@
+/* errors - the codes this API refuses with: one table, in errors.c. */
+#pragma once
+
+/* The first is the value of a call that failed without being refused. */
+enum svc_code {
+    SVC_INTERNAL_ERROR,
+    SVC_AUTH_FAILURE,
+    SVC_SIGNATURE_MISMATCH,
+    SVC_INCOMPLETE_SIGNATURE,
+    SVC_REQUEST_EXPIRED,
+    SVC_MISSING_ACTION,
+    SVC_INVALID_ACTION,
+    SVC_NO_SUCH_VERSION,
+    SVC_MISSING_PARAMETER,
+    SVC_UNKNOWN_PARAMETER,
+    SVC_INVALID_VALUE,
+    SVC_INVALID_COMBINATION,
+    SVC_MALFORMED_QUERY,
+    SVC_INVALID_CHARACTER,
+    SVC_INVALID_REQUEST,
+    SVC_DRY_RUN,
+    SVC_UNKNOWN_TASK,
+    SVC_MALFORMED_TASK,
+    SVC_TASK_FINISHED,
+    SVC_INVALID_FORMAT,
+    SVC_IMAGE_TOO_LARGE,
+    SVC_UNKNOWN_ZONE,
+    SVC_TOO_MANY_TASKS,
+    SVC_UNAVAILABLE,
+    SVC_NOT_FOUND,
+    SVC_METHOD_NOT_ALLOWED,
+    SVC_TOO_LARGE,
+    SVC_CODES, /* how many */
+};
+
+/* The word clients see, the HTTP status, and the sentence when nobody has a better one. */
+const char *svc_code_name(enum svc_code code);
+unsigned svc_code_status(enum svc_code code);
+const char *svc_code_text(enum svc_code code);
+
+/* The code of that word; SVC_INTERNAL_ERROR when there is none. */
+enum svc_code svc_code_find(const char *name);

@@ -1,0 +1,230 @@
+/* verify - whose request is this, and is it what they signed? */
+
+#include <config.h>
+
+#include "auth/verify.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "aws/canonical.h"
+#include "aws/crypto.h"
+#include "aws/s3v2.h"
+
+/* What an unknown key is checked with; as long as a real one. */
+static const char no_secret[] = "0000000000000000000000000000000000000000";
+
+/* The ways to sign; a request must use exactly one. */
+enum { BY_HEADER = 1, BY_V4_QUERY = 2, BY_V2_QUERY = 4 };
+
+static unsigned ways(const struct im_signable *request, const struct im_query *params)
+{
+    unsigned found = im_signable_header(request, "Authorization") ? BY_HEADER : 0;
+
+    if (!params)
+        return found;
+    if (im_query_get(params, "X-Amz-Algorithm") || im_query_get(params, "X-Amz-Signature"))
+        found |= BY_V4_QUERY;
+    if (im_query_get(params, "AWSAccessKeyId") || im_query_get(params, "Signature") ||
+        im_query_get(params, "SignatureVersion"))
+        found |= BY_V2_QUERY;
+    return found;
+}
+
+static int check_ways_api(unsigned found, struct im_error *err)
+{
+    switch (found) {
+    case BY_HEADER:
+        return 0;
+    case 0:
+        return im_fail_code(err, EACCES, "MissingParameter",
+                            "The request must contain the parameter AWSAccessKeyId");
+    case BY_V4_QUERY:
+        return im_fail_code(err, EACCES, "IncompleteSignature",
+                            "Presigned requests are not taken here; sign with the Authorization "
+                            "header (AWS4-HMAC-SHA256).");
+    case BY_V2_QUERY:
+        return im_fail_code(err, EACCES, "InvalidParameterValue",
+                            "Value for parameter SignatureVersion is invalid. Only Signature "
+                            "Version 4 in the Authorization header (AWS4-HMAC-SHA256) is taken "
+                            "here.");
+    default:
+        return im_fail_code(err, EACCES, "IncompleteSignature",
+                            "The request carries more than one signature; send exactly one.");
+    }
+}
+
+int svc_verify_api(const struct svc_keys *keys, const struct im_signable *request,
+                   const struct im_query *params, const void *body, size_t len, int64_t now_ms,
+                   const char **ret_account, struct im_error *err)
+{
+    struct im_signable whole = *request;
+    struct im_sigv4_claim claim;
+    uint8_t digest[IM_HASH_MAX];
+    char hex[2 * IM_HASH_MAX + 1];
+    bool known;
+    int r;
+
+    r = check_ways_api(ways(request, params), err);
+    if (r < 0)
+        return r;
+    if (!im_sigv4_present(request))
+        return im_fail_code(err, EACCES, "IncompleteSignature",
+                            "The Authorization header must start with AWS4-HMAC-SHA256.");
+    r = im_sigv4_parse(request, &claim, err);
+    if (r < 0)
+        return r;
+    im_hash(IM_SHA256, body, len, digest);
+    im_hex(digest, im_hash_size(IM_SHA256), hex);
+    whole.payload_hash = hex;
+    known = im_equal_secret(claim.access_key, keys->access_key) && !claim.token[0];
+    r = im_sigv4_verify(&whole, &claim, known ? keys->secret_key : no_secret, now_ms, err);
+    if (!known)
+        return im_fail_code(err, EACCES, "AuthFailure",
+                            "AWS was not able to validate the provided access credentials");
+    if (r == 0)
+        *ret_account = keys->account;
+    return r;
+}
+
+/* The code S3 gives where Signature Version 4 of EC2 gives another. */
+static int s3_code(bool presigned, int r, struct im_error *err)
+{
+    if (r == 0)
+        return 0;
+    if (strcmp(err->code, "RequestExpired") == 0)
+        err->code = presigned ? "AccessDenied" : "RequestTimeTooSkewed";
+    else if (strcmp(err->code, "SignatureDoesNotMatch") != 0 && err->number != ENOMEM)
+        err->code =
+            presigned ? "AuthorizationQueryParametersError" : "AuthorizationHeaderMalformed";
+    return r;
+}
+
+static int unknown_key(struct im_error *err)
+{
+    return im_fail_code(err, EACCES, "InvalidAccessKeyId",
+                        "The AWS Access Key Id you provided does not exist in our records.");
+}
+
+static bool is_hex_sha256(const char *text)
+{
+    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
+/* What the V4 signature says about the body; "" in ret_payload: nothing. */
+static int v4_payload(const struct im_signable *request, bool presigned, char *ret_payload,
+                      struct im_error *err)
+{
+    const char *claimed = im_signable_header(request, "X-Amz-Content-Sha256");
+    const char *length = im_signable_header(request, "Content-Length");
+
+    ret_payload[0] = '\0';
+    if (claimed && strncmp(claimed, "STREAMING-", 10) == 0)
+        return im_fail_code(err, EOPNOTSUPP, "NotImplemented",
+                            "aws-chunked bodies (%.60s) are not taken; send the object as it is, "
+                            "with its SHA-256 or UNSIGNED-PAYLOAD in x-amz-content-sha256.",
+                            claimed);
+    if (claimed && strcmp(claimed, IM_UNSIGNED_PAYLOAD) == 0)
+        return 0;
+    if (claimed && !is_hex_sha256(claimed))
+        return im_fail_code(err, EINVAL, "InvalidArgument",
+                            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD or 64 lower-case "
+                            "hexadecimal digits.");
+    if (claimed) {
+        memcpy(ret_payload, claimed, 65);
+        return 0;
+    }
+    if (presigned)
+        return 0;
+    if ((length && strcmp(length, "0") != 0) || im_signable_header(request, "Transfer-Encoding"))
+        return im_fail_code(err, EINVAL, "InvalidRequest",
+                            "Missing required header for this request: x-amz-content-sha256");
+    memcpy(ret_payload, IM_EMPTY_SHA256, 65);
+    return 0;
+}
+
+static int verify_v4(const struct svc_keys *keys, const struct im_signable *request, bool presigned,
+                     int64_t now_ms, char *ret_payload, struct im_error *err)
+{
+    struct im_signable whole = *request;
+    struct im_sigv4_claim claim;
+    bool known;
+    int r;
+
+    r = s3_code(presigned, im_sigv4_parse(request, &claim, err), err);
+    if (r == 0)
+        r = v4_payload(request, presigned, ret_payload, err);
+    if (r < 0)
+        return r;
+    whole.s3 = true;
+    whole.payload_hash = ret_payload[0] ? ret_payload : IM_UNSIGNED_PAYLOAD;
+    known = im_equal_secret(claim.access_key, keys->access_key);
+    r = im_sigv4_verify(&whole, &claim, known ? keys->secret_key : no_secret, now_ms, err);
+    if (!known)
+        return unknown_key(err);
+    if (claim.token[0])
+        return im_fail_code(err, EACCES, "InvalidToken",
+                            "The provided token is malformed or otherwise invalid.");
+    return s3_code(presigned, r, err);
+}
+
+static int verify_v2(const struct svc_keys *keys, const struct im_signable *request,
+                     const char *prefix, int64_t now_ms, char *ret_payload, struct im_error *err)
+{
+    const char *claimed = im_signable_header(request, "X-Amz-Content-Sha256");
+    const char *resource = request->path;
+    size_t prefix_len = strlen(prefix);
+    struct im_s3v2_claim claim;
+    const char *secret;
+    bool known;
+    int r;
+
+    ret_payload[0] = '\0';
+    if (claimed && is_hex_sha256(claimed))
+        memcpy(ret_payload, claimed, 65);
+    r = im_s3v2_parse(request, &claim, err);
+    if (r < 0)
+        return r;
+    known = im_equal_secret(claim.access_key, keys->access_key);
+    secret = known ? keys->secret_key : no_secret;
+    r = im_s3v2_verify(request, resource, &claim, secret, now_ms, err);
+    /* the resource is the path behind the endpoint's own path; not every client takes that off */
+    if (r < 0 && strncmp(resource, prefix, prefix_len) == 0 &&
+        strcmp(err->code, "SignatureDoesNotMatch") == 0) {
+        resource += prefix_len;
+        r = im_s3v2_verify(request, *resource ? resource : "/", &claim, secret, now_ms, err);
+    }
+    return known ? r : unknown_key(err);
+}
+
+int svc_verify_object(const struct svc_keys *keys, const struct im_signable *request,
+                      const char *prefix, int64_t now_ms, const char **ret_account,
+                      char *ret_payload, struct im_error *err)
+{
+    struct im_query params IM_QUERY_DONE = { 0 };
+    unsigned found;
+    int r;
+
+    r = im_query_parse(request->query, strlen(request->query), &params, err);
+    if (r < 0) {
+        err->code = "InvalidURI";
+        return r;
+    }
+    found = ways(request, &params);
+    if (found == 0)
+        return im_fail_code(err, EACCES, "AccessDenied",
+                            "Access Denied: the request is not signed.");
+    if (found & (found - 1))
+        return im_fail_code(err, EACCES, "InvalidArgument",
+                            "Only one auth mechanism allowed: the Authorization header, the "
+                            "X-Amz-Signature or the Signature query parameter.");
+    if (im_sigv4_present(request))
+        r = verify_v4(keys, request, found == BY_V4_QUERY, now_ms, ret_payload, err);
+    else if (im_s3v2_present(request))
+        r = verify_v2(keys, request, prefix, now_ms, ret_payload, err);
+    else
+        return im_fail_code(err, EACCES, "InvalidArgument", "Unsupported Authorization Type");
+    if (r == 0)
+        *ret_account = keys->account;
+    return r;
+}

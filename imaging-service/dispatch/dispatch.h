@@ -1,0 +1,28 @@
+/* dispatch - the threads that claim tasks and run the toolkit for them.
+ *
+ * One worker thread does one task from claim to end: plan a job, start imaging-toolkit with the job
+ * on its standard input, follow its progress lines, publish the volume or end the task with the
+ * reason.  No image byte passes through this process. */
+#pragma once
+
+#include "base/error.h"
+#include "conf/conf.h"
+#include "task/task.h"
+
+struct dispatch;
+
+/* Recover from an earlier death (release leases, adopt or remove half-published volumes, empty the
+ * scratch directory), then start conf->workers threads.  conf and table outlive the dispatcher. */
+int dispatch_start(const struct svc_conf *conf, struct task_table *table,
+                   struct dispatch **ret_dispatch, struct im_error *err);
+
+/* A task was added or cancelled: look now rather than at the next poll. */
+void dispatch_wake(struct dispatch *dispatch);
+
+/* Why tasks cannot be worked on ("imaging-toolkit was not found: …"), or NULL when they can. Looks
+ * each time, so that it recovers by itself; buf holds the sentence. */
+const char *dispatch_trouble(struct dispatch *dispatch, char *buf, size_t size);
+
+/* Stop: children are ended, their tasks go back to the table to be claimed again.  Takes NULL,
+ * returns NULL. */
+struct dispatch *dispatch_stop(struct dispatch *dispatch);

@@ -1,0 +1,188 @@
+/* files - the names one claim uses on disk, and their removal. */
+
+#include <config.h>
+
+#include "dispatch/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "log.h"
+
+/* Directories nftw keeps open at once; deeper trees are read again, not refused. */
+#define TREE_DESCRIPTORS 16
+
+#define DIGITS       "0123456789"
+#define ID_PREFIX    "import-vol-"
+#define ID_DIGITS    DIGITS "abcdefghijklmnopqrstuvwxyz"
+#define ID_RANDOM    8
+#define EPOCH_DIGITS 20 /* of 2^64 */
+
+int claim_files_init(const struct svc_conf *conf, const struct task *task,
+                     struct claim_files *ret_files, struct im_error *err)
+{
+    struct claim_files files = {
+        .volumes_dir = conf->volumes_dir,
+        .part = im_asprintf("%s/.%s.%" PRIu64 ".part", conf->volumes_dir, task->id, task->epoch),
+        .volume = im_asprintf("%s/%s.raw", conf->volumes_dir, task->volume_id),
+        .scratch = im_asprintf("%s/%s.%" PRIu64, conf->scratch_dir, task->id, task->epoch),
+    };
+
+    if (!files.part || !files.volume || !files.scratch) {
+        claim_files_done(&files);
+        return im_fail(err, ENOMEM, "out of memory");
+    }
+    *ret_files = files;
+    return 0;
+}
+
+void claim_files_done(struct claim_files *files)
+{
+    free(files->part);
+    free(files->volume);
+    free(files->scratch);
+    memset(files, 0, sizeof(*files));
+}
+
+static void complain(const char *path)
+{
+    svc_log(SVC_WARNING, "cannot remove '%s': %s", path, strerrordesc_np(errno));
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+    (void)st;
+    (void)type;
+    (void)where;
+    if (remove(path) < 0 && errno != ENOENT)
+        complain(path);
+    return 0; /* on with the rest */
+}
+
+/* Contents first, links not followed, other file systems left alone. */
+static void remove_tree(const char *path)
+{
+    (void)nftw(path, remove_entry, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+int claim_files_create(const struct claim_files *files, struct im_error *err)
+{
+    remove_tree(files->scratch);
+    if (mkdir(files->scratch, 0700) < 0)
+        return im_fail_errno(err, errno, "cannot make the scratch directory '%s'", files->scratch);
+    return 0;
+}
+
+int claim_files_publish(const struct claim_files *files, struct im_error *err)
+{
+    int r;
+
+    if (rename(files->part, files->volume) < 0)
+        return im_fail_errno(err, errno, "cannot rename '%s' to '%s'", files->part, files->volume);
+    r = im_sync_parent(files->volume);
+    if (r < 0)
+        return im_fail_errno(err, -r, "cannot make the name '%s' durable", files->volume);
+    return 0;
+}
+
+/* Past "import-vol-xxxxxxxx.EPOCH" at the start of name, or NULL. */
+static const char *skip_claim(const char *name)
+{
+    size_t n = strlen(ID_PREFIX);
+
+    if (strncmp(name, ID_PREFIX, n) != 0 || strspn(name + n, ID_DIGITS) != ID_RANDOM ||
+        name[n + ID_RANDOM] != '.')
+        return NULL;
+    name += n + ID_RANDOM + 1;
+    n = strspn(name, DIGITS);
+    return n > 0 && n <= EPOCH_DIGITS ? name + n : NULL;
+}
+
+static bool is_scratch(const char *name, const char *arg)
+{
+    const char *rest = skip_claim(name);
+
+    (void)arg;
+    return rest && *rest == '\0';
+}
+
+/* A part file, or one that the toolkit makes beside it while it takes its name (PART.new-PID), or
+ * where the file system has no nameless files (.imaging-XXXXXX). */
+static bool is_part(const char *name, const char *arg)
+{
+    const char *rest = *name == '.' ? skip_claim(name + 1) : NULL;
+
+    (void)arg;
+    if (rest)
+        return strncmp(rest, ".part", 5) == 0;
+    return strncmp(name, ".imaging-", 9) == 0 && strlen(name) == 15;
+}
+
+static bool is_of_part(const char *name, const char *part)
+{
+    return strncmp(name, part, strlen(part)) == 0;
+}
+
+/* Remove the entries of dir that `matches` takes. */
+static void remove_matching(const char *dir, bool (*matches)(const char *name, const char *arg),
+                            const char *arg)
+{
+    DIR *entries = opendir(dir);
+    const struct dirent *entry;
+
+    if (!entries) {
+        svc_log(SVC_WARNING, "cannot read '%s': %s", dir, strerrordesc_np(errno));
+        return;
+    }
+    while ((entry = readdir(entries))) {
+        char *path IM_FREE = NULL;
+
+        if (!matches(entry->d_name, arg))
+            continue;
+        path = im_asprintf("%s/%s", dir, entry->d_name);
+        if (path)
+            remove_tree(path);
+    }
+    (void)closedir(entries);
+}
+
+void claim_files_remove_scratch(const struct claim_files *files)
+{
+    remove_tree(files->scratch);
+}
+
+void claim_files_remove_part(const struct claim_files *files)
+{
+    remove_matching(files->volumes_dir, is_of_part, strrchr(files->part, '/') + 1);
+}
+
+bool claim_files_published(const struct claim_files *files)
+{
+    struct stat st;
+
+    return lstat(files->volume, &st) == 0;
+}
+
+void claim_files_unpublish(const struct claim_files *files)
+{
+    if (unlink(files->volume) < 0 && errno != ENOENT)
+        complain(files->volume);
+}
+
+void files_sweep(const struct svc_conf *conf)
+{
+    remove_matching(conf->volumes_dir, is_part, NULL);
+    remove_matching(conf->scratch_dir, is_scratch, NULL);
+}

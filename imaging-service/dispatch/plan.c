@@ -1,0 +1,71 @@
+/* plan - task row to job: source, format, limit, stages, store.  Reads and changes nothing else. */
+
+#include <config.h>
+
+#include "dispatch/plan.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+/* Formats have names of a few letters; the API knows three of them. */
+#define FORMAT_MAX 16
+
+int plan_volume_bytes(const struct task *task, uint64_t *ret_bytes, struct im_error *err)
+{
+    /* JSON's integers (jansson's) are signed */
+    if (task->volume_gib == 0 || task->volume_gib > (uint64_t)INT64_MAX >> 30)
+        return im_fail(err, EFBIG, "a volume of %" PRIu64 " GiB cannot be made", task->volume_gib);
+    *ret_bytes = task->volume_gib << 30;
+    return 0;
+}
+
+/* The toolkit's name of what the client calls "VMDK". */
+static int format_name(const char *format, char ret_name[FORMAT_MAX + 1], struct im_error *err)
+{
+    size_t n = 0;
+
+    for (; format[n] && n < FORMAT_MAX && isalnum((unsigned char)format[n]); n++)
+        ret_name[n] = (char)tolower((unsigned char)format[n]);
+    ret_name[n] = '\0';
+    if (n > 0 && !format[n])
+        return 0;
+    return im_fail(err, EINVAL, "'%.32s' is not the name of a disk image format", format);
+}
+
+int plan_job(const struct task *task, const struct claim_files *files, char **ret_json,
+             struct im_error *err)
+{
+    char *source IM_FREE = im_asprintf("manifest:%s", task->manifest_url);
+    char format[FORMAT_MAX + 1];
+    uint64_t bytes = 0;
+    json_error_t why;
+    json_t *job;
+    char *json;
+    int r = plan_volume_bytes(task, &bytes, err);
+
+    if (r == 0)
+        r = format_name(task->format, format, err);
+    if (r < 0)
+        return r;
+    if (!source)
+        return im_fail(err, ENOMEM, "out of memory");
+    job = json_pack_ex(&why, 0, "{s:s, s:s, s:I, s:[{s:s, s:I}], s:s, s:b, s:s}", "source", source,
+                       "format", format, "max_size", (json_int_t)bytes, "stages", "name", "grow",
+                       "size", (json_int_t)bytes, "store", files->part, "force", 1, "scratch",
+                       files->scratch);
+    if (!job)
+        return im_fail(err, EINVAL, "task %s cannot be written as a job: %s", task->id, why.text);
+    json = json_dumps(job, JSON_COMPACT);
+    json_decref(job);
+    if (!json)
+        return im_fail(err, ENOMEM, "out of memory");
+    *ret_json = json;
+    return 0;
+}

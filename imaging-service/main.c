@@ -1,0 +1,257 @@
+/* imaging-service - start, wait, stop.
+ *
+ * Everything is put together here and nothing is decided here. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "xml.h"
+#include "auth/keys.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "conf/conf.h"
+#include "dispatch/dispatch.h"
+#include "file.h"
+#include "http/httpd.h"
+#include "http/query-handler.h"
+#include "log.h"
+#include "objects/objects.h"
+#include "objects/target.h"
+#include "task/task.h"
+
+/* What runs, in the order in which it is started; stopped the other way round. */
+struct service {
+    struct svc_conf conf;
+    int lock; /* descriptor of DIR/lock, held while the process lives */
+    struct svc_keys keys;
+    struct task_table *tasks;
+    struct dispatch *dispatch;
+    struct svc_store *store;
+    struct svc_api api;
+    struct svc_query_service query_service;
+    struct svc_object_service object_service;
+    struct svc_route routes[2];
+    struct svc_httpd *httpd;
+};
+
+static int make_dir(const char *path, struct im_error *err)
+{
+    struct stat st;
+
+    if (mkdir(path, 0700) == 0)
+        return im_sync_parent(path) < 0 ? im_fail_errno(err, errno, "cannot create '%s'", path) : 0;
+    if (errno != EEXIST)
+        return im_fail_errno(err, errno, "cannot create the directory '%s'", path);
+    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+        return im_fail(err, ENOTDIR, "'%s' is in the way: a directory is needed there", path);
+    return 0;
+}
+
+/* Two services on one directory would undo each other's work. */
+static int lock_dir(struct service *service, struct im_error *err)
+{
+    char *path IM_FREE = im_asprintf("%s/lock", service->conf.dir);
+
+    if (!path)
+        return im_fail(err, ENOMEM, "out of memory");
+    service->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (service->lock < 0)
+        return im_fail_errno(err, errno, "cannot open '%s'", path);
+    if (flock(service->lock, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (errno == EWOULDBLOCK)
+        return im_fail(err, EBUSY,
+                       "another imaging-service is at work in '%s'; stop it, or choose another "
+                       "directory",
+                       service->conf.dir);
+    return im_fail_errno(err, errno, "cannot lock '%s'", path);
+}
+
+static int prepare(struct service *service, struct im_error *err)
+{
+    const struct svc_conf *conf = &service->conf;
+    const char *const dirs[] = { conf->objects_dir, conf->volumes_dir, conf->scratch_dir };
+    int r = make_dir(conf->dir, err);
+
+    if (r == 0)
+        r = lock_dir(service, err);
+    for (size_t i = 0; r == 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++)
+        r = make_dir(dirs[i], err);
+    if (r == 0)
+        r = svc_keys_load(conf->keys_path, &service->keys, err);
+    return r;
+}
+
+static void wake(void *worker)
+{
+    dispatch_wake(worker);
+}
+
+static const char *trouble(void *worker, char *buf, size_t size)
+{
+    return dispatch_trouble(worker, buf, size);
+}
+
+static int serve(struct service *service, struct im_error *err)
+{
+    service->api = (struct svc_api){
+        .conf = &service->conf,
+        .tasks = service->tasks,
+        .wake = wake,
+        .trouble = trouble,
+        .worker = service->dispatch,
+    };
+    service->query_service =
+        (struct svc_query_service){ .api = &service->api, .keys = &service->keys };
+    service->object_service =
+        (struct svc_object_service){ .store = service->store, .keys = &service->keys };
+    service->routes[0] = (struct svc_route){
+        .path = SVC_OBJECTS_PATH,
+        .handler = &svc_object_handler,
+        .service = &service->object_service,
+        .id_field = "x-amz-request-id",
+    };
+    service->routes[1] = (struct svc_route){
+        .path = "",
+        .handler = &svc_query_handler,
+        .service = &service->query_service,
+        .id_field = "x-amzn-RequestId",
+    };
+    return svc_httpd_start(service->conf.address, service->conf.port, service->routes, 2,
+                           &service->httpd, err);
+}
+
+static int start(struct service *service, struct im_error *err)
+{
+    int r = prepare(service, err);
+
+    if (r == 0)
+        r = task_table_open(service->conf.tasks_path, &service->tasks, err);
+    if (r == 0)
+        r = svc_store_open(service->conf.objects_dir, &service->store, err);
+    if (r == 0)
+        r = dispatch_start(&service->conf, service->tasks, &service->dispatch, err);
+    if (r == 0)
+        r = serve(service, err);
+    return r;
+}
+
+static void stop(struct service *service)
+{
+    service->httpd = svc_httpd_stop(service->httpd); /* operations call the dispatcher */
+    service->dispatch = dispatch_stop(service->dispatch);
+    service->store = svc_store_close(service->store);
+    service->tasks = task_table_close(service->tasks);
+    if (service->lock >= 0)
+        (void)close(service->lock);
+    svc_conf_done(&service->conf);
+}
+
+/* The address clients on this machine use; "any address" is none. */
+static char *endpoint(const struct service *service)
+{
+    const char *address = service->conf.address;
+    unsigned port = svc_httpd_port(service->httpd);
+
+    if (strcmp(address, "0.0.0.0") == 0)
+        address = "127.0.0.1";
+    if (strcmp(address, "::") == 0)
+        address = "::1";
+    return im_asprintf(strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
+}
+
+/* Tell people and scripts where the service is. */
+static int announce(const struct service *service, struct im_error *err)
+{
+    const struct svc_conf *conf = &service->conf;
+    char *where IM_FREE = endpoint(service);
+    char *text IM_FREE = NULL;
+    char sentence[IM_ERROR_MAX];
+    const char *missing;
+    int r;
+
+    if (where)
+        text = im_asprintf("export EC2_URL=http://%s/\n"
+                           "export S3_URL=http://%s" SVC_OBJECTS_PATH "/\n"
+                           "export AWS_ACCESS_KEY_ID=%s\n"
+                           "export AWS_SECRET_ACCESS_KEY=%s\n"
+                           "export EC2_AVAILABILITY_ZONE=%s\n",
+                           where, where, service->keys.access_key, service->keys.secret_key,
+                           conf->zone);
+    if (!text)
+        return im_fail(err, ENOMEM, "out of memory");
+    r = svc_file_write(conf->env_path, text, err);
+    if (r < 0)
+        return r;
+    (void)printf("imaging-service " PACKAGE_VERSION ", everything in %s\n%s"
+                 "These lines are in %s\n",
+                 conf->dir, text, conf->env_path);
+    missing = dispatch_trouble(service->dispatch, sentence, sizeof(sentence));
+    if (missing) /* the dispatcher has logged it */
+        (void)printf("No volume can be imported until this is mended: %s\n", missing);
+    (void)puts("ready");
+    if (fflush(stdout) != 0)
+        return im_fail_errno(err, errno, "cannot write to standard output");
+    return 0;
+}
+
+/* Signals are taken by sigwait in this thread alone; the others inherit the mask. */
+static void block_signals(sigset_t *ret_set)
+{
+    (void)sigemptyset(ret_set);
+    (void)sigaddset(ret_set, SIGTERM);
+    (void)sigaddset(ret_set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, ret_set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int run(struct service *service)
+{
+    struct im_error err = { 0 };
+    sigset_t signals;
+    int number, r;
+
+    block_signals(&signals);
+    r = start(service, &err);
+    if (r == 0)
+        r = announce(service, &err);
+    if (r == 0) {
+        (void)sigwait(&signals, &number);
+        svc_log(SVC_INFO, "signal %d: stopping", number);
+        /* a second signal ends the process at once; what is not finished is recovered next time */
+        (void)pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+    }
+    stop(service);
+    if (r < 0)
+        im_error_print("imaging-service", &err);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct service service = { .lock = -1 };
+    struct im_error err = { 0 };
+    int r;
+
+    (void)umask(077);
+    r = svc_conf_parse(argc, argv, &service.conf, &err);
+    if (r == 1)
+        return EXIT_SUCCESS;
+    if (r < 0) {
+        im_error_print("imaging-service", &err);
+        return r == -EINVAL ? IM_USAGE : EXIT_FAILURE;
+    }
+    svc_xml_global();
+    return run(&service);
+}

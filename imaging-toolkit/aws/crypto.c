@@ -1,0 +1,139 @@
+/* crypto - hashes, HMAC, random bytes and comparison through OpenSSL 3's EVP interface.
+ *
+ * The only file that includes OpenSSL.  Nothing here knows what is signed. */
+
+#include <config.h>
+
+#include "aws/crypto.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+struct im_hasher {
+    EVP_MD_CTX *context;
+};
+
+/* The functions without a result are called where no failure is possible but a broken or
+ * forbidden (FIPS) library: going on would store or accept unchecked bytes. */
+static _Noreturn void broken(const char *what)
+{
+    fprintf(stderr, "euca-imaging: OpenSSL cannot %s; check its configuration\n", what);
+    abort();
+}
+
+static const char *name_of(enum im_hash hash)
+{
+    return hash == IM_MD5 ? "MD5" : hash == IM_SHA1 ? "SHA1" : "SHA256";
+}
+
+static const EVP_MD *method_of(enum im_hash hash)
+{
+    return hash == IM_MD5 ? EVP_md5() : hash == IM_SHA1 ? EVP_sha1() : EVP_sha256();
+}
+
+size_t im_hash_size(enum im_hash hash)
+{
+    return hash == IM_MD5 ? 16 : hash == IM_SHA1 ? 20 : 32;
+}
+
+struct im_hasher *im_hasher_new(enum im_hash hash)
+{
+    struct im_hasher *hasher = calloc(1, sizeof(*hasher));
+
+    if (!hasher)
+        return NULL;
+    hasher->context = EVP_MD_CTX_new();
+    if (!hasher->context || !EVP_DigestInit_ex(hasher->context, method_of(hash), NULL))
+        return im_hasher_free(hasher);
+    return hasher;
+}
+
+void im_hasher_add(struct im_hasher *hasher, const void *data, size_t len)
+{
+    if (len > 0 && !EVP_DigestUpdate(hasher->context, data, len))
+        broken("hash");
+}
+
+void im_hasher_end(struct im_hasher *hasher, uint8_t *ret_digest)
+{
+    if (!EVP_DigestFinal_ex(hasher->context, ret_digest, NULL))
+        broken("hash");
+}
+
+struct im_hasher *im_hasher_free(struct im_hasher *hasher)
+{
+    if (hasher) {
+        EVP_MD_CTX_free(hasher->context);
+        free(hasher);
+    }
+    return NULL;
+}
+
+void im_hash(enum im_hash hash, const void *data, size_t len, uint8_t *ret_digest)
+{
+    if (!EVP_Digest(len > 0 ? data : "", len, ret_digest, NULL, method_of(hash), NULL))
+        broken("hash");
+}
+
+void im_hmac(enum im_hash hash, const void *key, size_t key_len, const void *data, size_t len,
+             uint8_t *ret_digest)
+{
+    /* An absent key would mean "the key set before" to OpenSSL; there is none. */
+    if (!EVP_Q_mac(NULL, "HMAC", NULL, name_of(hash), NULL, key_len > 0 ? key : "", key_len,
+                   len > 0 ? data : (const void *)"", len, ret_digest, im_hash_size(hash), NULL))
+        broken("compute an HMAC");
+}
+
+void im_hex(const void *data, size_t len, char *ret_text)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *p = data;
+
+    for (size_t i = 0; i < len; i++) {
+        *ret_text++ = digits[p[i] >> 4];
+        *ret_text++ = digits[p[i] & 15];
+    }
+    *ret_text = '\0';
+}
+
+void im_base64(const void *data, size_t len, char *ret_text)
+{
+    const size_t step = 3 * (size_t)1024 * 1024; /* whole groups; EVP counts in int */
+    const unsigned char *p = data;
+
+    *ret_text = '\0';
+    while (len > 0) {
+        size_t n = len < step ? len : step;
+
+        ret_text += EVP_EncodeBlock((unsigned char *)ret_text, p, (int)n);
+        p += n;
+        len -= n;
+    }
+}
+
+bool im_equal_secret(const char *a, const char *b)
+{
+    size_t len = strlen(a);
+
+    return len == strlen(b) && CRYPTO_memcmp(a, b, len) == 0;
+}
+
+void im_random(void *ret_data, size_t len)
+{
+    unsigned char *p = ret_data;
+
+    while (len > 0) {
+        size_t n = len < INT_MAX ? len : INT_MAX;
+
+        if (RAND_bytes(p, (int)n) != 1)
+            broken("give random bytes");
+        p += n;
+        len -= n;
+    }
+}

@@ -1,0 +1,115 @@
+/* io - whole reads and writes on descriptors. */
+
+#include <config.h>
+
+#include "base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+
+ssize_t im_pread(int fd, void *buf, size_t len, uint64_t offset)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = pread(fd, (char *)buf + done, len - done, (off_t)(offset + done));
+
+        if (n == 0)
+            break;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+int im_pwrite(int fd, const void *buf, size_t len, uint64_t offset)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = pwrite(fd, (const char *)buf + done, len - done, (off_t)(offset + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+int im_write(int fd, const void *buf, size_t len)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = write(fd, (const char *)buf + done, len - done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+int im_sync_parent(const char *path)
+{
+    char *copy IM_FREE = strdup(path);
+    int fd IM_CLOSE = -1;
+
+    if (!copy)
+        return -ENOMEM;
+    fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return -errno;
+    return 0;
+}
+
+int im_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,
+                 struct im_error *err)
+{
+    struct im_buffer buffer IM_BUFFER_DONE = IM_BUFFER(max);
+    int fd IM_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+    char chunk[16384];
+    char *text;
+    size_t len;
+
+    if (fd < 0)
+        return im_fail_errno(err, errno, "cannot open '%s'", path);
+    for (;;) {
+        ssize_t n = read(fd, chunk, sizeof(chunk));
+        int r;
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return im_fail_errno(err, errno, "cannot read '%s'", path);
+        if (n == 0)
+            break;
+        r = im_buffer_add(&buffer, chunk, (size_t)n);
+        if (r == -EFBIG)
+            return im_fail(err, EFBIG, "'%s' is larger than the %zu bytes allowed", path, max);
+        if (r < 0)
+            return im_fail(err, ENOMEM, "out of memory");
+    }
+    len = buffer.len;
+    text = im_buffer_steal(&buffer);
+    if (!text)
+        return im_fail(err, ENOMEM, "out of memory");
+    *ret_text = text;
+    if (ret_len)
+        *ret_len = len;
+    return 0;
+}

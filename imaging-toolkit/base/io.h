@@ -1,0 +1,25 @@
+/* io - whole reads and writes on descriptors, and files that appear whole or not at all. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/* Read up to len bytes at offset, going on after short reads and signals.
+ * Returns the number of bytes read (less than len only at the end of the file) or -errno. */
+ssize_t im_pread(int fd, void *buf, size_t len, uint64_t offset);
+
+/* Write all of buf at offset; 0 or -errno. */
+int im_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
+
+/* Write all of buf at the descriptor's position; 0 or -errno. */
+int im_write(int fd, const void *buf, size_t len);
+
+/* fsync the directory that holds `path`; 0 or -errno. */
+int im_sync_parent(const char *path);
+
+/* Read a whole file of at most max bytes into a new NUL-terminated string owned by the caller.
+ * Errors: -EFBIG when it is larger, else from open and read; err says which file. */
+int im_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,
+                 struct im_error *err);

@@ -1,0 +1,67 @@
+/* retry - which failures may heal, and how long to wait before the next try. */
+
+#include <config.h>
+
+#include "base/retry.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+#define BASE_MS 200
+#define CAP_MS  20000
+
+/* How often the cancel flag is looked at while waiting. */
+#define SLICE_MS 50
+
+bool im_retry_errno(int number)
+{
+    switch (abs(number)) {
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EHOSTUNREACH:
+    case ETIMEDOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool im_retry_status(long http_status)
+{
+    return http_status == 408 || http_status == 429 || (http_status >= 500 && http_status <= 599);
+}
+
+/* Full jitter: anything up to the whole step, so that many clients do not return at once. */
+static int64_t pause_ms(unsigned n)
+{
+    int64_t step = n < 7 ? (int64_t)BASE_MS << n : CAP_MS;
+    uint32_t dice = UINT32_MAX / 2;
+
+    if (step > CAP_MS)
+        step = CAP_MS;
+    (void)!getrandom(&dice, sizeof(dice), 0); /* without it: half the step */
+    return (int64_t)(dice % (uint32_t)(step + 1));
+}
+
+bool im_retry_wait(unsigned n, const volatile bool *cancel)
+{
+    int64_t until = im_clock_monotonic_ms() + pause_ms(n);
+
+    for (;;) {
+        int64_t left = until - im_clock_monotonic_ms();
+        struct timespec slice = { .tv_nsec = SLICE_MS * 1000000L };
+
+        if (cancel && *cancel)
+            return false;
+        if (left <= 0)
+            return true;
+        if (left < SLICE_MS)
+            slice.tv_nsec = (long)left * 1000000L;
+        (void)nanosleep(&slice, NULL);
+    }
+}

@@ -1,0 +1,199 @@
+/* text - parsing numbers and making text safe to print. */
+
+#include <config.h>
+
+#include "base/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int im_parse_uint(const char *text, uint64_t max, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+
+    if (!*text || text[strspn(text, "0123456789")])
+        return -EINVAL;
+    for (; *text; text++) {
+        if (__builtin_mul_overflow(value, (uint64_t)10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value))
+            return -ERANGE;
+    }
+    if (value > max)
+        return -ERANGE;
+    *ret_value = value;
+    return 0;
+}
+
+int im_parse_size(const char *text, uint64_t *ret_bytes)
+{
+    static const char units[] = "kmgt";
+    char digits[24];
+    size_t n = strspn(text, "0123456789");
+    unsigned shift = 0;
+    uint64_t value;
+    int r;
+
+    if (n == 0 || n >= sizeof(digits))
+        return n ? -ERANGE : -EINVAL;
+    memcpy(digits, text, n);
+    digits[n] = '\0';
+    text += n;
+    if (*text) {
+        const char *unit = strchr(units, tolower((unsigned char)*text));
+
+        if (unit) {
+            shift = 10 * (unsigned)(unit - units + 1);
+            text++;
+        }
+        if (*text == 'b' || *text == 'B')
+            text++;
+        if (*text)
+            return -EINVAL;
+    }
+    r = im_parse_uint(digits, UINT64_MAX >> shift, &value);
+    if (r < 0)
+        return r;
+    *ret_bytes = value << shift;
+    return 0;
+}
+
+const char *im_format_size(char *buf, size_t size, uint64_t bytes)
+{
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    double value = (double)bytes;
+    unsigned u = 0;
+
+    /* 1023.95 and up would round to "1024.0" of the smaller unit. */
+    while (value >= 1023.95 && u < 6) {
+        value /= 1024;
+        u++;
+    }
+    (void)snprintf(buf, size, u ? "%.1f %s" : "%.0f %s", value, units[u]);
+    return buf;
+}
+
+/* Length of the UTF-8 sequence at p (len > 0 bytes) and the character it stands for; 0 when it is
+ * cut off, longer than needed, a surrogate or above U+10FFFF (RFC 3629 section 3). */
+static size_t utf8_char(const unsigned char *p, size_t len, uint32_t *ret_char)
+{
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    uint32_t c = p[0];
+
+    if (n == 0 || n > len || p[0] > 0xf4)
+        return 0;
+    if (n > 1) {
+        c &= 0x7fu >> n;
+        for (size_t i = 1; i < n; i++) {
+            if ((p[i] & 0xc0) != 0x80)
+                return 0;
+            c = c << 6 | (p[i] & 0x3fu);
+        }
+        if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+            return 0;
+    }
+    *ret_char = c;
+    return n;
+}
+
+/* XML 1.0 section 2.2, production 2, for a character utf8_char() gave. */
+static bool is_xml_char(uint32_t c)
+{
+    return (c >= 0x20 && c < 0xfffe) || c > 0xffff || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Nothing a terminal or a log acts upon: C0 and C1 controls, line and paragraph separators, and
+ * what XML does not take. */
+static bool is_plain_char(uint32_t c)
+{
+    return c >= 0x20 && is_xml_char(c) && (c < 0x7f || c > 0x9f) && c != 0x2028 && c != 0x2029;
+}
+
+const char *im_text_printable(char *buf, size_t size, const char *text)
+{
+    const unsigned char *in = (const unsigned char *)text;
+    size_t left = strlen(text);
+    size_t out = 0;
+
+    while (left > 0) {
+        uint32_t c = 0;
+        size_t n = utf8_char(in, left, &c);
+        bool plain = n > 0 && is_plain_char(c);
+        size_t wanted = plain ? n : 1;
+
+        if (wanted >= size - out)
+            break;
+        if (plain)
+            memcpy(buf + out, in, n);
+        else
+            buf[out] = c == '\n' || c == '\t' || c == '\r' ? ' ' : '?';
+        out += wanted;
+        in += n > 0 ? n : 1;
+        left -= n > 0 ? n : 1;
+    }
+    buf[out] = '\0';
+    return buf;
+}
+
+static bool every_char(const char *text, size_t len, bool (*wanted)(uint32_t c))
+{
+    const unsigned char *p = (const unsigned char *)text;
+    uint32_t c;
+
+    while (len > 0) {
+        size_t n = utf8_char(p, len, &c);
+
+        if (n == 0 || (wanted && !wanted(c)))
+            return false;
+        p += n;
+        len -= n;
+    }
+    return true;
+}
+
+bool im_text_is_utf8(const char *text, size_t len)
+{
+    return every_char(text, len, NULL);
+}
+
+bool im_text_is_xml(const char *text, size_t len)
+{
+    return every_char(text, len, is_xml_char);
+}
+
+const char *im_text_url(char *buf, size_t size, const char *url)
+{
+    size_t len = strcspn(url, "?#");
+    const char *scheme = memmem(url, len, "://", 3);
+    const char *host = scheme ? scheme + 3 : url;
+    const char *end = url + len;
+    /* User-info ends at the last '@' before the path; a URL without a scheme may have it as well.
+     */
+    const char *slash = memchr(host, '/', (size_t)(end - host));
+    const char *at = memrchr(host, '@', (size_t)((slash ? slash : end) - host));
+    size_t shown = at ? (size_t)(end - at - 1) : (size_t)(end - host);
+    char text[1024]; /* the longest URL a message shows */
+
+    if (at)
+        host = at + 1;
+    (void)snprintf(text, sizeof(text), "%.*s%.*s",
+                   scheme && scheme - url < 16 ? (int)(scheme - url) + 3 : 0, url,
+                   shown < sizeof(text) ? (int)shown : (int)sizeof(text), host);
+    return im_text_printable(buf, size, text);
+}
+
+char *im_asprintf(const char *format, ...)
+{
+    va_list args;
+    char *text;
+    int n;
+
+    va_start(args, format);
+    n = vasprintf(&text, format, args);
+    va_end(args);
+    return n < 0 ? NULL : text;
+}

@@ -1,0 +1,50 @@
+/* cmd - the table of sub-commands and what their option parsing shares. */
+
+#include <config.h>
+
+#include "cmd/cmd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/text.h"
+
+const struct im_command *const im_commands[] = {
+    &im_command_convert, &im_command_info, &im_command_run, &im_command_stages, NULL,
+};
+
+int im_getopt(int argc, char **argv, const char *shorts, const struct option *longs,
+              struct im_error *err)
+{
+    int c;
+
+    opterr = 0;
+    c = getopt_long(argc, argv, shorts, longs, NULL);
+    if (c == ':')
+        (void)im_fail(err, EINVAL, "option '%s' needs a value", argv[optind - 1]);
+    else if (c == '?')
+        (void)im_fail(err, EINVAL, "there is no option '%s'; see '%s --help'", argv[optind - 1],
+                      argv[0]);
+    return c == ':' ? '?' : c;
+}
+
+int im_parse_output(const char *text, bool *ret_json, struct im_error *err)
+{
+    if (strcmp(text, "json") != 0 && strcmp(text, "text") != 0)
+        return im_fail(err, EINVAL, "--output '%s' is neither text nor json", text);
+    *ret_json = strcmp(text, "json") == 0;
+    return 0;
+}
+
+int im_parse_fd(const char *text, int *ret_fd, struct im_error *err)
+{
+    uint64_t fd;
+
+    if (im_parse_uint(text, 1023, &fd) < 0 || fcntl((int)fd, F_GETFD) < 0)
+        return im_fail(err, EINVAL, "--progress-fd '%s' is not an open descriptor", text);
+    (void)fcntl((int)fd, F_SETFD, FD_CLOEXEC); /* not for qemu-img */
+    *ret_fd = (int)fd;
+    return 0;
+}

@@ -1,0 +1,34 @@
+/* cmd - the sub-commands: one file each, one row each in cmd.c. */
+#pragma once
+
+#include <getopt.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct im_command {
+    const char *name;
+    const char *summary;
+    const char *help; /* all of --help: usage first, then an example, then the options */
+    /* argv[0] is the command's name.  Returns the exit status; a failure is in err, printed by
+     * main. */
+    int (*run)(int argc, char **argv, struct im_error *err);
+};
+
+/* Ends with NULL. */
+extern const struct im_command *const im_commands[];
+
+extern const struct im_command im_command_convert;
+extern const struct im_command im_command_info;
+extern const struct im_command im_command_run;
+extern const struct im_command im_command_stages;
+
+/* getopt_long with our messages: the option, or -1 at the end, or '?' with err filled. */
+int im_getopt(int argc, char **argv, const char *shorts, const struct option *longs,
+              struct im_error *err);
+
+/* "text" or "json", as --output takes it; -EINVAL. */
+int im_parse_output(const char *text, bool *ret_json, struct im_error *err);
+
+/* Descriptor number for --progress-fd; must be open.  -EINVAL. */
+int im_parse_fd(const char *text, int *ret_fd, struct im_error *err);

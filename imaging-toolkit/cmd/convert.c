@@ -1,0 +1,209 @@
+/* convert - turn an image into a raw disk. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "cmd/cmd.h"
+#include "core/job.h"
+
+static const char help[] =
+    "usage: imaging-toolkit convert -f FORMAT -O FORMAT [options] IN OUT\n"
+    "\n"
+    "  imaging-toolkit convert -f vmdk -O raw disk.vmdk disk.raw\n"
+    "  curl -s https://example.com/disk.vhd | imaging-toolkit convert -f vhd -O raw - disk.raw\n"
+    "  imaging-toolkit convert -f raw -O raw manifest:https://example.com/d.manifest.xml disk.raw\n"
+    "\n"
+    "IN is a file, '-' (standard input), an http(s) URL, or manifest:URL-or-PATH.\n"
+    "OUT is a file, written sparse and there only when it is whole, or '-'.\n"
+    "\n"
+    "  -f, --from FORMAT     what IN is: raw, vmdk, vhd (vpc), vhdx, vdi, qcow2; never guessed\n"
+    "  -O, --to FORMAT       what OUT becomes: raw\n"
+    "      --max-size SIZE   refuse a disk larger than SIZE (bytes, or 10G)\n"
+    "      --force           replace OUT when it exists\n"
+    "      --scratch DIR     place for a second copy, which only qcow2, vhdx and vdi need\n"
+    "                        (default: TMPDIR, else /var/tmp)\n"
+    "      --jobs N          inflating threads, 1 to 8 (default: one per core)\n"
+    "      --progress-fd N   write progress as JSON Lines to descriptor N\n"
+    "      --output FORM     print the result as text (default) or json\n"
+    "\n"
+    "exit status: 0 done, 1 failed, 2 usage, 3 input missing, 4 invalid or refused image,\n"
+    "5 no space or over a limit, 6 transient, 7 dependency missing, 130 cancelled\n";
+
+enum { OPT_MAX_SIZE = 256, OPT_FORCE, OPT_SCRATCH, OPT_JOBS, OPT_PROGRESS_FD, OPT_OUTPUT };
+
+static const struct option options[] = {
+    { "from", required_argument, NULL, 'f' },
+    { "to", required_argument, NULL, 'O' },
+    { "max-size", required_argument, NULL, OPT_MAX_SIZE },
+    { "force", no_argument, NULL, OPT_FORCE },
+    { "scratch", required_argument, NULL, OPT_SCRATCH },
+    { "jobs", required_argument, NULL, OPT_JOBS },
+    { "progress-fd", required_argument, NULL, OPT_PROGRESS_FD },
+    { "output", required_argument, NULL, OPT_OUTPUT },
+    { NULL, 0, NULL, 0 },
+};
+
+struct request {
+    struct im_job job;
+    const char *to;
+    int progress_fd;
+    bool json;
+};
+
+static int set_format(const char *name, struct im_job *job, struct im_error *err)
+{
+    job->format = im_format_find(name);
+    if (!job->format)
+        return im_fail(err, EINVAL,
+                       "-f '%s' is not a format; there are raw, vmdk, vhd (vpc), vhdx, vdi, qcow2", name);
+    return 0;
+}
+
+static int set_jobs(const char *text, struct im_job *job, struct im_error *err)
+{
+    uint64_t jobs;
+
+    if (im_parse_uint(text, 8, &jobs) < 0 || jobs == 0)
+        return im_fail(err, EINVAL, "--jobs '%s' is not a number from 1 to 8", text);
+    job->jobs = (unsigned)jobs;
+    return 0;
+}
+
+static int set_text(char **to, const char *text, struct im_error *err)
+{
+    free(*to);
+    *to = strdup(text);
+    return *to ? 0 : im_fail(err, ENOMEM, "out of memory");
+}
+
+static int set_option(int option, struct request *request, struct im_error *err)
+{
+    struct im_job *job = &request->job;
+
+    switch (option) {
+    case 'f':
+        return set_format(optarg, job, err);
+    case 'O':
+        request->to = optarg;
+        return 0;
+    case OPT_MAX_SIZE:
+        if (im_parse_size(optarg, &job->max_size) < 0)
+            return im_fail(err, EINVAL, "--max-size '%s' is not a size like 4096 or 10G", optarg);
+        return 0;
+    case OPT_FORCE:
+        job->force = true;
+        return 0;
+    case OPT_SCRATCH:
+        return set_text(&job->scratch, optarg, err);
+    case OPT_JOBS:
+        return set_jobs(optarg, job, err);
+    case OPT_PROGRESS_FD:
+        return im_parse_fd(optarg, &request->progress_fd, err);
+    case OPT_OUTPUT:
+        return im_parse_output(optarg, &request->json, err);
+    default:
+        return -EINVAL; /* err was filled by im_getopt */
+    }
+}
+
+/* What IN looks like, as advice for somebody who left -f out. */
+static int advise_format(const char *in, struct im_error *err)
+{
+    const struct im_format *format = NULL;
+    struct im_source *source = NULL;
+
+    if (strcmp(in, "-") != 0 && im_source_open(in, &source, NULL) == 0)
+        (void)im_format_probe(source, &format, NULL);
+    im_source_close(source);
+    if (!format)
+        return im_fail(err, EINVAL, "-f FORMAT is missing: what is '%s'?", in);
+    return im_fail(err, EINVAL, "-f FORMAT is missing; '%s' looks like %s", in, format->name);
+}
+
+static int check_request(struct request *request, int argc, char **argv, struct im_error *err)
+{
+    int r;
+
+    if (argc - optind != 2)
+        return im_fail(err, EINVAL, "IN and OUT are needed, %d given; see 'convert --help'",
+                       argc - optind);
+    if (!request->job.format)
+        return advise_format(argv[optind], err);
+    if (!request->to)
+        return im_fail(err, EINVAL, "-O FORMAT is missing; give -O raw");
+    if (!im_format_find(request->to))
+        return im_fail(err, EINVAL, "-O '%s' is not a format; give -O raw", request->to);
+    if (strcmp(im_format_find(request->to)->name, "raw") != 0)
+        return im_fail(err, EINVAL, "writing %s is not supported; give -O raw and use 'qemu-img convert -f raw -O %s'",
+                       request->to, request->to);
+    r = set_text(&request->job.source, argv[optind], err);
+    return r < 0 ? r : set_text(&request->job.store, argv[optind + 1], err);
+}
+
+static void print_result(const struct request *request, const struct im_copy_result *result)
+{
+    char *json IM_FREE = NULL;
+    char size[16], data[16];
+    FILE *to = strcmp(request->job.store, "-") == 0 ? stderr : stdout;
+
+    if (request->json) {
+        json = im_job_result_json(&request->job, result);
+        fprintf(to, "%s\n", json ? json : "{}");
+        return;
+    }
+    fprintf(to, "%s: %" PRIu64 " bytes (%s), %s of data\n", request->job.store, result->size,
+            im_format_size(size, sizeof(size), result->size),
+            im_format_size(data, sizeof(data), result->data_bytes));
+}
+
+static int run_request(struct request *request, struct im_error *err)
+{
+    struct im_progress *progress = im_progress_new(request->progress_fd);
+    struct im_copy_result result = { 0 };
+    char *json IM_FREE = NULL;
+    int r;
+
+    if (!progress)
+        return im_fail(err, ENOMEM, "out of memory");
+    r = im_job_run(&request->job, progress, &result, err);
+    if (r < 0) {
+        im_progress_error(progress, err);
+    } else {
+        json = im_job_result_json(&request->job, &result);
+        im_progress_result(progress, json ? json : "{}");
+    }
+    im_progress_free(progress);
+    if (r == 0)
+        print_result(request, &result);
+    return r;
+}
+
+static int convert(int argc, char **argv, struct im_error *err)
+{
+    struct request request = { .job = { .max_size = UINT64_MAX }, .progress_fd = -1 };
+    int r = 0;
+    int c;
+
+    while (r == 0 && (c = im_getopt(argc, argv, ":f:O:", options, err)) != -1)
+        r = set_option(c, &request, err);
+    if (r == 0)
+        r = check_request(&request, argc, argv, err);
+    if (r == 0)
+        r = run_request(&request, err);
+    im_job_done(&request.job);
+    return r < 0 ? (int)im_error_status(err) : 0;
+}
+
+const struct im_command im_command_convert = {
+    .name = "convert",
+    .summary = "turn an image into a raw disk",
+    .help = help,
+    .run = convert,
+};

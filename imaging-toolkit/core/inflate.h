@@ -1,0 +1,42 @@
+/* inflate - a pool of threads that inflate compressed grains and hand on what came out.
+ *
+ * Grains go in batches, so that threads meet rarely and neighbours are written at once.  Memory is
+ * bounded: 2 × jobs + 1 batches, each about twice 512 KiB (more only for larger single grains). */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* One zlib decompressor, for one thread at a time; NULL when out of memory. */
+struct im_zlib;
+struct im_zlib *im_zlib_new(void);
+struct im_zlib *im_zlib_free(struct im_zlib *zlib);
+
+/* Inflate one zlib stream (RFC 1950, checksum included) into at most `room` bytes of out.
+ * 0 and *ret_len, -EFBIG when it holds more than room, -EBADMSG when it is not a whole stream. */
+int im_zlib_inflate(struct im_zlib *zlib, const void *in, size_t in_len, void *out, size_t room,
+                    size_t *ret_len);
+
+struct im_inflater;
+
+/* Takes inflated bytes; called by several threads at once. */
+typedef int (*im_inflated_fn)(void *arg, const void *buf, size_t len, uint64_t offset,
+                              struct im_error *err);
+
+/* A pool of `jobs` threads (1…IM_INFLATE_JOBS_MAX); NULL when out of memory or threads. */
+#define IM_INFLATE_JOBS_MAX 8
+struct im_inflater *im_inflater_new(unsigned jobs, im_inflated_fn output, void *arg);
+
+/* Queue one zlib stream that must inflate to exactly len bytes for `offset`; it starts at byte
+ * `origin` of the source.  Copies the input; waits while the pool is full.  Returns the first
+ * failure of any grain so far: -EBADMSG code "GrainLength" or "DamagedGrain", or the output's. */
+int im_inflater_add(struct im_inflater *inflater, const void *zlib, size_t zlib_len, size_t len,
+                    uint64_t offset, uint64_t origin, struct im_error *err);
+
+/* Wait until everything queued is done; the first failure as above. */
+int im_inflater_drain(struct im_inflater *inflater, struct im_error *err);
+
+/* End the threads and free; what is still queued is dropped.  Takes NULL, returns NULL. */
+struct im_inflater *im_inflater_free(struct im_inflater *inflater);

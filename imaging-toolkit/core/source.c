@@ -1,0 +1,89 @@
+/* source - the part that is the same for every source of bytes. */
+
+#include <config.h>
+
+#include "core/source.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/registry.h"
+
+int im_source_open(const char *spec, struct im_source **ret_source, struct im_error *err)
+{
+    for (size_t i = 0; im_source_types[i]; i++)
+        if (im_source_types[i]->accepts(spec))
+            return im_source_types[i]->open(spec, ret_source, err);
+    return im_fail(err, EINVAL, "'%s' names no kind of source; give a path, an URL or '-'", spec);
+}
+
+void *im_source_new(size_t size, const struct im_source_ops *ops, const char *name)
+{
+    struct im_source *source = calloc(1, size);
+
+    if (!source)
+        return NULL;
+    source->ops = ops;
+    source->name = strdup(name);
+    if (!source->name) {
+        free(source);
+        return NULL;
+    }
+    return source;
+}
+
+int im_source_read_some(struct im_source *source, void *buf, size_t len, uint64_t offset,
+                        size_t *ret_len, struct im_error *err)
+{
+    if (source->size != IM_SIZE_UNKNOWN) {
+        if (offset >= source->size) {
+            *ret_len = 0;
+            return 0;
+        }
+        if (len > source->size - offset)
+            len = (size_t)(source->size - offset);
+    }
+    return source->ops->read(source, buf, len, offset, ret_len, err);
+}
+
+int im_source_read(struct im_source *source, void *buf, size_t len, uint64_t offset,
+                   struct im_error *err)
+{
+    size_t got;
+    int r = im_source_read_some(source, buf, len, offset, &got, err);
+
+    if (r < 0)
+        return r;
+    if (got < len)
+        return im_fail(err, EBADMSG,
+                       "'%s' ends at byte %" PRIu64 ", but %zu bytes at offset %" PRIu64
+                       " are needed: the file is truncated",
+                       source->name, offset + got, len, offset);
+    return 0;
+}
+
+int im_source_map(struct im_source *source, uint64_t offset, uint64_t len, struct im_extent *ret,
+                  struct im_error *err)
+{
+    if (source->ops->map)
+        return source->ops->map(source, offset, len, ret, err);
+    *ret = (struct im_extent){ .offset = offset, .len = len, .zero = false };
+    return 0;
+}
+
+int im_source_finish(struct im_source *source, struct im_error *err)
+{
+    return source->ops->finish ? source->ops->finish(source, err) : 0;
+}
+
+struct im_source *im_source_close(struct im_source *source)
+{
+    if (!source)
+        return NULL;
+    source->ops->close(source);
+    free(source->name);
+    free(source);
+    return NULL;
+}

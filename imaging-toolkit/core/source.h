@@ -1,0 +1,75 @@
+/* source - where image bytes come from: a file, standard input, an URL, the parts of a manifest.
+ *
+ * A source knows nothing of image formats.  Formats see one flat run of bytes and read it mostly
+ * forwards; sources that fetch read ahead when they notice. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "core/extent.h"
+
+#define IM_SIZE_UNKNOWN UINT64_MAX
+
+struct im_source;
+
+struct im_source_ops {
+    const char *name;
+
+    /* Read up to len bytes at offset into buf; *ret_len is less than len only at the end. */
+    int (*read)(struct im_source *source, void *buf, size_t len, uint64_t offset, size_t *ret_len,
+                struct im_error *err);
+
+    /* What lies at offset: data or a hole that reads as zeros, at most len bytes of it.
+     * NULL: everything is data. */
+    int (*map)(struct im_source *source, uint64_t offset, uint64_t len, struct im_extent *ret,
+               struct im_error *err);
+
+    /* Called once after the last read, before the result is committed: prove what has not been
+     * proven yet (part digests, that nothing is left over).  NULL: nothing to prove. */
+    int (*finish)(struct im_source *source, struct im_error *err);
+
+    void (*close)(struct im_source *source);
+};
+
+/* Embedded first in every source. */
+struct im_source {
+    const struct im_source_ops *ops;
+    char *name;        /* for messages: path, or URL without its query; owned */
+    uint64_t size;     /* bytes, or IM_SIZE_UNKNOWN (standard input) */
+    bool sequential;   /* can only be read forwards, but for the last 1 MiB */
+    const char *path;  /* local file of the whole content, or NULL; owned by the source */
+};
+
+/* A kind of source; registered by its file name in the Makefile. */
+struct im_source_type {
+    const char *name;
+    const char *summary;
+    /* True when spec is of this kind; kinds are asked in the order of the Makefile's list. */
+    bool (*accepts)(const char *spec);
+    int (*open)(const char *spec, struct im_source **ret_source, struct im_error *err);
+};
+
+/* Open whatever spec names: "-", "manifest:PATH-or-URL", an http(s) URL, or a path. */
+int im_source_open(const char *spec, struct im_source **ret_source, struct im_error *err);
+
+/* Allocate `size` bytes (≥ sizeof(struct im_source)) with ops and a copy of name set, the rest zero;
+ * NULL when out of memory.  im_source_close frees it. */
+void *im_source_new(size_t size, const struct im_source_ops *ops, const char *name);
+
+/* Read exactly len bytes; -EBADMSG "… ends at byte …" when the source is shorter. */
+int im_source_read(struct im_source *source, void *buf, size_t len, uint64_t offset,
+                   struct im_error *err);
+
+/* Read up to len bytes; *ret_len says how many there were. */
+int im_source_read_some(struct im_source *source, void *buf, size_t len, uint64_t offset,
+                        size_t *ret_len, struct im_error *err);
+
+int im_source_map(struct im_source *source, uint64_t offset, uint64_t len, struct im_extent *ret,
+                  struct im_error *err);
+int im_source_finish(struct im_source *source, struct im_error *err);
+
+/* Close and free; takes NULL, returns NULL. */
+struct im_source *im_source_close(struct im_source *source);

@@ -1,0 +1,56 @@
+/* store - the part that is the same for every store. */
+
+#include <config.h>
+
+#include "core/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/registry.h"
+
+int im_store_open(const char *spec, const struct im_store_options *options,
+                  struct im_store **ret_store, struct im_error *err)
+{
+    for (size_t i = 0; im_store_types[i]; i++)
+        if (im_store_types[i]->accepts(spec))
+            return im_store_types[i]->open(spec, options, ret_store, err);
+    return im_fail(err, EINVAL, "'%s' names no kind of store; give a path or '-'", spec);
+}
+
+void *im_store_new(size_t size, const struct im_store_ops *ops, const char *name)
+{
+    struct im_store *store = calloc(1, size);
+
+    if (!store)
+        return NULL;
+    store->ops = ops;
+    store->name = strdup(name);
+    if (!store->name) {
+        free(store);
+        return NULL;
+    }
+    return store;
+}
+
+int im_store_write(struct im_store *store, const void *buf, size_t len, uint64_t offset,
+                   struct im_error *err)
+{
+    return store->ops->write(store, buf, len, offset, err);
+}
+
+int im_store_commit(struct im_store *store, uint64_t size, struct im_error *err)
+{
+    return store->ops->commit(store, size, err);
+}
+
+struct im_store *im_store_close(struct im_store *store)
+{
+    if (!store)
+        return NULL;
+    store->ops->close(store);
+    free(store->name);
+    free(store);
+    return NULL;
+}

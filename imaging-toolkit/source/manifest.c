@@ -1,0 +1,221 @@
+/* manifest - the parts of an import manifest as a source.
+ *
+ * A manifest or part that is missing is "not yet": stock clients ask for the import first and
+ * upload afterwards.  Every part is asked for before the first byte is read, from the last to the
+ * first, because clients upload in order: while an upload runs, one question is enough. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "aws/manifest.h"
+#include "base/cleanup.h"
+#include "base/http.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "core/cancel.h"
+#include "core/source.h"
+#include "source/fetch.h"
+#include "source/parts.h"
+
+#define PREFIX  "manifest:"
+#define PENDING "PendingUpload"
+
+/* HEADs in flight, each on a connection of its own. */
+#define ASKERS 4
+
+static bool manifest_accepts(const char *spec)
+{
+    return strncmp(spec, PREFIX, strlen(PREFIX)) == 0;
+}
+
+static void free_http(struct im_http **http)
+{
+    im_http_free(*http);
+}
+
+static void free_manifest(struct im_manifest **manifest)
+{
+    im_manifest_free(*manifest);
+}
+
+/* ---- the document ---- */
+
+static int too_large(struct im_error *err)
+{
+    return im_fail_code(err, EBADMSG, "InvalidManifest",
+                        "the manifest is larger than the %u bytes allowed", IM_MANIFEST_MAX);
+}
+
+static int read_url(const char *url, const struct im_fetch_rules *rules,
+                    struct im_manifest **ret_manifest, struct im_error *err)
+{
+    struct im_http *http IM_CLEANUP(free_http) = im_http_new();
+    struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
+    struct im_http_request request = { .method = "GET", .url = url, .text_max = IM_MANIFEST_MAX };
+    int r;
+
+    if (!http)
+        return im_fail(err, ENOMEM, "out of memory");
+    r = im_fetch_exchange(http, &request, rules, "the manifest", &response, err);
+    if (r == -EFBIG)
+        return too_large(err);
+    if (r < 0)
+        return r;
+    return im_manifest_parse(response.text.len ? response.text.data : "", response.text.len,
+                             ret_manifest, err);
+}
+
+static int read_path(const char *path, struct im_manifest **ret_manifest, struct im_error *err)
+{
+    char *text IM_FREE = NULL;
+    size_t len;
+    int r = im_read_file(path, IM_MANIFEST_MAX, &text, &len, err);
+
+    if (r == -EFBIG)
+        return too_large(err);
+    return r < 0 ? r : im_manifest_parse(text, len, ret_manifest, err);
+}
+
+/* ---- are all parts there? ---- */
+
+/* What the askers share. */
+struct roll {
+    const struct im_manifest *manifest;
+    const struct im_fetch_rules *rules;
+    char (*etag)[128];    /* per part, filled in */
+    pthread_mutex_t lock; /* guards what follows */
+    size_t left;          /* parts nobody has asked for; the last of them is next */
+    struct im_error err;  /* of the last part that failed, by index */
+    size_t failed;        /* its index + 1, or 0 */
+};
+
+static int ask(struct roll *roll, struct im_http *http, size_t index, struct im_error *err)
+{
+    const struct im_manifest_part *part = &roll->manifest->part[index];
+    struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
+    struct im_http_request request = { .method = "HEAD", .url = part->head_url };
+    uint64_t want = part->end - part->start + 1;
+    char what[64];
+    int r;
+
+    (void)snprintf(what, sizeof(what), "part %zu of %zu", index + 1, roll->manifest->part_count);
+    r = im_fetch_exchange(http, &request, roll->rules, what, &response, err);
+    if (r < 0)
+        return r;
+    if (response.length != UINT64_MAX && response.length != want)
+        return im_fail_code(err, EBADMSG, "DamagedPart",
+                            "%s holds %" PRIu64 " bytes, but its range in the manifest has %" PRIu64
+                            "; upload it again",
+                            what, response.length, want);
+    memcpy(roll->etag[index], response.etag, sizeof(response.etag));
+    return 0;
+}
+
+/* One asker: takes the last part nobody has asked for, until one is missing. */
+static void *asker(void *arg)
+{
+    struct roll *roll = arg;
+    struct im_http *http IM_CLEANUP(free_http) = im_http_new();
+
+    (void)pthread_mutex_lock(&roll->lock);
+    while (roll->left > 0 && !roll->failed) {
+        size_t index = --roll->left;
+        struct im_error why = { 0 };
+        int r;
+
+        (void)pthread_mutex_unlock(&roll->lock);
+        r = http ? ask(roll, http, index, &why) : im_fail(&why, ENOMEM, "out of memory");
+        (void)pthread_mutex_lock(&roll->lock);
+        if (r < 0 && index + 1 > roll->failed) {
+            roll->failed = index + 1;
+            roll->err = why;
+        }
+    }
+    (void)pthread_mutex_unlock(&roll->lock);
+    return NULL;
+}
+
+static int call_roll(struct roll *roll, struct im_error *err)
+{
+    pthread_t thread[ASKERS - 1];
+    size_t started = 0;
+
+    (void)pthread_mutex_init(&roll->lock, NULL);
+    while (started < ASKERS - 1 && started + 1 < roll->manifest->part_count &&
+           pthread_create(&thread[started], NULL, asker, roll) == 0)
+        started++;
+    (void)asker(roll); /* this thread is one of them, and the only one when none can be started */
+    for (size_t i = 0; i < started; i++)
+        (void)pthread_join(thread[i], NULL);
+    (void)pthread_mutex_destroy(&roll->lock);
+    if (!roll->failed)
+        return 0;
+    if (err)
+        *err = roll->err;
+    return -roll->err.number;
+}
+
+/* ---- opening ---- */
+
+static int open_parts(const char *name, const struct im_manifest *manifest, char (*etag)[128],
+                      struct im_source **ret_source, struct im_error *err)
+{
+    const struct im_parts_options options = { .missing_code = PENDING,
+                                              .file_format = manifest->file_format };
+    struct im_piece *pieces IM_FREE = calloc(manifest->part_count + 1, sizeof(*pieces));
+
+    if (!pieces)
+        return im_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < manifest->part_count; i++) {
+        const struct im_manifest_part *part = &manifest->part[i];
+
+        pieces[i] = (struct im_piece){ .url = part->get_url,
+                                       .len = part->end - part->start + 1,
+                                       .etag = etag[i] };
+    }
+    return im_parts_open(name, pieces, manifest->part_count, &options, ret_source, err);
+}
+
+static int manifest_open(const char *spec, struct im_source **ret_source, struct im_error *err)
+{
+    const char *place = spec + strlen(PREFIX);
+    bool is_url = strncasecmp(place, "http://", 7) == 0 || strncasecmp(place, "https://", 8) == 0;
+    struct im_manifest *manifest IM_CLEANUP(free_manifest) = NULL;
+    char(*etag)[128] IM_FREE = NULL;
+    atomic_int budget = IM_FETCH_BUDGET;
+    const struct im_fetch_rules rules = { .cancel = &im_cancelled,
+                                          .budget = &budget,
+                                          .missing_code = PENDING };
+    struct roll roll = { .rules = &rules };
+    char shown[1024];
+    int r;
+
+    r = is_url ? read_url(place, &rules, &manifest, err) : read_path(place, &manifest, err);
+    if (r < 0)
+        return r;
+    etag = calloc(manifest->part_count + 1, sizeof(*etag));
+    if (!etag)
+        return im_fail(err, ENOMEM, "out of memory");
+    roll.manifest = manifest;
+    roll.left = manifest->part_count;
+    roll.etag = etag;
+    r = call_roll(&roll, err);
+    if (r < 0)
+        return r;
+    return open_parts(is_url ? im_text_url(shown, sizeof(shown), place) : place, manifest, etag,
+                      ret_source, err);
+}
+
+const struct im_source_type im_source_manifest = {
+    .name = "manifest",
+    .summary = "manifest:PATH-or-URL: the uploaded parts an import manifest lists",
+    .accepts = manifest_accepts,
+    .open = manifest_open,
+};

@@ -1,0 +1,52 @@
+/* pool - a bounded number of segments in memory, filled by a pool of threads.
+ *
+ * Knows segments by their number only; what they are and how they are proven is the owner's
+ * business.  Ahead of a reader that goes forwards the next segments are filled before they are
+ * asked for; otherwise those least recently used make room. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/http.h"
+
+/* Segments in memory at once: 50 MiB, which leaves room for decoders below 64 MiB in all. */
+#define IM_POOL_SLOTS 5
+
+struct im_pool;
+
+struct im_pool_owner {
+    /* Fill buf (slot_size bytes) with a segment, *ret_len bytes long.  Called by several
+     * threads at once. */
+    int (*fill)(void *arg, struct im_http *http, size_t segment, uint8_t *buf, size_t *ret_len,
+                struct im_error *err);
+    /* The segment can be had from the pool now.  Called by the thread that filled it. */
+    void (*filled)(void *arg, size_t segment);
+    /* Whether to read ahead this segment.  Must not call the pool. */
+    bool (*is_wanted)(void *arg, size_t segment);
+    void *arg;
+};
+
+/* A pool over `segments` segments of at most slot_size bytes, with its threads running. */
+int im_pool_new(const struct im_pool_owner *owner, size_t segments, size_t slot_size,
+                struct im_pool **ret_pool, struct im_error *err);
+
+/* Wait for the threads to end and free.  The owner has made its fills end early, somehow.
+ * Takes NULL, returns NULL. */
+struct im_pool *im_pool_free(struct im_pool *pool);
+
+/* Wait until a segment is here and pin it: *ret_buf stays valid until im_pool_release.
+ * `forwards` says that the segments after it will be wanted.  Errors: fill's, -ECANCELED. */
+int im_pool_acquire(struct im_pool *pool, size_t segment, bool forwards, const uint8_t **ret_buf,
+                    size_t *ret_len, struct im_error *err);
+
+/* Pin a segment only when it is here already. */
+bool im_pool_peek(struct im_pool *pool, size_t segment, const uint8_t **ret_buf, size_t *ret_len);
+
+/* Unpin; `used` bytes of it were read (a segment read to its end is the first to make room). */
+void im_pool_release(struct im_pool *pool, size_t segment, size_t used);
+
+/* Bytes of buffers allocated so far. */
+uint64_t im_pool_memory(struct im_pool *pool);

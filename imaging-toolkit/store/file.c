@@ -1,0 +1,198 @@
+/* file - a sparse file that appears under its name only when it is whole.
+ *
+ * Until the commit the bytes are in a file without a name (where the file system can), so that even
+ * a kill -9 leaves nothing.  Commit order: fsync the file, give it its name, fsync the directory. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "base/tmpfile.h"
+#include "core/store.h"
+
+struct file_store {
+    struct im_store base;
+    int fd;
+    char *path;      /* the name to appear under */
+    char *temporary; /* the name until then, NULL when there is none */
+    bool force;
+};
+
+static int write_failed(struct file_store *file, int number, uint64_t offset, struct im_error *err)
+{
+    if (number == ENOSPC || number == EDQUOT || number == EFBIG)
+        return im_fail_code(err, ENOSPC, "NoSpace", "no space for '%s' at byte %" PRIu64 ": %s; free some and try again",
+                            file->base.name, offset, strerrordesc_np(number));
+    return im_fail_code(err, EIO, "CannotWrite", "cannot write '%s' at byte %" PRIu64 ": %s",
+                        file->base.name, offset, strerrordesc_np(number));
+}
+
+static int file_write(struct im_store *store, const void *buf, size_t len, uint64_t offset,
+                      struct im_error *err)
+{
+    struct file_store *file = (struct file_store *)store;
+    int r = im_pwrite(file->fd, buf, len, offset);
+
+    return r < 0 ? write_failed(file, -r, offset, err) : 0;
+}
+
+static int set_size(struct file_store *file, uint64_t size, struct im_error *err)
+{
+    if (size > INT64_MAX || ftruncate(file->fd, (off_t)size) < 0)
+        return im_fail_code(err, ENOSPC, "NoSpace", "cannot make '%s' %" PRIu64 " bytes long: %s",
+                            file->base.name, size,
+                            strerrordesc_np(size > INT64_MAX ? EFBIG : errno));
+    return 0;
+}
+
+/* Give the nameless file a name that must not exist. */
+static int link_as(struct file_store *file, const char *path)
+{
+    char self[64];
+
+    if (file->temporary)
+        return link(file->temporary, path) < 0 ? -errno : 0;
+    (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
+    return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+/* Replace what is there in one step: a second name beside it, then rename. */
+static int replace(struct file_store *file)
+{
+    char *beside IM_FREE = im_asprintf("%s.new-%ld", file->path, (long)getpid());
+    int r;
+
+    if (!beside)
+        return -ENOMEM;
+    (void)unlink(beside); /* of an earlier process with our number */
+    r = link_as(file, beside);
+    if (r == 0 && rename(beside, file->path) < 0) {
+        r = -errno;
+        (void)unlink(beside);
+    }
+    return r;
+}
+
+static int file_commit(struct im_store *store, uint64_t size, struct im_error *err)
+{
+    struct file_store *file = (struct file_store *)store;
+    int r = set_size(file, size, err);
+
+    if (r < 0)
+        return r;
+    if (fsync(file->fd) < 0)
+        return write_failed(file, errno, size, err);
+    r = link_as(file, file->path);
+    if (r == -EEXIST && file->force)
+        r = replace(file);
+    if (r == -EEXIST)
+        return im_fail_code(err, EEXIST, "Exists", "'%s' exists; --force replaces it", file->path);
+    if (r == 0)
+        r = im_sync_parent(file->path);
+    if (r < 0)
+        return im_fail_code(err, EIO, "CannotWrite", "cannot give '%s' its name: %s", file->path,
+                            strerrordesc_np(-r));
+    return 0;
+}
+
+static void file_close(struct im_store *store)
+{
+    struct file_store *file = (struct file_store *)store;
+
+    if (file->fd >= 0)
+        (void)close(file->fd);
+    if (file->temporary)
+        (void)unlink(file->temporary);
+    free(file->temporary);
+    free(file->path);
+}
+
+static const struct im_store_ops file_ops = {
+    .name = "file",
+    .write = file_write,
+    .commit = file_commit,
+    .close = file_close,
+};
+
+/* What stands at path may stop us before any work is done. */
+static int check_target(const char *path, bool force, struct im_error *err)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0) {
+        if (errno == ENOENT)
+            return 0;
+        return im_fail_code(err, EIO, "CannotWrite", "cannot write '%s': %s", path,
+                            strerrordesc_np(errno));
+    }
+    if (S_ISDIR(st.st_mode))
+        return im_fail_code(err, EEXIST, "Exists", "'%s' is a directory; name a file in it", path);
+    if (!force)
+        return im_fail_code(err, EEXIST, "Exists", "'%s' exists; --force replaces it", path);
+    if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+        return im_fail_code(err, EEXIST, "Exists", "'%s' is not a regular file and is not replaced",
+                            path);
+    return 0;
+}
+
+static int create(struct file_store *file, struct im_error *err)
+{
+    char *copy IM_FREE = strdup(file->path);
+    mode_t mask;
+
+    if (!copy)
+        return im_fail(err, ENOMEM, "out of memory");
+    mask = umask(0); /* before any thread of ours exists */
+    (void)umask(mask);
+    file->fd = im_tmpfile(dirname(copy), 0666u & ~mask, &file->temporary, err);
+    return file->fd < 0 ? file->fd : 0;
+}
+
+static int file_open(const char *spec, const struct im_store_options *options,
+                     struct im_store **ret_store, struct im_error *err)
+{
+    struct file_store *file;
+    int r = check_target(spec, options->force, err);
+
+    if (r < 0)
+        return r;
+    file = im_store_new(sizeof(*file), &file_ops, spec);
+    if (!file)
+        return im_fail(err, ENOMEM, "out of memory");
+    file->fd = -1;
+    file->force = options->force;
+    file->path = strdup(spec);
+    r = file->path ? create(file, err) : im_fail(err, ENOMEM, "out of memory");
+    if (r == 0 && options->size != IM_SIZE_UNKNOWN)
+        r = set_size(file, options->size, err);
+    if (r < 0) {
+        im_store_close(&file->base);
+        return r;
+    }
+    *ret_store = &file->base;
+    return 0;
+}
+
+/* Asked last: whatever nobody else took is a path. */
+static bool file_accepts(const char *spec)
+{
+    return *spec != '\0';
+}
+
+const struct im_store_type im_store_file = {
+    .name = "file",
+    .summary = "PATH: a sparse file, there only when it is whole",
+    .accepts = file_accepts,
+    .open = file_open,
+};

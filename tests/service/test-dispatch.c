@@ -1,0 +1,915 @@
+/* test-dispatch - the real dispatcher with a stand-in for the toolkit: a shell script that plays
+ * what the last word of the manifest's URL names. */
+
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "dispatch/dispatch.h"
+
+/* Nothing here takes so long unless it is broken; slow machines included. */
+#define DEADLINE_MS 20000
+
+/* The wall clock of the slowest part of a cancel: two heartbeats and the grace. */
+#define CANCEL_MS 5000
+
+static const char script[] =
+    "#!/bin/sh\n"
+    "# Plays imaging-toolkit.  Files beside it are how the test speaks with it.\n"
+    "dir=${0%/*}\n"
+    "[ \"$*\" = 'run --progress-fd 3' ] || exit 2\n"
+    "job=$(cat)\n"
+    "get() { printf '%s' \"$job\" | sed -n "
+    "\"s/.*\\\"$1\\\":\\\"\\{0,1\\}\\([^\\\",]*\\).*/\\1/p\"; }\n"
+    "store=$(get store) scratch=$(get scratch) source=$(get source) size=$(get max_size)\n"
+    "kind=${source##*/}\n"
+    "echo \"$kind\" >>\"$dir/runs\"\n"
+    "n=$(grep -c \"^$kind\\$\" \"$dir/runs\")\n"
+    "say() { printf '%s\\n' \"$1\" >&3; }\n"
+    "progress() {\n"
+    "    say '{\"time\":\"t\",\"event\":\"progress\",\"stage\":\"copy\",\"done\":'$1',\"total\":'$2"
+    "',\"rate\":1}'\n"
+    "}\n"
+    "failed() { say '{\"event\":\"error\",\"code\":\"'$1'\",\"message\":\"'\"$2\"'\"}'; }\n"
+    "whole() {\n"
+    "    truncate -s \"$size\" \"$store\"\n"
+    "    progress 100 100; say '{\"event\":\"result\",\"size\":'$size'}'\n"
+    "}\n"
+    "until_file() { until [ -e \"$dir/$1\" ]; do sleep 0.02; done; }\n"
+    "[ -d \"$scratch\" ] && mkdir -p \"$scratch/deep/er\" && echo x >\"$scratch/deep/er/file\" ||\n"
+    "    exit 99\n"
+    "progress 0 0\n"
+    "case $kind in\n"
+    "ok) whole ;;\n"
+    "gate*) progress 25 100; until_file \"go\"; progress 10 100; until_file go2; whole ;;\n"
+    "damaged) : >\"$store\"; : >\"$store.new-77\"\n"
+    "    failed DamagedVmdk 'grain 7 lies past the end'; exit 4 ;;\n"
+    "pending) [ -e \"$dir/uploaded\" ] || { failed PendingUpload 'part 1 is not there yet'; exit "
+    "3; }\n"
+    "    whole ;;\n"
+    "segv) : >\"$store\"; kill -SEGV $$ ;;\n"
+    "segv-once) [ $n -gt 1 ] || kill -KILL $$; whole ;;\n"
+    "hang) trap '' TERM; (trap '' TERM; exec sleep 600) &\n"
+    "    : >\"$store\"; echo $$ $! >\"$dir/pids-\"; mv \"$dir/pids-\" \"$dir/pids\"; wait; wait "
+    ";;\n"
+    "gentle) trap 'failed Cancelled stopped; exit 130' TERM\n"
+    "    : >\"$dir/started\"; while :; do sleep 0.02; done ;;\n"
+    "orphan) (trap '' TERM HUP; exec sleep 600) &\n"
+    "    echo $! >\"$dir/pids\"; whole ;;\n"
+    "transient) failed ConnectionFailed 'h:1 refused'; [ $n -gt 1 ] || exit 6; whole ;;\n"
+    "transient-ever) failed ConnectionFailed 'h:1 refused'; exit 6 ;;\n"
+    "cancelled-itself) [ $n -gt 1 ] || exit 130; whole ;;\n"
+    "silent) i=0; while [ $i -lt 400 ]; do echo \"line $i of many\" >&2; i=$((i + 1)); done\n"
+    "    exit 4 ;;\n"
+    "small) truncate -s 512 \"$store\"; exit 0 ;;\n"
+    "nothing) exit 0 ;;\n"
+    "chatty) head -c 300000 /dev/zero >&3; head -c 300000 /dev/zero >&2; echo >&3\n"
+    "    say 'not json'; say '[]'; say '{\"event\":7,\"total\":-1}'; say '{\"event\":\"progress\","
+    "\"done\":9e9,\"total\":\"x\"}'\n"
+    "    progress 900 100; until_file \"go\"; whole ;;\n"
+    "*) exit 98 ;;\n"
+    "esac\n";
+
+static char dir[64], toolkit[96], volumes[96], scratch[96], db[96], zone[] = "standalone";
+static struct svc_conf conf;
+static struct task_table *table;
+static struct dispatch *dispatch;
+static struct im_error err;
+
+#define ok(call)                                                                                   \
+    do {                                                                                           \
+        int ok_r = (call);                                                                         \
+        if (ok_r != 0)                                                                             \
+            fail_msg("%s: %d, %s", #call, ok_r, err.message);                                      \
+    } while (0)
+
+/* ---- files ---- */
+
+static void make_file(const char *path, const char *text, mode_t mode)
+{
+    char beside[256];
+    int fd;
+
+    (void)snprintf(beside, sizeof(beside), "%s-", path);
+    fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    assert_true(fd >= 0);
+    assert_int_equal(im_write(fd, text, strlen(text)), 0);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(rename(beside, path), 0); /* it appears whole */
+}
+
+static const char *in_dir(const char *name)
+{
+    static char path[192];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return path;
+}
+
+static void touch(const char *name)
+{
+    make_file(in_dir(name), "", 0600);
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+static int count_entries(const char *path)
+{
+    DIR *entries = opendir(path);
+    const struct dirent *entry;
+    int n = 0;
+
+    assert_non_null(entries);
+    while ((entry = readdir(entries)))
+        n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    (void)closedir(entries);
+    return n;
+}
+
+static void assert_nothing_left(int volume_count)
+{
+    assert_int_equal(count_entries(volumes), volume_count);
+    assert_int_equal(count_entries(scratch), 0);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+    (void)st;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
+static unsigned runs(const char *kind)
+{
+    char *text IM_FREE = NULL, *rest, *line;
+    struct im_error none;
+    unsigned n = 0;
+
+    if (im_read_file(in_dir("runs"), 65536, &text, NULL, &none) < 0)
+        return 0;
+    for (rest = text; (line = strsep(&rest, "\n"));)
+        n += strcmp(line, kind) == 0;
+    return n;
+}
+
+/* ---- the dispatcher ---- */
+
+static void start(void)
+{
+    ok(dispatch_start(&conf, table, &dispatch, &err));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    (void)snprintf(dir, sizeof(dir), "%s", "/tmp/test-dispatch.XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    (void)snprintf(toolkit, sizeof(toolkit), "%s/toolkit", dir);
+    (void)snprintf(volumes, sizeof(volumes), "%s/volumes", dir);
+    (void)snprintf(scratch, sizeof(scratch), "%s/scratch", dir);
+    (void)snprintf(db, sizeof(db), "%s/tasks.db", dir);
+    if (mkdir(volumes, 0700) < 0 || mkdir(scratch, 0700) < 0)
+        return -1;
+    make_file(toolkit, script, 0700);
+    memset(&err, 0, sizeof(err));
+    conf = (struct svc_conf){ .toolkit = toolkit,
+                              .volumes_dir = volumes,
+                              .scratch_dir = scratch,
+                              .zone = zone,
+                              .workers = 2 };
+    return task_table_open(db, &table, &err);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dispatch = dispatch_stop(dispatch);
+    table = task_table_close(table);
+    return nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void insert(const char *kind, struct task *ret_task)
+{
+    char url[128];
+    struct task_wish wish = { "alice", "RAW", url, zone, NULL, 1000, 1 };
+
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:1/%s", kind);
+    ok(task_insert(table, &wish, 100, im_clock_now_ms(), ret_task, &err));
+}
+
+/* Insert and tell the dispatcher. */
+static void submit(const char *kind, struct task *ret_task)
+{
+    insert(kind, ret_task);
+    dispatch_wake(dispatch);
+}
+
+static void refresh(struct task *task)
+{
+    struct task now = { 0 };
+
+    ok(task_get(table, "alice", task->id, &now, &err));
+    task_done(task);
+    *task = now;
+}
+
+static const char *message_of(const struct task *task)
+{
+    return task->status_message ? task->status_message : "(none)";
+}
+
+/* Until the condition holds; the task is read again before each look. */
+#define wait_until(task, condition)                                                                \
+    do {                                                                                           \
+        int64_t until = im_clock_monotonic_ms() + DEADLINE_MS;                                     \
+        for (refresh(task); !(condition); refresh(task)) {                                         \
+            if (im_clock_monotonic_ms() > until)                                                   \
+                fail_msg("waited in vain for %s; the task is %s, \"%s\"", #condition,              \
+                         task_state_name((task)->state), message_of(task));                        \
+            (void)nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);                       \
+        }                                                                                          \
+    } while (0)
+
+static void wait_completed(struct task *task)
+{
+    wait_until(task, task->state == TASK_COMPLETED);
+    assert_null(task->status_message);
+    assert_int_equal(task->bytes_converted, task->image_bytes);
+}
+
+static void wait_cancelled(struct task *task, const char *message)
+{
+    wait_until(task, task->state == TASK_CANCELLED);
+    assert_string_equal(message_of(task), message);
+}
+
+static void assert_volume(const struct task *task)
+{
+    char path[192];
+    struct stat st;
+
+    (void)snprintf(path, sizeof(path), "%s/%s.raw", volumes, task->volume_id);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 1 << 30);
+}
+
+static bool says(const struct task *task, const char *text)
+{
+    return strstr(message_of(task), text) != NULL;
+}
+
+/* What the log says while a test runs. */
+static int logged_fd = -1;
+
+static void log_begin(void)
+{
+    int fd = open(in_dir("log"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    logged_fd = dup(STDERR_FILENO);
+    (void)dup2(fd, STDERR_FILENO);
+    (void)close(fd);
+}
+
+static char *log_end(void)
+{
+    char *text = NULL;
+
+    (void)dup2(logged_fd, STDERR_FILENO);
+    (void)close(logged_fd);
+    ok(im_read_file(in_dir("log"), 1 << 20, &text, NULL, &err));
+    return text;
+}
+
+/* ---- the good way ---- */
+
+static void test_completes(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("ok", &task);
+    assert_string_equal(message_of(&task), "Pending");
+    wait_completed(&task);
+    assert_volume(&task);
+    assert_nothing_left(1);
+    assert_int_equal(task.epoch, 1);
+    assert_int_equal(runs("ok"), 1);
+}
+
+/* Idle workers look by themselves only every 10 s. */
+static void test_wake(void **state)
+{
+    (void)state;
+    start();
+    for (int i = 0; i < 3; i++) {
+        struct task task TASK_DONE = { 0 };
+        int64_t began = im_clock_monotonic_ms();
+
+        submit("ok", &task);
+        wait_completed(&task);
+        assert_true(im_clock_monotonic_ms() - began < 5000);
+    }
+}
+
+static void test_present_at_start(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    insert("ok", &task);
+    start();
+    wait_completed(&task);
+}
+
+static void test_progress(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("gate", &task);
+    wait_until(&task, says(&task, "Progress: 25%"));
+    assert_int_equal(task.bytes_converted, 250);
+    touch("go"); /* it now tells of less */
+    wait_until(&task, says(&task, "Progress: 10%"));
+    assert_int_equal(task.bytes_converted, 250);
+    touch("go2");
+    wait_completed(&task);
+    assert_nothing_left(1);
+}
+
+static void test_two_at_once(void **state)
+{
+    struct task a TASK_DONE = { 0 }, b TASK_DONE = { 0 }, c TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("gate-a", &a);
+    submit("gate-b", &b);
+    submit("gate-c", &c);
+    wait_until(&a, says(&a, "Progress"));
+    wait_until(&b, says(&b, "Progress"));
+    refresh(&c);
+    assert_int_equal(c.epoch, 0); /* there are two workers */
+    touch("go");
+    touch("go2");
+    wait_completed(&a);
+    wait_completed(&b);
+    wait_completed(&c);
+    assert_nothing_left(3);
+}
+
+static void test_chatty(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("chatty", &task);
+    wait_until(&task, says(&task, "Progress"));
+    assert_string_equal(message_of(&task), "Progress: 100%"); /* of 900 of 100 */
+    assert_int_equal(task.bytes_converted, 1000);
+    touch("go");
+    wait_completed(&task);
+}
+
+/* ---- failures ---- */
+
+static void test_damaged(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("damaged", &task);
+    wait_cancelled(&task, "ClientError: Disk validation failed [Unsupported VMDK File Format]: "
+                          "grain 7 lies past the end");
+    assert_nothing_left(0);
+    assert_int_equal(runs("damaged"), 1);
+}
+
+static void test_pending(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("pending", &task);
+    wait_until(&task, task.waits == 1);
+    assert_int_equal(task.state, TASK_ACTIVE);
+    assert_string_equal(message_of(&task),
+                        "Pending : waiting for the upload: part 1 is not there yet");
+    assert_nothing_left(0);
+    touch("uploaded");
+    wait_completed(&task);
+    assert_int_equal(task.tries + task.deaths, 0);
+}
+
+static void test_pending_cancelled(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("pending", &task);
+    wait_until(&task, task.waits == 1);
+    ok(task_request_cancel(table, "alice", task.id, NULL, im_clock_now_ms(), &err));
+    dispatch_wake(dispatch);
+    wait_cancelled(&task, "Cancelled by user");
+    assert_nothing_left(0);
+}
+
+static void test_dies(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("segv", &task);
+    wait_until(&task, task.deaths == 1);
+    assert_int_equal(task.state, TASK_ACTIVE);
+    assert_true(says(&task, "Pending : "));
+    wait_cancelled(&task, "ServerError: an internal error has occurred during conversion: the "
+                          "process that worked on it died by signal 11 (Segmentation fault), death "
+                          "3 of 3");
+    assert_int_equal(runs("segv"), 3);
+    assert_nothing_left(0);
+}
+
+static void test_dies_once(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("segv-once", &task);
+    wait_completed(&task);
+    assert_int_equal(task.deaths, 1);
+}
+
+static void test_transient(void **state)
+{
+    struct task a TASK_DONE = { 0 }, b TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("transient", &a);
+    submit("cancelled-itself", &b);
+    wait_until(&a, a.tries == 1);
+    assert_string_equal(message_of(&a),
+                        "Pending : attempt 1 of 8 failed and is repeated: h:1 refused");
+    wait_completed(&a);
+    wait_completed(&b);
+    assert_int_equal(b.tries, 1);
+    assert_int_equal(b.deaths, 0);
+}
+
+static void test_transient_ends(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    insert("transient-ever", &task);
+    for (int i = 0; i < 7; i++) { /* seven attempts failed before */
+        struct task taken TASK_DONE = { 0 };
+        int64_t next;
+
+        ok(task_claim(table, im_clock_now_ms(), 1000, &taken, &next, &err));
+        ok(task_postpone(table, &taken, 0, TASK_TRIED, NULL, &err));
+    }
+    start();
+    wait_cancelled(&task, "ClientError: The upload cannot be read: 8 attempts failed, the last "
+                          "one: h:1 refused");
+    assert_int_equal(runs("transient-ever"), 1);
+}
+
+/* A status without a reason proves nothing about the client's file; the log has the last words. */
+static void test_silent(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    char *text IM_FREE = NULL;
+
+    (void)state;
+    log_begin();
+    start();
+    submit("silent", &task);
+    wait_until(&task, task.state == TASK_CANCELLED);
+    text = log_end();
+    assert_true(says(&task, "ServerError: an internal error has occurred during conversion: "
+                            "imaging-toolkit ended with status 4"));
+    assert_non_null(strstr(text, "line 399 of many"));
+    assert_non_null(strstr(text, "line 250 of many")); /* the last 4 KiB are kept … */
+    assert_null(strstr(text, "line 100 of many"));     /* … and no more */
+    assert_null(strstr(text, "line 0 of many"));
+}
+
+static void test_wrong_volume(void **state)
+{
+    struct task a TASK_DONE = { 0 }, b TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("small", &a);
+    submit("nothing", &b);
+    wait_until(&a, a.state == TASK_CANCELLED);
+    assert_true(says(&a, "ServerError: "));
+    assert_true(says(&a, "of 512 bytes instead of 1073741824"));
+    wait_until(&b, b.state == TASK_CANCELLED);
+    assert_true(says(&b, "left no volume"));
+    assert_nothing_left(0);
+}
+
+/* ---- cancel and stop ---- */
+
+static bool is_alive(pid_t pid)
+{
+    char path[64], *text IM_FREE = NULL;
+    const char *status;
+    struct im_error none;
+
+    (void)snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+    if (im_read_file(path, 4096, &text, NULL, &none) < 0)
+        return false;
+    status = strrchr(text, ')'); /* a zombie that waits for init is dead enough */
+    return status && status[2] != 'Z' && status[2] != 'X';
+}
+
+/* Pids that the stand-in wrote, once it has. */
+static int read_pids(struct task *task, pid_t ret_pids[2])
+{
+    char *text IM_FREE = NULL, *rest, *word;
+    int n = 0;
+
+    wait_until(task, exists(in_dir("pids")));
+    ok(im_read_file(in_dir("pids"), 64, &text, NULL, &err));
+    for (rest = text; n < 2 && (word = strsep(&rest, " \n"));) {
+        uint64_t pid;
+
+        if (im_parse_uint(word, INT32_MAX, &pid) == 0)
+            ret_pids[n++] = (pid_t)pid;
+    }
+    return n;
+}
+
+static void test_cancel_group(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    pid_t pids[2];
+    int64_t began;
+
+    (void)state;
+    start();
+    submit("hang", &task);
+    assert_int_equal(read_pids(&task, pids), 2);
+    assert_true(is_alive(pids[0]) && is_alive(pids[1]));
+    began = im_clock_monotonic_ms();
+    ok(task_request_cancel(table, "alice", task.id, "not needed", im_clock_now_ms(), &err));
+    dispatch_wake(dispatch);
+    wait_cancelled(&task, "not needed");
+    assert_true(im_clock_monotonic_ms() - began < CANCEL_MS);
+    assert_false(is_alive(pids[0]));
+    wait_until(&task, !is_alive(pids[1]));
+    assert_true(im_clock_monotonic_ms() - began < CANCEL_MS);
+    assert_nothing_left(0);
+}
+
+/* It is not the next heartbeat, 2 s after the one at the start, that sees it. */
+static void test_cancel_woken(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    int64_t began;
+
+    (void)state;
+    start();
+    submit("gentle", &task);
+    wait_until(&task, exists(in_dir("started")));
+    began = im_clock_monotonic_ms();
+    ok(task_request_cancel(table, "alice", task.id, NULL, im_clock_now_ms(), &err));
+    dispatch_wake(dispatch);
+    wait_cancelled(&task, "Cancelled by user");
+    assert_true(im_clock_monotonic_ms() - began < 1500);
+    assert_nothing_left(0);
+}
+
+/* Nobody wakes the dispatcher: the next heartbeat sees it. */
+static void test_cancel_seen_at_heartbeat(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    int64_t began;
+
+    (void)state;
+    start();
+    submit("gentle", &task);
+    wait_until(&task, exists(in_dir("started")));
+    began = im_clock_monotonic_ms();
+    ok(task_request_cancel(table, "alice", task.id, NULL, im_clock_now_ms(), &err));
+    wait_cancelled(&task, "Cancelled by user");
+    assert_true(im_clock_monotonic_ms() - began < CANCEL_MS);
+    assert_nothing_left(0);
+}
+
+/* The cancel comes before the volume is published: the cancel wins, the volume goes. */
+static void test_cancel_against_publication(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    touch("go");
+    submit("gate", &task);
+    wait_until(&task, says(&task, "Progress: 10%"));
+    ok(task_request_cancel(table, "alice", task.id, "too late?", im_clock_now_ms(), &err));
+    touch("go2");
+    wait_cancelled(&task, "too late?");
+    assert_nothing_left(0);
+}
+
+/* A child's child that outlives it does not outlive the claim. */
+static void test_orphan_ends(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    pid_t pids[2];
+
+    (void)state;
+    start();
+    submit("orphan", &task);
+    wait_completed(&task);
+    assert_int_equal(read_pids(&task, pids), 1);
+    wait_until(&task, !is_alive(pids[0]));
+}
+
+static void test_stop_releases(void **state)
+{
+    struct task a TASK_DONE = { 0 }, b TASK_DONE = { 0 };
+    pid_t pids[2];
+    int64_t began;
+
+    (void)state;
+    start();
+    submit("gate", &a);
+    submit("hang", &b);
+    wait_until(&a, says(&a, "Progress"));
+    assert_int_equal(read_pids(&b, pids), 2);
+    began = im_clock_monotonic_ms();
+    dispatch = dispatch_stop(dispatch);
+    assert_true(im_clock_monotonic_ms() - began < CANCEL_MS);
+    assert_false(is_alive(pids[0]));
+    refresh(&a);
+    assert_int_equal(a.state, TASK_ACTIVE);
+    assert_int_equal(a.deaths + a.tries + a.waits, 0);
+    assert_string_equal(message_of(&a), "Pending");
+    assert_nothing_left(0);
+    touch("go");
+    touch("go2");
+    ok(task_request_cancel(table, "alice", b.id, NULL, im_clock_now_ms(), &err));
+    start();
+    wait_completed(&a);
+    assert_int_equal(a.epoch, 2);
+    assert_int_equal(a.deaths, 0);
+    assert_null(dispatch_stop(NULL));
+}
+
+/* ---- after a death of the service ---- */
+
+/* A task that a dead process worked on, having died `deaths` times in all. */
+static void orphan_task(const char *kind, int deaths, struct task *ret_task)
+{
+    int64_t next;
+
+    insert(kind, ret_task);
+    for (int i = 1; i <= deaths; i++) {
+        task_done(ret_task);
+        ok(task_claim(table, im_clock_now_ms(), 1000000, ret_task, &next, &err));
+        if (i < deaths)
+            ok(task_postpone(table, ret_task, 0, TASK_DIED, NULL, &err));
+    }
+}
+
+static const char *volume_path(const struct task *task)
+{
+    static char path[192];
+
+    (void)snprintf(path, sizeof(path), "%s/%s.raw", volumes, task->volume_id);
+    return path;
+}
+
+static void test_recover_adopts(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    orphan_task("ok", 3, &task); /* the third death; but its work was done */
+    make_file(volume_path(&task), "", 0600);
+    start();
+    wait_completed(&task);
+    assert_int_equal(runs("ok"), 0);
+    assert_nothing_left(1);
+}
+
+static void test_recover_repeats(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    orphan_task("ok", 2, &task);
+    start();
+    wait_completed(&task);
+    assert_int_equal(task.deaths, 2);
+    assert_int_equal(runs("ok"), 1);
+    assert_volume(&task);
+}
+
+static void test_recover_gives_up(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    orphan_task("ok", 3, &task);
+    start();
+    wait_cancelled(&task, "ServerError: an internal error has occurred during conversion: the "
+                          "processes that worked on it died 3 times");
+    assert_int_equal(runs("ok"), 0);
+}
+
+static void test_recover_cancelling(void **state)
+{
+    struct task a TASK_DONE = { 0 }, b TASK_DONE = { 0 };
+
+    (void)state;
+    orphan_task("ok", 1, &a);
+    orphan_task("ok", 1, &b);
+    ok(task_request_cancel(table, "alice", a.id, "no", im_clock_now_ms(), &err));
+    ok(task_request_cancel(table, "alice", b.id, "no", im_clock_now_ms(), &err));
+    make_file(volume_path(&b), "", 0600); /* renamed, but the row was never completed */
+    start();
+    wait_cancelled(&a, "no");
+    wait_cancelled(&b, "no");
+    assert_int_equal(runs("ok"), 0);
+    assert_nothing_left(0);
+}
+
+/* What dead claims left goes, whatever else is there stays. */
+static void test_sweep(void **state)
+{
+    static const char *const ours[4] = {
+        "volumes/.import-vol-0123abcd.1.part",
+        "volumes/.import-vol-0123abcd.18446744073709551615.part.new-4711",
+        "volumes/.imaging-aB3x_9",
+        "scratch/import-vol-zzzzzzzz.12/file",
+    };
+    static const char *const others[11] = {
+        "volumes/vol-00112233445566778.raw",
+        "volumes/import-vol-0123abcd.1.part",
+        "volumes/.import-vol-0123abc.1.part",
+        "volumes/.import-vol-0123ABCD.1.part",
+        "volumes/.import-vol-0123abcd.x.part",
+        "volumes/.import-vol-0123abcd.1.raw",
+        "volumes/.imaging-toolkit",
+        "volumes/lost+found",
+        "scratch/import-vol-zzzzzzzz",
+        "scratch/import-vol-zzzzzzzz.12.keep",
+        "scratch/mine",
+    };
+
+    (void)state;
+    assert_int_equal(mkdir(in_dir("scratch/import-vol-zzzzzzzz.12"), 0700), 0);
+    for (size_t i = 0; i < 4; i++)
+        touch(ours[i]);
+    for (size_t i = 0; i < 11; i++)
+        touch(others[i]);
+    /* a link that points out of our directories goes, what it points to does not */
+    assert_int_equal(symlink(in_dir("toolkit"), in_dir("scratch/import-vol-zzzzzzzz.12")), -1);
+    assert_int_equal(symlink(dir, in_dir("scratch/import-vol-zzzzzzzz.13")), 0);
+    start();
+    for (size_t i = 0; i < 4; i++)
+        assert_false(exists(in_dir(ours[i])));
+    assert_false(exists(in_dir("scratch/import-vol-zzzzzzzz.12")));
+    assert_false(exists(in_dir("scratch/import-vol-zzzzzzzz.13")));
+    for (size_t i = 0; i < 11; i++)
+        assert_true(exists(in_dir(others[i])));
+    assert_true(exists(toolkit));
+}
+
+/* ---- trouble ---- */
+
+static void test_trouble(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    char buf[512], *text IM_FREE = NULL;
+
+    (void)state;
+    log_begin();
+    assert_int_equal(unlink(toolkit), 0);
+    start();
+    text = log_end();
+    assert_non_null(strstr(text, "imaging-toolkit was not found"));
+    assert_ptr_equal(dispatch_trouble(dispatch, buf, sizeof(buf)), buf);
+    assert_non_null(strstr(buf, "imaging-toolkit was not found"));
+    assert_non_null(strstr(buf, toolkit));
+    insert("ok", &task); /* and nobody wakes the dispatcher */
+    make_file(in_dir("plain"), script, 0600);
+    assert_int_equal(rename(in_dir("plain"), toolkit), 0);
+    assert_non_null(dispatch_trouble(dispatch, buf, sizeof(buf))); /* still not executable */
+    refresh(&task);
+    assert_int_equal(task.epoch, 0);
+    assert_string_equal(message_of(&task), "Pending");
+    assert_int_equal(chmod(toolkit, 0700), 0);
+    assert_null(dispatch_trouble(dispatch, buf, sizeof(buf)));
+    wait_completed(&task); /* by itself */
+
+    assert_int_equal(rename(scratch, in_dir("away")), 0);
+    assert_non_null(dispatch_trouble(dispatch, buf, sizeof(buf)));
+    assert_non_null(strstr(buf, scratch));
+    assert_int_equal(rename(in_dir("away"), scratch), 0);
+    assert_int_equal(rename(volumes, in_dir("away")), 0);
+    assert_non_null(dispatch_trouble(dispatch, buf, sizeof(buf)));
+    assert_non_null(strstr(buf, volumes));
+    assert_int_equal(rename(in_dir("away"), volumes), 0);
+    conf.toolkit = NULL;
+    assert_non_null(dispatch_trouble(dispatch, buf, sizeof(buf)));
+    conf.toolkit = toolkit;
+}
+
+/* It is there and executable, but cannot run: the task waits, nothing is counted against it. */
+static void test_unrunnable_toolkit(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    make_file(toolkit, "#!/nonexistent/interpreter\n", 0700);
+    start();
+    submit("ok", &task);
+    wait_until(&task, says(&task, "Pending : waiting for the service: "));
+    assert_int_equal(task.tries + task.deaths + task.waits, 0);
+    assert_nothing_left(0);
+    make_file(toolkit, script, 0700);
+    wait_completed(&task);
+}
+
+#define with_dispatch(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_dispatch(test_completes),
+        with_dispatch(test_wake),
+        with_dispatch(test_present_at_start),
+        with_dispatch(test_progress),
+        with_dispatch(test_two_at_once),
+        with_dispatch(test_chatty),
+        with_dispatch(test_damaged),
+        with_dispatch(test_pending),
+        with_dispatch(test_pending_cancelled),
+        with_dispatch(test_dies),
+        with_dispatch(test_dies_once),
+        with_dispatch(test_transient),
+        with_dispatch(test_transient_ends),
+        with_dispatch(test_silent),
+        with_dispatch(test_wrong_volume),
+        with_dispatch(test_cancel_group),
+        with_dispatch(test_cancel_woken),
+        with_dispatch(test_cancel_seen_at_heartbeat),
+        with_dispatch(test_cancel_against_publication),
+        with_dispatch(test_orphan_ends),
+        with_dispatch(test_stop_releases),
+        with_dispatch(test_recover_adopts),
+        with_dispatch(test_recover_repeats),
+        with_dispatch(test_recover_gives_up),
+        with_dispatch(test_recover_cancelling),
+        with_dispatch(test_sweep),
+        with_dispatch(test_trouble),
+        with_dispatch(test_unrunnable_toolkit),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

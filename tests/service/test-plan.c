@@ -1,0 +1,147 @@
+/* test-plan - task row to job, and the names of a claim's files. */
+
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "dispatch/plan.h"
+
+static char volumes[] = "/srv/volumes", scratch[] = "/srv/scratch";
+static const struct svc_conf conf = { .volumes_dir = volumes, .scratch_dir = scratch };
+
+static char id[] = "import-vol-0123abcd", volume_id[] = "vol-00112233445566778", vmdk[] = "VMDK",
+            url[] = "http://h:1//b//k?Signature=a%2B\"b\\&c=\xd0\x96";
+
+static struct task a_task(void)
+{
+    return (struct task){
+        .id = id,
+        .volume_id = volume_id,
+        .format = vmdk,
+        .manifest_url = url,
+        .volume_gib = 8,
+        .epoch = 3,
+    };
+}
+
+static int plan(const struct task *task, char **ret_json, struct im_error *err)
+{
+    struct claim_files files CLAIM_FILES_DONE = { 0 };
+
+    assert_int_equal(claim_files_init(&conf, task, &files, err), 0);
+    return plan_job(task, &files, ret_json, err);
+}
+
+static void test_names(void **state)
+{
+    struct claim_files files CLAIM_FILES_DONE = { 0 };
+    struct task task = a_task();
+    struct im_error err;
+
+    (void)state;
+    assert_int_equal(claim_files_init(&conf, &task, &files, &err), 0);
+    assert_string_equal(files.part, "/srv/volumes/.import-vol-0123abcd.3.part");
+    assert_string_equal(files.volume, "/srv/volumes/vol-00112233445566778.raw");
+    assert_string_equal(files.scratch, "/srv/scratch/import-vol-0123abcd.3");
+}
+
+static void test_job(void **state)
+{
+    struct task task = a_task();
+    char *json IM_FREE = NULL;
+    struct im_error err;
+
+    (void)state;
+    assert_int_equal(plan(&task, &json, &err), 0);
+    assert_string_equal(
+        json, "{\"source\":\"manifest:http://h:1//b//k?Signature=a%2B\\\"b\\\\&c=\xd0\x96\","
+              "\"format\":\"vmdk\",\"max_size\":8589934592,"
+              "\"stages\":[{\"name\":\"grow\",\"size\":8589934592}],"
+              "\"store\":\"/srv/volumes/.import-vol-0123abcd.3.part\",\"force\":true,"
+              "\"scratch\":\"/srv/scratch/import-vol-0123abcd.3\"}");
+}
+
+static void test_formats(void **state)
+{
+    static const struct {
+        char format[24];
+        int result;
+    } cases[] = {
+        { "RAW", 0 },
+        { "vhd", 0 },
+        { "Qcow2", 0 },
+        { "", -EINVAL },
+        { "a/b", -EINVAL },
+        { "raw,x", -EINVAL },
+        { "seventeen17letters", -EINVAL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct task task = a_task();
+        char format[24], *json IM_FREE = NULL;
+        struct im_error err;
+
+        memcpy(format, cases[i].format, sizeof(format));
+        task.format = format;
+        assert_int_equal(plan(&task, &json, &err), cases[i].result);
+        if (i == 2)
+            assert_non_null(strstr(json, "\"format\":\"qcow2\""));
+        if (cases[i].result < 0)
+            assert_null(json);
+    }
+}
+
+static void test_volume_bytes(void **state)
+{
+    struct task task = a_task();
+    char *json IM_FREE = NULL;
+    struct im_error err;
+    uint64_t bytes = 7;
+
+    (void)state;
+    task.volume_gib = UINT64_C(0x1ffffffff); /* the largest: 2^63 - 2^30 bytes */
+    assert_int_equal(plan_volume_bytes(&task, &bytes, &err), 0);
+    assert_int_equal(bytes, UINT64_C(0x7fffffffc0000000));
+    task.volume_gib++;
+    assert_int_equal(plan_volume_bytes(&task, &bytes, &err), -EFBIG);
+    assert_non_null(strstr(err.message, "8589934592 GiB"));
+    assert_int_equal(plan(&task, &json, &err), -EFBIG);
+    task.volume_gib = 0;
+    assert_int_equal(plan_volume_bytes(&task, &bytes, &err), -EFBIG);
+}
+
+/* JSON is UTF-8; a row that is not says so instead of starting something else. */
+static void test_bad_text(void **state)
+{
+    struct task task = a_task();
+    char bad[] = "http://h/\xff", *json IM_FREE = NULL;
+    struct im_error err;
+
+    (void)state;
+    task.manifest_url = bad;
+    assert_int_equal(plan(&task, &json, &err), -EINVAL);
+    assert_null(json);
+    assert_null(strstr(err.message, "http:")); /* an URL may hold a signature */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),    cmocka_unit_test(test_job),
+        cmocka_unit_test(test_formats),  cmocka_unit_test(test_volume_bytes),
+        cmocka_unit_test(test_bad_text),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,127 @@
+/* Digests, HMAC and encodings against published values: RFC 1321, FIPS 180-4, RFC 2202, RFC 4231,
+ * RFC 4648. */
+
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "aws/crypto.h"
+
+static const struct {
+    enum im_hash hash;
+    size_t size;
+    const char *abc, *nothing, *hmac_jefe; /* HMAC case 2 of both RFCs */
+} rows[] = {
+    { IM_MD5, 16, "900150983cd24fb0d6963f7d28e17f72", "d41d8cd98f00b204e9800998ecf8427e",
+      "750c783e6ab0b503eaa86e310a5db738" },
+    { IM_SHA1, 20, "a9993e364706816aba3e25717850c26c9cd0d89d",
+      "da39a3ee5e6b4b0d3255bfef95601890afd80709", "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79" },
+    { IM_SHA256, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+      "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+      "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843" },
+};
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+static void assert_digest(const uint8_t *digest, size_t size, const char *wanted)
+{
+    char hex[2 * IM_HASH_MAX + 1];
+
+    im_hex(digest, size, hex);
+    assert_string_equal(hex, wanted);
+}
+
+static void digests_are_the_published_ones(void **state)
+{
+    uint8_t digest[IM_HASH_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < ROWS; i++) {
+        struct im_hasher *hasher = im_hasher_new(rows[i].hash);
+
+        assert_int_equal(im_hash_size(rows[i].hash), rows[i].size);
+        im_hash(rows[i].hash, "abc", 3, digest);
+        assert_digest(digest, rows[i].size, rows[i].abc);
+        im_hash(rows[i].hash, NULL, 0, digest);
+        assert_digest(digest, rows[i].size, rows[i].nothing);
+
+        im_hasher_add(hasher, "a", 1);
+        im_hasher_add(hasher, NULL, 0);
+        im_hasher_add(hasher, "bc", 2);
+        im_hasher_end(hasher, digest);
+        assert_digest(digest, rows[i].size, rows[i].abc);
+        assert_null(im_hasher_free(hasher));
+    }
+    assert_null(im_hasher_free(NULL));
+}
+
+static void hmacs_are_the_published_ones(void **state)
+{
+    const char *text = "what do ya want for nothing?";
+    uint8_t digest[IM_HASH_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < ROWS; i++) {
+        im_hmac(rows[i].hash, "Jefe", 4, text, strlen(text), digest);
+        assert_digest(digest, rows[i].size, rows[i].hmac_jefe);
+    }
+    /* Python: hmac.new(b'', b'', 'sha256') */
+    im_hmac(IM_SHA256, NULL, 0, NULL, 0, digest);
+    assert_digest(digest, 32, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+}
+
+static void base64_is_padded(void **state)
+{
+    static const char *const pairs[][2] = {
+        { "", "" },        { "f", "Zg==" },        { "fo", "Zm8=" },
+        { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "\xff\xfe\xfd", "//79" }
+    };
+    char out[16];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        im_base64(pairs[i][0], strlen(pairs[i][0]), out);
+        assert_string_equal(out, pairs[i][1]);
+    }
+}
+
+static void comparison_takes_every_byte(void **state)
+{
+    (void)state;
+    assert_true(im_equal_secret("", ""));
+    assert_true(im_equal_secret("secret", "secret"));
+    assert_false(im_equal_secret("secret", "Secret"));
+    assert_false(im_equal_secret("secret", "secreT"));
+    assert_false(im_equal_secret("secret", "secret1"));
+    assert_false(im_equal_secret("secret", ""));
+}
+
+static void random_bytes_fill_the_buffer_and_differ(void **state)
+{
+    uint8_t first[33] = { 0 }, second[33] = { 0 };
+
+    (void)state;
+    im_random(first, 32);
+    im_random(second, 32);
+    assert_memory_not_equal(first, second, 32);
+    assert_int_equal(first[32], 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(digests_are_the_published_ones),
+        cmocka_unit_test(hmacs_are_the_published_ones),
+        cmocka_unit_test(base64_is_padded),
+        cmocka_unit_test(comparison_takes_every_byte),
+        cmocka_unit_test(random_bytes_fill_the_buffer_and_differ),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,747 @@
+/* The fetching sources against a server that misbehaves by script: no wrong byte is ever given out,
+ * what may heal heals, what may not is not asked for again, and memory stays bounded. */
+
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include "../lib/fault-server.h"
+#include "aws/manifest.h"
+#include "base/cleanup.h"
+#include "base/http.h"
+#include "core/cancel.h"
+#include "core/source.h"
+#include "source/fetch.h"
+#include "source/parts.h"
+#include "source/pool.h"
+
+extern const struct im_source_type im_source_http, im_source_manifest;
+
+#define MIB   (1024u * 1024)
+#define SMALL 100000           /* bytes of the object most faults are tried on */
+#define LARGE (20 * MIB + 777) /* three ranges */
+#define MANY  40               /* parts of SMALL bytes */
+
+static uint8_t large[LARGE];
+static uint8_t small[MANY * SMALL];
+
+static int group_setup(void **state)
+{
+    char name[32];
+
+    (void)state;
+    im_http_global();
+    server_start();
+    fill_pattern(large, sizeof(large), 1);
+    fill_pattern(small, sizeof(small), 2);
+    server_put("large", large, sizeof(large));
+    server_put("small", small, SMALL);
+    server_put("empty", "", 0);
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof(name), "small%d", i);
+        server_put(name, small + i * SMALL, SMALL);
+    }
+    return 0;
+}
+
+static int group_teardown(void **state)
+{
+    (void)state;
+    server_stop();
+    return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    server_forget();
+    im_cancelled = false;
+    return 0;
+}
+
+static struct im_source *open_pieces(const struct im_piece *pieces, size_t count, unsigned tries)
+{
+    /* short only where it is waited for: a busy machine stalls, too */
+    const struct im_parts_options options = { .tries = tries,
+                                              .stall_timeout_s =
+                                                  strstr(pieces[0].url, "stall") ? 1 : 0 };
+    struct im_source *source = NULL;
+
+    assert_int_equal(im_parts_open("test", pieces, count, &options, &source, NULL), 0);
+    return source;
+}
+
+static struct im_source *open_one(const char *script, const char *name, uint64_t len,
+                                  unsigned tries)
+{
+    const struct im_piece piece = { .url = server_url(script, name), .len = len, .etag = "" };
+
+    return open_pieces(&piece, 1, tries);
+}
+
+/* MANY parts of SMALL bytes each; `script` for the part `odd`, "ok" for all others. */
+static struct im_source *open_many(const char *script, size_t odd)
+{
+    struct im_piece pieces[MANY];
+    char url[MANY][128];
+
+    for (size_t i = 0; i < MANY; i++) {
+        char name[32];
+
+        (void)snprintf(name, sizeof(name), "small%zu", i);
+        (void)snprintf(url[i], sizeof(url[i]), "%s", server_url(i == odd ? script : "ok", name));
+        pieces[i] = (struct im_piece){ .url = url[i], .len = SMALL, .etag = "" };
+    }
+    return open_pieces(pieces, MANY, 2);
+}
+
+static void read_and_compare(struct im_source *source, const uint8_t *want, uint64_t offset,
+                             size_t len)
+{
+    struct im_error err = { 0 };
+    uint8_t *buf IM_FREE = malloc(len + 1);
+
+    if (im_source_read(source, buf, len, offset, &err) < 0)
+        fail_msg("read at %" PRIu64 ": %s", offset, err.message);
+    assert_memory_equal(buf, want + offset, len);
+}
+
+static void finish(struct im_source *source)
+{
+    struct im_error err = { 0 };
+
+    if (im_source_finish(source, &err) < 0)
+        fail_msg("finish: %s", err.message);
+}
+
+/* ---- what may heal ---- */
+
+static void faults_heal(void **state)
+{
+    static const struct {
+        const char *script;
+        unsigned requests;
+    } faults[] = {
+        { "ok", 1 },           { "resethead*1", 2 }, { "resetbody*1", 2 }, { "cut*1", 2 },
+        { "short*1", 2 },      { "long*1", 2 },      { "wrongetag*1", 2 }, { "corrupt*1", 2 },
+        { "xml*1", 2 },        { "gzip*1", 2 },      { "500*1", 2 },       { "503*2", 3 },
+        { "429*1", 2 },        { "stall*1", 2 },     { "weaketag", 1 },    { "noetag", 1 },
+        { "noetag+cut*1", 2 }, { "nosize", 1 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        struct im_source *source = open_one(faults[i].script, "small", SMALL, 4);
+
+        read_and_compare(source, small, 0, SMALL);
+        finish(source);
+        im_source_close(source);
+        if (server_saw(faults[i].script, "/small", NULL) != faults[i].requests)
+            fail_msg("%s: %u requests instead of %u", faults[i].script,
+                     server_saw(faults[i].script, "/small", NULL), faults[i].requests);
+        server_forget();
+    }
+}
+
+static void a_cut_transfer_goes_on_where_it_stopped(void **state)
+{
+    struct im_source *source = open_one("cut*1", "small0", SMALL, 2);
+    char line[SERVER_LINE];
+
+    (void)state;
+    read_and_compare(source, small, 0, SMALL);
+    assert_int_equal(server_saw("GET", "range=bytes=50000-99999", line), 1);
+    assert_non_null(strstr(line, "if-match=\""));
+    im_source_close(source);
+}
+
+static void without_an_etag_a_cut_transfer_starts_again(void **state)
+{
+    struct im_source *source = open_one("cut+noetag*1", "small", SMALL, 2);
+
+    (void)state;
+    read_and_compare(source, small, 0, SMALL);
+    assert_int_equal(server_saw("GET", "range=", NULL), 0);
+    im_source_close(source);
+}
+
+static void wrong_ranges_heal(void **state)
+{
+    struct im_source *source = open_one("wrongrange*1", "large", LARGE, 3);
+
+    (void)state;
+    read_and_compare(source, large, 0, LARGE);
+    finish(source);
+    assert_int_equal(server_saw("GET", "large", NULL), 4);
+    im_source_close(source);
+}
+
+/* ---- what may not ---- */
+
+static void lasting_faults_end(void **state)
+{
+    static const struct {
+        const char *script;
+        int number;
+        const char *code, *says;
+        unsigned requests;
+    } faults[] = {
+        { "403", EACCES, "AccessDenied",
+          "We do not have access to the given resource. Reason 403 Forbidden", 1 },
+        { "404", ENOENT, "NotFound", "404", 1 },
+        { "416", EACCES, "DownloadFailed", "416", 1 },
+        { "503", EAGAIN, "ServerBusy", "503", 2 },
+        { "short", EBADMSG, "DamagedPart", "99990 bytes instead of 100000", 2 },
+        { "short+nosize", EBADMSG, "DamagedPart", "99990 bytes instead of 100000", 2 },
+        { "long", EBADMSG, "DamagedPart", "100010 bytes instead of 100000", 2 },
+        { "long+nosize", EBADMSG, "DamagedPart", "more than 100000 bytes", 2 },
+        { "corrupt", EBADMSG, "DamagedPart", "MD5", 2 },
+        { "wrongetag", EBADMSG, "DamagedPart", "MD5", 2 },
+        { "xml", EBADMSG, "DamagedPart", "bytes instead of 100000", 2 },
+        { "gzip", EBADMSG, "DamagedPart", "gzip", 2 },
+        { "stall", ETIMEDOUT, "TimedOut", "", 2 },
+        { "resetbody", ECONNRESET, "ConnectionFailed", "", 2 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        struct im_source *source = open_one(faults[i].script, "small?Signature=sEcReT", SMALL, 2);
+        struct im_error err = { 0 };
+        uint8_t byte;
+
+        assert_int_equal(im_source_read(source, &byte, 1, 0, &err), -faults[i].number);
+        assert_string_equal(err.code, faults[i].code);
+        if (!strstr(err.message, faults[i].says) || !strstr(err.message, "part 1 of 1") ||
+            !strstr(err.message, "/small") || strstr(err.message, "sEcReT"))
+            fail_msg("%s: %s", faults[i].script, err.message);
+        assert_int_equal(server_saw("GET", "/small", NULL), faults[i].requests);
+        im_source_close(source);
+        server_forget();
+    }
+}
+
+static void damaged_bytes_are_asked_for_three_times_at_most(void **state)
+{
+    struct im_source *source = open_one("corrupt", "small", SMALL, 8);
+    uint8_t byte;
+
+    (void)state;
+    assert_int_equal(im_source_read(source, &byte, 1, 0, NULL), -EBADMSG);
+    assert_int_equal(server_saw("GET", "/small", NULL), 3);
+    im_source_close(source);
+}
+
+static void a_redirect_is_not_followed(void **state)
+{
+    char target[256], script[512];
+    struct im_source *source;
+    struct im_error err = { 0 };
+    uint8_t byte;
+
+    (void)state;
+    (void)snprintf(target, sizeof(target), "%s", server_url("ok", "small1"));
+    (void)snprintf(script, sizeof(script), "small?%s", target);
+    source = open_one("redirect", script, SMALL, 2);
+    assert_int_equal(im_source_read(source, &byte, 1, 0, &err), -EACCES);
+    assert_non_null(strstr(err.message, "302"));
+    assert_int_equal(server_saw("GET", "", NULL), 1);
+    im_source_close(source);
+}
+
+static void nobody_listens(void **state)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001) };
+    socklen_t len = sizeof(address);
+    int fd IM_CLOSE = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* bound, never listening */
+    struct im_piece piece = { .len = SMALL, .etag = "" };
+    struct im_source *source;
+    struct im_error err = { 0 };
+    char url[64];
+    uint8_t byte;
+
+    (void)state;
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/part", ntohs(address.sin_port));
+    piece.url = url;
+    source = open_pieces(&piece, 1, 2);
+    assert_int_equal(im_source_read(source, &byte, 1, 0, &err), -ECONNREFUSED);
+    im_source_close(source);
+}
+
+static void a_server_without_ranges_is_told_apart(void **state)
+{
+    struct im_source *source = open_one("norange", "large", LARGE, 1);
+    struct im_error err = { 0 };
+    uint8_t byte;
+
+    (void)state;
+    assert_int_equal(im_source_read(source, &byte, 1, 0, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "must know ranges"));
+    im_source_close(source);
+}
+
+static void a_wrong_digest_of_a_large_object_ends_the_source(void **state)
+{
+    struct im_source *source = open_one("wrongetag", "large", LARGE, 1);
+    struct im_error err = { 0 };
+    uint8_t *buf IM_FREE = malloc(LARGE);
+
+    (void)state;
+    /* If-Match makes this server notice first; either way nothing is committed */
+    (void)im_source_read(source, buf, LARGE, 0, NULL);
+    assert_int_equal(im_source_finish(source, &err), -EBADMSG);
+    im_source_close(source);
+
+    source = open_one("corrupt", "large", LARGE, 1);
+    (void)im_source_read(source, buf, LARGE, 0, NULL);
+    assert_int_equal(im_source_finish(source, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "MD5"));
+    im_source_close(source);
+}
+
+static void an_object_that_changes_is_noticed(void **state)
+{
+    const struct im_piece piece = { .url = server_url("ok", "small"),
+                                    .len = SMALL,
+                                    .etag = "0123456789abcdef0123456789abcdef" };
+    struct im_source *source = open_pieces(&piece, 1, 2);
+    struct im_error err = { 0 };
+    uint8_t byte;
+
+    (void)state;
+    assert_int_equal(im_source_read(source, &byte, 1, 0, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "changed while it was read"));
+    im_source_close(source);
+}
+
+static void the_budget_ends_retries(void **state)
+{
+    atomic_int budget = 2 * IM_FETCH_RETRY_COST;
+    const struct im_fetch_rules rules = { .cancel = &im_cancelled, .budget = &budget };
+    struct im_fetch_tries tries = { .rules = &rules };
+
+    (void)state;
+    assert_true(im_fetch_again(&tries, -ECONNRESET));
+    assert_true(im_fetch_again(&tries, -EAGAIN));
+    assert_false(im_fetch_again(&tries, -ECONNRESET));
+    im_fetch_healed(&tries);
+    assert_int_equal(atomic_load(&budget), 2 * IM_FETCH_RETRY_COST);
+    assert_false(im_fetch_again(&tries, -EACCES));
+}
+
+static void *cancel_when_asked(void *arg)
+{
+    (void)arg;
+    (void)server_sees("GET", "/small", 1);
+    im_cancelled = true;
+    return NULL;
+}
+
+static void a_stalled_read_can_be_cancelled(void **state)
+{
+    const struct im_piece piece = { .url = server_url("stall", "small"), .len = SMALL, .etag = "" };
+    const struct im_parts_options options = { .stall_timeout_s = 60 };
+    struct im_source *source = NULL;
+    int64_t start = im_clock_monotonic_ms();
+    pthread_t thread;
+    uint8_t byte;
+
+    (void)state;
+    assert_int_equal(im_parts_open("test", &piece, 1, &options, &source, NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, cancel_when_asked, NULL), 0);
+    assert_int_equal(im_source_read(source, &byte, 1, 0, NULL), -ECANCELED);
+    im_source_close(source);
+    (void)pthread_join(thread, NULL);
+    assert_true(im_clock_monotonic_ms() - start < 5000);
+}
+
+/* ---- the window ---- */
+
+static void parts_are_fetched_once_and_memory_is_bounded(void **state)
+{
+    struct im_source *source = open_many("ok", 0);
+
+    (void)state;
+    assert_int_equal(source->size, MANY * SMALL);
+    for (uint64_t offset = 0; offset < source->size; offset += 30000) {
+        size_t len = source->size - offset < 30000 ? (size_t)(source->size - offset) : 30000;
+
+        read_and_compare(source, small, offset, len);
+    }
+    finish(source);
+    for (int i = 0; i < MANY; i++) {
+        char name[32];
+
+        (void)snprintf(name, sizeof(name), "/small%d\t", i);
+        assert_int_equal(server_saw("GET", name, NULL), 1);
+    }
+    assert_int_equal(im_parts_memory(source), IM_POOL_SLOTS * SMALL);
+    im_source_close(source);
+}
+
+static void header_then_footer_then_forwards(void **state)
+{
+    struct im_source *source = open_many("ok", 0);
+
+    (void)state;
+    read_and_compare(source, small, 0, 4096);
+    read_and_compare(source, small, MANY * SMALL - 512, 512);
+    read_and_compare(source, small, 0, MANY * SMALL);
+    assert_int_equal(server_saw("GET", "/small0\t", NULL), 1);
+    assert_int_equal(server_saw("GET", "/small39\t", NULL), 1);
+    assert_int_equal(server_saw("GET", "/small", NULL), MANY);
+    im_source_close(source);
+}
+
+static void random_reads_are_right(void **state)
+{
+    struct im_source *source = open_many("ok", 0);
+    uint8_t dice[3 * 150];
+
+    (void)state;
+    fill_pattern(dice, sizeof(dice), 3);
+    for (size_t i = 0; i < sizeof(dice); i += 3) {
+        uint64_t offset = (uint64_t)(dice[i] << 8 | dice[i + 1]) * 59; /* up to 3.9 MB */
+
+        read_and_compare(source, small, offset, 1 + (size_t)dice[i + 2] * 400);
+    }
+    for (uint64_t offset = MANY * SMALL; offset >= 50000; offset -= 50000)
+        read_and_compare(source, small, offset - 50000, 50000);
+    assert_true(im_parts_memory(source) <= IM_POOL_SLOTS * SMALL);
+    im_source_close(source);
+}
+
+static void only_forward_readers_are_read_ahead_for(void **state)
+{
+    struct im_source *source = open_many("ok", 0);
+    struct im_source *jumping = open_many("ok", 0);
+
+    (void)state;
+    read_and_compare(source, small, 0, 3 * SMALL); /* in the third part: read ahead to the sixth */
+    assert_true(server_sees("GET", "/small5\t", 1));
+    assert_int_equal(server_saw("GET", "/small7\t", NULL), 0);
+    im_source_close(source);
+
+    server_forget();
+    read_and_compare(jumping, small, 0, 100);
+    read_and_compare(jumping, small, 20 * SMALL, 100);
+    read_and_compare(jumping, small, 10 * SMALL, 100);
+    im_source_close(jumping);
+    assert_int_equal(server_saw("GET", "/small", NULL), 3);
+}
+
+static void reads_end_with_the_source(void **state)
+{
+    struct im_source *source = open_one("ok", "small", SMALL, 1);
+    uint8_t buf[100];
+    size_t got = 7;
+
+    (void)state;
+    assert_int_equal(im_source_read_some(source, buf, 100, SMALL - 30, &got, NULL), 0);
+    assert_int_equal(got, 30);
+    assert_int_equal(source->ops->read(source, buf, 100, SMALL + 1, &got, NULL), 0);
+    assert_int_equal(got, 0);
+    im_source_close(source);
+}
+
+static void a_large_object_is_fetched_in_ranges(void **state)
+{
+    struct im_source *source = open_one("ok", "large", LARGE, 1);
+    char line[SERVER_LINE];
+
+    (void)state;
+    for (uint64_t offset = 0; offset < LARGE; offset += MIB)
+        read_and_compare(source, large, offset,
+                         LARGE - offset < MIB ? (size_t)(LARGE - offset) : MIB);
+    finish(source);
+    assert_int_equal(server_saw("GET", "/large", NULL), 3);
+    assert_int_equal(server_saw("GET", "range=bytes=8388608-16777215", NULL), 1);
+    assert_int_equal(server_saw("GET", "range=bytes=16777216-20972296", line), 1);
+    assert_non_null(strstr(line, "if-match=\""));
+    im_source_close(source);
+}
+
+/* ---- finish ---- */
+
+static void finish_fetches_what_was_never_read(void **state)
+{
+    struct im_source *source = open_many("ok", 0);
+
+    (void)state;
+    read_and_compare(source, small, 5 * SMALL, 10);
+    finish(source);
+    assert_int_equal(server_saw("GET", "/small", NULL), MANY);
+    im_source_close(source);
+}
+
+static void finish_finds_the_damaged_part_nobody_read(void **state)
+{
+    struct im_source *source = open_many("corrupt", 33);
+    struct im_error err = { 0 };
+
+    (void)state;
+    read_and_compare(source, small, 0, 10);
+    assert_int_equal(im_source_finish(source, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "part 34 of 40"));
+    im_source_close(source);
+}
+
+static void finish_proves_a_large_object_read_out_of_order(void **state)
+{
+    struct im_source *source = open_one("ok", "large", LARGE, 1);
+
+    (void)state;
+    read_and_compare(source, large, LARGE - 10, 10);
+    read_and_compare(source, large, 0, 10);
+    finish(source);
+    assert_in_range(server_saw("GET", "/large", NULL), 3, 4);
+    im_source_close(source);
+}
+
+/* ---- an URL as a source ---- */
+
+static int open_url(const char *url, struct im_source **ret_source, struct im_error *err)
+{
+    assert_true(im_source_http.accepts(url));
+    return im_source_http.open(url, ret_source, err);
+}
+
+static void an_url_is_a_source(void **state)
+{
+    static const struct {
+        const char *script, *name;
+        uint64_t size;
+    } urls[] = { { "ok", "small", SMALL },
+                 { "nohead", "small", SMALL },
+                 { "nohead", "large", LARGE },
+                 { "nohead+norange", "small", SMALL },
+                 { "ok", "empty", 0 },
+                 { "nohead", "empty", 0 },
+                 { "ok", "small?key=value", SMALL } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        struct im_source *source = NULL;
+        struct im_error err = { 0 };
+
+        if (open_url(server_url(urls[i].script, urls[i].name), &source, &err) < 0)
+            fail_msg("%s/%s: %s", urls[i].script, urls[i].name, err.message);
+        assert_int_equal(source->size, urls[i].size);
+        assert_null(strchr(source->name, '?'));
+        assert_null(im_parts_file_format(source) ? im_parts_file_format(source) : NULL);
+        if (urls[i].size > 0)
+            read_and_compare(source, urls[i].size == LARGE ? large : small, 0, 5000);
+        finish(source);
+        im_source_close(source);
+    }
+    assert_false(im_source_http.accepts("/tmp/http://x"));
+}
+
+static void an_url_that_is_no_source_says_why(void **state)
+{
+    static const struct {
+        const char *script, *name;
+        int number;
+        const char *code;
+    } urls[] = { { "nosize+norange", "small", EACCES, "SizeUnknown" },
+                 { "ok", "absent", ENOENT, "NotFound" },
+                 { "nohead+403", "small", EACCES, "AccessDenied" } };
+    struct im_source *source = NULL;
+    struct im_error err = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        assert_int_equal(open_url(server_url(urls[i].script, urls[i].name), &source, &err),
+                         -urls[i].number);
+        assert_string_equal(err.code, urls[i].code);
+    }
+    assert_int_equal(open_url("http://user:pw@127.0.0.1:1/x", &source, &err), -EINVAL);
+    assert_null(strstr(err.message, "pw"));
+}
+
+/* ---- a manifest as a source ---- */
+
+#define PARTS 12
+
+/* Write a manifest of PARTS parts of SMALL bytes; HEAD and GET of part `odd` by these scripts. */
+static void put_manifest(const char *name, size_t odd, const char *head, const char *get)
+{
+    static char format[] = "RAW", importer[] = "test", key[] = "k", url[] = "http://h/x";
+    struct im_manifest_part part[PARTS];
+    char heads[PARTS][128], gets[PARTS][128];
+    struct im_manifest manifest = { .file_format = format,
+                                    .importer_name = importer,
+                                    .importer_version = importer,
+                                    .self_destruct_url = url,
+                                    .size = PARTS * SMALL,
+                                    .volume_gib = 1,
+                                    .part_count = PARTS,
+                                    .part = part };
+    struct im_buffer out IM_BUFFER_DONE = IM_BUFFER(IM_MANIFEST_MAX);
+
+    for (size_t i = 0; i < PARTS; i++) {
+        char object[32];
+
+        (void)snprintf(object, sizeof(object), "small%zu", i);
+        (void)snprintf(heads[i], sizeof(heads[i]), "%s",
+                       server_url(i == odd ? head : "ok", object));
+        (void)snprintf(gets[i], sizeof(gets[i]), "%s", server_url(i == odd ? get : "ok", object));
+        part[i] = (struct im_manifest_part){ .start = i * SMALL,
+                                             .end = (i + 1) * SMALL - 1,
+                                             .key = key,
+                                             .head_url = heads[i],
+                                             .get_url = gets[i],
+                                             .delete_url = url };
+    }
+    assert_int_equal(im_manifest_write(&manifest, &out, NULL), 0);
+    server_put(name, out.data, out.len);
+}
+
+static int open_manifest(const char *place, struct im_source **ret_source, struct im_error *err)
+{
+    char spec[512];
+
+    (void)snprintf(spec, sizeof(spec), "manifest:%s", place);
+    assert_true(im_source_manifest.accepts(spec));
+    return im_source_manifest.open(spec, ret_source, err);
+}
+
+static void a_manifest_is_a_source(void **state)
+{
+    struct im_source *source = NULL;
+    struct im_error err = { 0 };
+    char path[256], line[SERVER_LINE];
+
+    (void)state;
+    put_manifest("manifest", 0, "ok", "ok");
+    if (open_manifest(server_url("ok", "manifest"), &source, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(source->size, PARTS * SMALL);
+    assert_string_equal(im_parts_file_format(source), "RAW");
+    assert_int_equal(server_saw("HEAD", "/small", line), PARTS);
+    read_and_compare(source, small, 0, PARTS * SMALL);
+    finish(source);
+    assert_int_equal(server_saw("GET", "/small", line), PARTS);
+    /* what presigned V4 URLs of stock clients have signed */
+    assert_non_null(strstr(line, "\taccept=*/*\taccept-encoding=gzip, deflate\t"));
+    im_source_close(source);
+
+    (void)snprintf(path, sizeof(path), "%s/manifest", server.dir);
+    assert_int_equal(open_manifest(path, &source, &err), 0);
+    im_source_close(source);
+    assert_false(im_source_manifest.accepts(path));
+}
+
+static void what_is_not_uploaded_yet_is_pending(void **state)
+{
+    static const struct {
+        const char *script, *name, *head;
+        const char *says;
+    } rows[] = {
+        { "ok", "absent", "ok", "the manifest is not there yet" },
+        { "nosuchkey", "manifest", "ok", "the manifest is not there yet" },
+        { "ok", "manifest", "head404", "part 3 of 12 is not there yet" },
+    };
+    struct im_source *source = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct im_error err = { 0 };
+
+        put_manifest("manifest", 2, rows[i].head, "ok");
+        assert_int_equal(open_manifest(server_url(rows[i].script, rows[i].name), &source, &err),
+                         -ENOENT);
+        assert_string_equal(err.code, "PendingUpload");
+        assert_string_equal(err.message, rows[i].says);
+    }
+    assert_int_equal(server_saw("GET", "/small", NULL), 0);
+}
+
+static void while_an_upload_runs_few_parts_are_asked_for(void **state)
+{
+    struct im_source *source = NULL;
+    struct im_error err = { 0 };
+
+    (void)state;
+    put_manifest("manifest", PARTS - 1, "head404", "ok");
+    assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, &err), -ENOENT);
+    assert_string_equal(err.message, "part 12 of 12 is not there yet");
+    assert_in_range(server_saw("HEAD", "/small", NULL), 1, 8); /* four at a time */
+}
+
+static void broken_manifests_and_parts_are_refused(void **state)
+{
+    struct im_source *source = NULL;
+    struct im_error err = { 0 };
+    char *big IM_FREE = malloc(IM_MANIFEST_MAX + 1);
+
+    (void)state;
+    memset(big, ' ', IM_MANIFEST_MAX + 1);
+    server_put("big", big, IM_MANIFEST_MAX + 1);
+    assert_int_equal(open_manifest(server_url("ok", "big"), &source, &err), -EBADMSG);
+    assert_string_equal(err.code, "InvalidManifest");
+    assert_non_null(strstr(err.message, "larger than the 8388607 bytes"));
+
+    put_manifest("manifest", 4, "headshort", "ok");
+    assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "part 5 of 12 holds 99999 bytes"));
+
+    put_manifest("manifest", 4, "nohead", "ok");
+    assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, &err), -EACCES);
+    assert_string_equal(err.code, "AccessDenied");
+
+    put_manifest("manifest", 4, "ok", "404");
+    assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, &err), 0);
+    assert_int_equal(im_source_finish(source, &err), -ENOENT);
+    assert_string_equal(err.message, "part 5 of 12 is not there yet");
+    im_source_close(source);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, setup)
+    const struct CMUnitTest tests[] = {
+        TEST(faults_heal),
+        TEST(a_cut_transfer_goes_on_where_it_stopped),
+        TEST(without_an_etag_a_cut_transfer_starts_again),
+        TEST(wrong_ranges_heal),
+        TEST(lasting_faults_end),
+        TEST(damaged_bytes_are_asked_for_three_times_at_most),
+        TEST(a_redirect_is_not_followed),
+        TEST(nobody_listens),
+        TEST(a_server_without_ranges_is_told_apart),
+        TEST(a_wrong_digest_of_a_large_object_ends_the_source),
+        TEST(an_object_that_changes_is_noticed),
+        TEST(the_budget_ends_retries),
+        TEST(a_stalled_read_can_be_cancelled),
+        TEST(parts_are_fetched_once_and_memory_is_bounded),
+        TEST(header_then_footer_then_forwards),
+        TEST(random_reads_are_right),
+        TEST(only_forward_readers_are_read_ahead_for),
+        TEST(reads_end_with_the_source),
+        TEST(a_large_object_is_fetched_in_ranges),
+        TEST(finish_fetches_what_was_never_read),
+        TEST(finish_finds_the_damaged_part_nobody_read),
+        TEST(finish_proves_a_large_object_read_out_of_order),
+        TEST(an_url_is_a_source),
+        TEST(an_url_that_is_no_source_says_why),
+        TEST(a_manifest_is_a_source),
+        TEST(what_is_not_uploaded_yet_is_pending),
+        TEST(while_an_upload_runs_few_parts_are_asked_for),
+        TEST(broken_manifests_and_parts_are_refused),
+    };
+
+    return cmocka_run_group_tests_name("parts", tests, group_setup, group_teardown);
+}
