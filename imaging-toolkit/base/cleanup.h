@@ -23,16 +23,16 @@ static inline void im_cleanup_fclose(FILE **file)
 }
 
 #define IM_CLEANUP(function) __attribute__((cleanup(function)))
-#define IM_FREE IM_CLEANUP(im_cleanup_free)     /* char *text IM_FREE = NULL; */
-#define IM_CLOSE IM_CLEANUP(im_cleanup_close)   /* int fd IM_CLOSE = -1; */
-#define IM_FCLOSE IM_CLEANUP(im_cleanup_fclose) /* FILE *file IM_FCLOSE = NULL; */
+#define IM_FREE              IM_CLEANUP(im_cleanup_free)   /* char *text IM_FREE = NULL; */
+#define IM_CLOSE             IM_CLEANUP(im_cleanup_close)  /* int fd IM_CLOSE = -1; */
+#define IM_FCLOSE            IM_CLEANUP(im_cleanup_fclose) /* FILE *file IM_FCLOSE = NULL; */
 
 /* Hand an owned pointer over: gives its value and leaves NULL behind. */
-#define im_steal(pointer)                       \
-    ({                                          \
-        __typeof__(pointer) im_taken = pointer; \
-        (pointer) = NULL;                       \
-        im_taken;                               \
+#define im_steal(pointer)                                                                          \
+    ({                                                                                             \
+        __typeof__(pointer) im_taken = pointer;                                                    \
+        (pointer) = NULL;                                                                          \
+        im_taken;                                                                                  \
     })
 
 /* The same for a descriptor; leaves -1 behind. */

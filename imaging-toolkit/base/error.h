@@ -6,8 +6,8 @@
 
 /* Filled by whoever finds the fault, read once at the top. */
 struct im_error {
-    int number;             /* positive errno value of the failure; 0 when there is none */
-    const char *code;       /* stable word, static storage: "DamagedImage", "NoSpace" … */
+    int number;                 /* positive errno value of the failure; 0 when there is none */
+    const char *code;           /* stable word, static storage: "DamagedImage", "NoSpace" … */
     char message[IM_ERROR_MAX]; /* what, the offending value, what to do; never a secret */
 };
 
@@ -46,5 +46,6 @@ void im_error_prefix(struct im_error *err, const char *format, ...)
 /* The exit status that belongs to err (IM_OK when err->number is 0). */
 enum im_status im_error_status(const struct im_error *err);
 
-/* Print "PROGRAM: error: sentence" as one line on standard error, control characters made visible. */
+/* Print "PROGRAM: error: sentence" as one line on standard error, control characters made visible.
+ */
 void im_error_print(const char *program, const struct im_error *err);

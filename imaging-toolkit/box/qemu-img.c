@@ -28,14 +28,14 @@
 /* What the child may use.  Its pool grows to 64 threads with stacks of 8 MiB, so 1 GiB of address
  * space was not always enough under load; the processor time is generous for slow machines, yet
  * ends a loop. */
-#define LIMIT_AS (2ull << 30)
-#define LIMIT_CPU_S 60
+#define LIMIT_AS        (2ull << 30)
+#define LIMIT_CPU_S     60
 #define BYTES_PER_CPU_S (32ull << 20)
 /* Bytes of its output that are read: `info` of a sane image prints under 4 KiB. */
 #define OUTPUT_MAX 65536
 
 /* The child's names of its two descriptors. */
-#define INPUT "/proc/self/fd/0"
+#define INPUT  "/proc/self/fd/0"
 #define OUTPUT "/proc/self/fd/3"
 
 struct child {
@@ -133,7 +133,8 @@ static int refused(const struct child *child, const char *format, const char *ve
         return im_fail(err, EBADMSG,
                        "qemu-img was stopped by signal %d (%s) while it tried to %s this %s image: "
                        "it needs more memory, time or space than a sound image does",
-                       WTERMSIG(child->status), sigabbrev_np(WTERMSIG(child->status)), verb, format);
+                       WTERMSIG(child->status), sigabbrev_np(WTERMSIG(child->status)), verb,
+                       format);
     return im_fail(err, EBADMSG, "qemu-img cannot %s this %s image (exit status %d): %s", verb,
                    format, WEXITSTATUS(child->status), words);
 }
@@ -145,8 +146,8 @@ static bool succeeded(const struct child *child)
 
 static int virtual_size(int input, const char *format, uint64_t *ret_size, struct im_error *err)
 {
-    const char *const argv[] = { IM_QEMU_IMG, "info", "-U", "--output=json", "-f", format, INPUT,
-                                 NULL };
+    const char *const argv[] = { IM_QEMU_IMG, "info", "-U",  "--output=json",
+                                 "-f",        format, INPUT, NULL };
     struct child child = { .argv = argv, .input = input, .output = -1, .cpu_s = LIMIT_CPU_S };
     json_t *info = NULL;
     json_int_t size;
@@ -188,8 +189,9 @@ static int check(int input, const char *format, struct im_error *err)
 
 static int convert(int input, int output, const char *format, uint64_t size, struct im_error *err)
 {
-    const char *const argv[] = { IM_QEMU_IMG, "convert", "-U", "-n", "--target-is-zero", "-f",
-                                 format, "-O", "raw", INPUT, OUTPUT, NULL };
+    const char *const argv[] = { IM_QEMU_IMG, "convert", "-U", "-n",  "--target-is-zero",
+                                 "-f",        format,    "-O", "raw", INPUT,
+                                 OUTPUT,      NULL };
     struct child child = {
         .argv = argv,
         .input = input,
@@ -200,8 +202,9 @@ static int convert(int input, int output, const char *format, uint64_t size, str
     int r;
 
     if (ftruncate(output, (off_t)size) < 0)
-        return im_fail_code(err, ENOSPC, "NoSpace", "cannot make a scratch file of %" PRIu64 " bytes: %s",
-                            size, strerrordesc_np(errno));
+        return im_fail_code(err, ENOSPC, "NoSpace",
+                            "cannot make a scratch file of %" PRIu64 " bytes: %s", size,
+                            strerrordesc_np(errno));
     r = run(&child, err);
     if (r == 0 && !succeeded(&child)) {
         if (child.text.data && strstr(child.text.data, "No space left"))
@@ -236,7 +239,8 @@ static int spool(struct im_source *source, const char *scratch, struct im_error 
             r = im_pwrite(fd, buf, got, offset);
             if (r < 0)
                 return im_fail_code(err, -r, r == -ENOSPC ? "NoSpace" : "CannotWrite",
-                                    "cannot write byte %" PRIu64 " of a copy of '%s' to scratch: %s",
+                                    "cannot write byte %" PRIu64
+                                    " of a copy of '%s' to scratch: %s",
                                     offset, source->name, strerrordesc_np(-r));
         }
         if (r < 0)
@@ -336,7 +340,8 @@ int im_qemu_img_open(struct im_source *source, const char *format, const struct 
     r = virtual_size(input, format, &size, err);
     if (r == 0 && size > options->max_size)
         r = im_fail(err, EFBIG,
-                    "the image holds a disk of %" PRIu64 " bytes, more than the %" PRIu64 " allowed",
+                    "the image holds a disk of %" PRIu64 " bytes, more than the %" PRIu64
+                    " allowed",
                     size, options->max_size);
     if (r == 0)
         r = check(input, format, err);

@@ -1,8 +1,8 @@
 /* qemu-img - read an image through Debian's qemu-img, run as a confined child.
  *
  * For formats without a decoder of our own.  The format is always given, never probed; the child
- * sees two descriptors and no names; what it writes is a sparse raw copy in scratch that has no name
- * either. */
+ * sees two descriptors and no names; what it writes is a sparse raw copy in scratch that has no
+ * name either. */
 #pragma once
 
 #include "core/disk.h"

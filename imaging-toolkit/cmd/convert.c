@@ -62,7 +62,8 @@ static int set_format(const char *name, struct im_job *job, struct im_error *err
     job->format = im_format_find(name);
     if (!job->format)
         return im_fail(err, EINVAL,
-                       "-f '%s' is not a format; there are raw, vmdk, vhd (vpc), vhdx, vdi, qcow2", name);
+                       "-f '%s' is not a format; there are raw, vmdk, vhd (vpc), vhdx, vdi, qcow2",
+                       name);
     return 0;
 }
 
@@ -141,8 +142,10 @@ static int check_request(struct request *request, int argc, char **argv, struct 
     if (!im_format_find(request->to))
         return im_fail(err, EINVAL, "-O '%s' is not a format; give -O raw", request->to);
     if (strcmp(im_format_find(request->to)->name, "raw") != 0)
-        return im_fail(err, EINVAL, "writing %s is not supported; give -O raw and use 'qemu-img convert -f raw -O %s'",
-                       request->to, request->to);
+        return im_fail(
+            err, EINVAL,
+            "writing %s is not supported; give -O raw and use 'qemu-img convert -f raw -O %s'",
+            request->to, request->to);
     r = set_text(&request->job.source, argv[optind], err);
     return r < 0 ? r : set_text(&request->job.store, argv[optind + 1], err);
 }

@@ -36,8 +36,7 @@ static void add(json_t *rows, const char *kind, const char *name, const char *su
     if (needs)
         (void)json_object_set_new(row, "needs", json_string(needs));
     if (!available)
-        (void)json_object_set_new(row, "reason",
-                                  json_sprintf("%s is not installed", needs));
+        (void)json_object_set_new(row, "reason", json_sprintf("%s is not installed", needs));
     (void)json_array_append_new(rows, row);
 }
 
@@ -61,7 +60,8 @@ static void print_text(const json_t *rows)
     const json_t *row;
     size_t i;
 
-    json_array_foreach(rows, i, row) {
+    json_array_foreach(rows, i, row)
+    {
         const char *reason = json_string_value(json_object_get(row, "reason"));
 
         printf("%-7s %-9s %s%s%s%s\n", json_string_value(json_object_get(row, "kind")),

@@ -55,8 +55,7 @@ static size_t run_of(const uint8_t *p, size_t len, bool *ret_zero)
     return run;
 }
 
-static int write_data(void *arg, const void *buf, size_t len, uint64_t offset,
-                      struct im_error *err)
+static int write_data(void *arg, const void *buf, size_t len, uint64_t offset, struct im_error *err)
 {
     struct copy *copy = arg;
     const uint8_t *p = buf;
@@ -147,7 +146,8 @@ static void on_progress(struct im_sink *sink, uint64_t done, uint64_t total)
     im_progress_update(((struct copy *)sink)->progress, done, total);
 }
 
-/* A pipe wants disk order; only a disk whose end is unknown (itself a pipe) walks in that order by nature. */
+/* A pipe wants disk order; only a disk whose end is unknown (itself a pipe) walks in that order by
+ * nature. */
 static int walk(struct copy *copy, struct im_disk *disk, struct im_error *err)
 {
     int r;

@@ -21,5 +21,4 @@ struct im_copy_limits {
 /* Copy all of disk into store.  Does not commit.
  * Errors: the disk's, the store's, -EFBIG above max_size, -ECANCELED. */
 int im_copy(struct im_disk *disk, struct im_store *store, const struct im_copy_limits *limits,
-            struct im_progress *progress, struct im_copy_result *ret_result,
-            struct im_error *err);
+            struct im_progress *progress, struct im_copy_result *ret_result, struct im_error *err);

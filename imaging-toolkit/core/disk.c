@@ -39,8 +39,7 @@ static int check_range(struct im_disk *disk, uint64_t len, uint64_t offset, stru
     return 0;
 }
 
-int im_disk_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset,
-                 struct im_error *err)
+int im_disk_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset, struct im_error *err)
 {
     int r = check_range(disk, len, offset, err);
 

@@ -39,7 +39,7 @@ struct im_format {
     const char *name;           /* "vmdk" */
     const char *const *aliases; /* further names, NULL-terminated; may be NULL */
     const char *summary;
-    const char *needs;          /* program it depends on ("qemu-img"), or NULL */
+    const char *needs; /* program it depends on ("qemu-img"), or NULL */
 
     enum im_bid (*probe)(const struct im_probe *probe);
 

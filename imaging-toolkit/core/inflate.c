@@ -16,7 +16,7 @@
 
 /* A batch is full at so many grains or bytes, in or out. */
 #define BATCH_GRAINS 8
-#define BATCH_BYTES (512u * 1024)
+#define BATCH_BYTES  (512u * 1024)
 
 struct grain {
     size_t in, in_len;   /* in the batch's input */
@@ -71,8 +71,8 @@ int im_zlib_inflate(struct im_zlib *zlib, const void *in, size_t in_len, void *o
     return result == LIBDEFLATE_INSUFFICIENT_SPACE ? -EFBIG : -EBADMSG;
 }
 
-static int inflate_grain(struct im_zlib *zlib, const struct batch *batch,
-                         const struct grain *grain, struct im_error *err)
+static int inflate_grain(struct im_zlib *zlib, const struct batch *batch, const struct grain *grain,
+                         struct im_error *err)
 {
     size_t len = 0;
     int r = im_zlib_inflate(zlib, batch->in + grain->in, grain->in_len, batch->out + grain->out,
@@ -84,10 +84,11 @@ static int inflate_grain(struct im_zlib *zlib, const struct batch *batch,
         return im_fail_code(err, EBADMSG, "GrainLength",
                             "Uncompressed data has an invalid length: the grain at byte %" PRIu64
                             " of the file inflates to %s%zu bytes where %zu are needed",
-                            grain->origin, r < 0 ? "more than " : "",
-                            r < 0 ? grain->out_len : len, grain->out_len);
+                            grain->origin, r < 0 ? "more than " : "", r < 0 ? grain->out_len : len,
+                            grain->out_len);
     return im_fail_code(err, EBADMSG, "DamagedGrain",
-                        "the grain at byte %" PRIu64 " of the file (%zu bytes, for disk offset %" PRIu64
+                        "the grain at byte %" PRIu64
+                        " of the file (%zu bytes, for disk offset %" PRIu64
                         ") is not a whole zlib stream with a right checksum",
                         grain->origin, grain->in_len, grain->offset);
 }
@@ -112,8 +113,8 @@ static int give_output(struct im_inflater *inflater, const struct batch *batch,
     return 0;
 }
 
-static int do_batch(struct im_inflater *inflater, struct im_zlib *zlib,
-                    const struct batch *batch, struct im_error *err)
+static int do_batch(struct im_inflater *inflater, struct im_zlib *zlib, const struct batch *batch,
+                    struct im_error *err)
 {
     for (unsigned i = 0; i < batch->count; i++) {
         int r = inflate_grain(zlib, batch, &batch->grain[i], err);

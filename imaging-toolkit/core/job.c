@@ -77,7 +77,8 @@ static int get_stages(const json_t *value, struct im_job *job, struct im_error *
 
     if (!json_is_array(value))
         return im_fail(err, EINVAL, "job: \"stages\" must be a list");
-    json_array_foreach(value, i, item) {
+    json_array_foreach(value, i, item)
+    {
         int r = get_stage(item, job, err);
 
         if (r < 0)
@@ -124,7 +125,8 @@ static int get_members(json_t *object, struct im_job *job, struct im_error *err)
     const char *name;
     json_t *value;
 
-    json_object_foreach(object, name, value) {
+    json_object_foreach(object, name, value)
+    {
         int r = get_member(name, value, job, err);
 
         if (r < 0)

@@ -19,7 +19,7 @@
 #include "base/text.h"
 
 /* Time between two tellings: a program or a bar, and a log. */
-#define OFTEN_MS 200
+#define OFTEN_MS  200
 #define SELDOM_MS 10000
 
 struct im_progress {

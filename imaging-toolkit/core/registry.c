@@ -8,8 +8,8 @@
 
 #define REGISTER_source(name) extern const struct im_source_type im_source_##name;
 #define REGISTER_format(name) extern const struct im_format im_format_##name;
-#define REGISTER_stage(name) extern const struct im_stage im_stage_##name;
-#define REGISTER_store(name) extern const struct im_store_type im_store_##name;
+#define REGISTER_stage(name)  extern const struct im_stage im_stage_##name;
+#define REGISTER_store(name)  extern const struct im_store_type im_store_##name;
 #include "core/registry.def"
 #undef REGISTER_source
 #undef REGISTER_format

@@ -1,4 +1,5 @@
-/* registry - the tables of sources, formats, stages and stores, written from the Makefile's lists. */
+/* registry - the tables of sources, formats, stages and stores, written from the Makefile's lists.
+ */
 #pragma once
 
 #include "core/format.h"

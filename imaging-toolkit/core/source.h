@@ -37,10 +37,10 @@ struct im_source_ops {
 /* Embedded first in every source. */
 struct im_source {
     const struct im_source_ops *ops;
-    char *name;        /* for messages: path, or URL without its query; owned */
-    uint64_t size;     /* bytes, or IM_SIZE_UNKNOWN (standard input) */
-    bool sequential;   /* can only be read forwards, but for the last 1 MiB */
-    const char *path;  /* local file of the whole content, or NULL; owned by the source */
+    char *name;       /* for messages: path, or URL without its query; owned */
+    uint64_t size;    /* bytes, or IM_SIZE_UNKNOWN (standard input) */
+    bool sequential;  /* can only be read forwards, but for the last 1 MiB */
+    const char *path; /* local file of the whole content, or NULL; owned by the source */
 };
 
 /* A kind of source; registered by its file name in the Makefile. */
@@ -55,8 +55,8 @@ struct im_source_type {
 /* Open whatever spec names: "-", "manifest:PATH-or-URL", an http(s) URL, or a path. */
 int im_source_open(const char *spec, struct im_source **ret_source, struct im_error *err);
 
-/* Allocate `size` bytes (≥ sizeof(struct im_source)) with ops and a copy of name set, the rest zero;
- * NULL when out of memory.  im_source_close frees it. */
+/* Allocate `size` bytes (≥ sizeof(struct im_source)) with ops and a copy of name set, the rest
+ * zero; NULL when out of memory.  im_source_close frees it. */
 void *im_source_new(size_t size, const struct im_source_ops *ops, const char *name);
 
 /* Read exactly len bytes; -EBADMSG "… ends at byte …" when the source is shorter. */

@@ -14,9 +14,10 @@
 
 #define MAGIC 0x514649fbu /* "QFI\xfb" */
 
-/* Incompatible features that only describe the image itself: dirty, compression type, extended L2. */
-#define FEATURES_FINE UINT64_C(0x19)
-#define FEATURE_CORRUPT UINT64_C(0x02)
+/* Incompatible features that only describe the image itself: dirty, compression type, extended L2.
+ */
+#define FEATURES_FINE     UINT64_C(0x19)
+#define FEATURE_CORRUPT   UINT64_C(0x02)
 #define FEATURE_DATA_FILE UINT64_C(0x04)
 
 static enum im_bid qcow2_probe(const struct im_probe *probe)
@@ -31,14 +32,16 @@ static enum im_bid qcow2_probe(const struct im_probe *probe)
 static int check_features(uint64_t features, struct im_error *err)
 {
     if (features & FEATURE_CORRUPT)
-        return im_fail(err, EBADMSG,
-                       "the qcow2 header marks the image as corrupt; repair it with 'qemu-img check -r all'");
+        return im_fail(
+            err, EBADMSG,
+            "the qcow2 header marks the image as corrupt; repair it with 'qemu-img check -r all'");
     if (features & FEATURE_DATA_FILE)
-        return im_fail(err, EOPNOTSUPP,
-                       "the qcow2 image keeps its data in another file; convert it to one file first");
+        return im_fail(
+            err, EOPNOTSUPP,
+            "the qcow2 image keeps its data in another file; convert it to one file first");
     if (features & ~FEATURES_FINE)
-        return im_fail(err, EOPNOTSUPP,
-                       "the qcow2 header needs unknown features 0x%" PRIx64, features & ~FEATURES_FINE);
+        return im_fail(err, EOPNOTSUPP, "the qcow2 header needs unknown features 0x%" PRIx64,
+                       features & ~FEATURES_FINE);
     return 0;
 }
 
@@ -58,10 +61,12 @@ static int check_header(struct im_source *source, struct im_error *err)
     if (version != 2 && version != 3)
         return im_fail(err, EOPNOTSUPP, "qcow2 version %u is not 2 or 3", version);
     if (im_be64(header + 8) != 0)
-        return im_fail(err, EOPNOTSUPP,
-                       "the qcow2 image has a backing file; flatten it with 'qemu-img convert' first");
+        return im_fail(
+            err, EOPNOTSUPP,
+            "the qcow2 image has a backing file; flatten it with 'qemu-img convert' first");
     if (im_be32(header + 32) != 0)
-        return im_fail(err, EOPNOTSUPP, "the qcow2 image is encrypted (method %u); decrypt it first",
+        return im_fail(err, EOPNOTSUPP,
+                       "the qcow2 image is encrypted (method %u); decrypt it first",
                        im_be32(header + 32));
     return version == 3 ? check_features(im_be64(header + 72), err) : 0;
 }

@@ -8,11 +8,11 @@
 #include "box/qemu-img.h"
 #include "core/format.h"
 
-#define SIGNATURE 0xbeda107fu
+#define SIGNATURE    0xbeda107fu
 #define SIGNATURE_AT 0x40
-#define VERSION_AT 0x44
-#define TYPE_AT 0x4c
-#define VERSION_1_1 0x00010001u
+#define VERSION_AT   0x44
+#define TYPE_AT      0x4c
+#define VERSION_1_1  0x00010001u
 
 enum { TYPE_DYNAMIC = 1, TYPE_STATIC = 2 };
 
@@ -38,7 +38,8 @@ static int vdi_open(struct im_source *source, const struct im_open *options,
     type = im_le32(header + TYPE_AT);
     if (type != TYPE_DYNAMIC && type != TYPE_STATIC)
         return im_fail(err, EOPNOTSUPP,
-                       "VDI type %u is neither dynamic (1) nor static (2); clone the disk to a whole one first",
+                       "VDI type %u is neither dynamic (1) nor static (2); clone the disk to a "
+                       "whole one first",
                        type);
     return im_qemu_img_open(source, "vdi", options, ret_disk, err);
 }

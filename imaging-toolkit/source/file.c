@@ -30,8 +30,9 @@ static int file_read(struct im_source *source, void *buf, size_t len, uint64_t o
     ssize_t n = im_pread(file->fd, buf, len, offset);
 
     if (n < 0)
-        return im_fail_code(err, EIO, "ReadFailed", "cannot read %zu bytes at offset %" PRIu64 " of '%s': %s", len,
-                            offset, source->name, strerrordesc_np((int)-n));
+        return im_fail_code(err, EIO, "ReadFailed",
+                            "cannot read %zu bytes at offset %" PRIu64 " of '%s': %s", len, offset,
+                            source->name, strerrordesc_np((int)-n));
     *ret_len = (size_t)n;
     return 0;
 }
@@ -91,11 +92,11 @@ static int size_of(int fd, const char *path, uint64_t *ret_size, struct im_error
     if (S_ISDIR(st.st_mode))
         return im_fail(err, EISDIR, "'%s' is a directory; give a file", path);
     return im_fail_code(err, EISDIR, "NotAFile",
-                        "'%s' is neither a file nor a block device; pipe it into '-' instead", path);
+                        "'%s' is neither a file nor a block device; pipe it into '-' instead",
+                        path);
 }
 
-int im_source_from_fd(int fd, const char *name, struct im_source **ret_source,
-                      struct im_error *err)
+int im_source_from_fd(int fd, const char *name, struct im_source **ret_source, struct im_error *err)
 {
     int owned IM_CLOSE = fd;
     struct file *file;

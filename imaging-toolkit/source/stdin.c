@@ -17,7 +17,7 @@
 /* How far back a format may look: the promise of core/source.h. */
 #define LOOK_BACK (1u << 20)
 /* Read at once; the window holds what may be looked at again and one such piece. */
-#define PIECE (1u << 20)
+#define PIECE  (1u << 20)
 #define WINDOW (LOOK_BACK + PIECE)
 
 struct standard_input {
@@ -54,7 +54,8 @@ static int read_piece(struct standard_input *in, struct im_error *err)
         n = read(STDIN_FILENO, in->window + in->held, PIECE);
     } while (n < 0 && errno == EINTR);
     if (n < 0)
-        return im_fail_code(err, EIO, "ReadFailed", "cannot read standard input at byte %" PRIu64 ": %s",
+        return im_fail_code(err, EIO, "ReadFailed",
+                            "cannot read standard input at byte %" PRIu64 ": %s",
                             in->start + in->held, strerrordesc_np(errno));
     in->held += (size_t)n;
     in->ended = n == 0;

@@ -66,7 +66,8 @@ static int grow_apply(const struct im_args *args, struct im_disk **disk, struct 
         return im_fail(err, EFBIG,
                        "the image holds %" PRIu64 " bytes but the volume only %" PRIu64
                        "; ask for a volume of at least %" PRIu64 " GiB",
-                       image_size, args->size, (image_size >> 30) + ((image_size & 0x3fffffff) != 0));
+                       image_size, args->size,
+                       (image_size >> 30) + ((image_size & 0x3fffffff) != 0));
     grown = im_disk_new(sizeof(*grown), &grown_ops, args->size, *disk);
     if (!grown)
         return im_fail(err, ENOMEM, "out of memory");

@@ -1,7 +1,8 @@
 /* file - a sparse file that appears under its name only when it is whole.
  *
  * Until the commit the bytes are in a file without a name (where the file system can), so that even
- * a kill -9 leaves nothing.  Commit order: fsync the file, give it its name, fsync the directory. */
+ * a kill -9 leaves nothing.  Commit order: fsync the file, give it its name, fsync the directory.
+ */
 
 #include <config.h>
 
@@ -32,7 +33,8 @@ struct file_store {
 static int write_failed(struct file_store *file, int number, uint64_t offset, struct im_error *err)
 {
     if (number == ENOSPC || number == EDQUOT || number == EFBIG)
-        return im_fail_code(err, ENOSPC, "NoSpace", "no space for '%s' at byte %" PRIu64 ": %s; free some and try again",
+        return im_fail_code(err, ENOSPC, "NoSpace",
+                            "no space for '%s' at byte %" PRIu64 ": %s; free some and try again",
                             file->base.name, offset, strerrordesc_np(number));
     return im_fail_code(err, EIO, "CannotWrite", "cannot write '%s' at byte %" PRIu64 ": %s",
                         file->base.name, offset, strerrordesc_np(number));

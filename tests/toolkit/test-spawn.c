@@ -191,7 +191,9 @@ static void signals_are_as_new(void **state)
     assert_int_equal(run_shell("grep -E 'Sig(Blk|Ign)' /proc/$$/status | tr -d '\\t'", spawn, text,
                                sizeof(text)),
                      0);
-    assert_string_equal(text, "SigBlk:0000000000000000\nSigIgn:0000000000000000\n");
+    /* 32 and 33 are the C library's own, which it lets nobody touch: whoever started us decides */
+    if (strcmp(text, "SigBlk:0000000000000000\nSigIgn:0000000180000000\n") != 0)
+        assert_string_equal(text, "SigBlk:0000000000000000\nSigIgn:0000000000000000\n");
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
