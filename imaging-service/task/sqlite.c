@@ -1,4 +1,4 @@
-/* sqlite - the task table in one SQLite file; the only code that knows SQLite and SQL.
+/* sqlite - the task table in one SQLite file: its statements.  sqlite-open.c makes the connection.
  *
  * One connection, guarded by a mutex: the HTTP threads and the workers share it, and a commit takes
  * a fraction of a millisecond.  Every write is durable when its function returns (WAL with
@@ -9,34 +9,17 @@
 #include "task/task.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include <sqlite3.h>
-
-#include "base/clock.h"
 #include "base/cleanup.h"
+#include "task/sqlite.h"
 #include "task/state.h"
-
-/* Only somebody with the sqlite3 program in hand can hold the lock longer than this. */
-#define BUSY_TIMEOUT_MS 5000
 
 /* Random ids collide once in 36^8; so many in a row mean that the generator is broken. */
 #define ID_TRIES 8
-
-/* Numbered from 1 by their place; each is one transaction. */
-static const struct migration {
-    const char *name;
-    const char *sql;
-} migrations[] = {
-#include "task/migrations.def"
-};
-#define SCHEMA_VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
 
 /* In the order read_task() takes them. */
 #define COLUMNS                                                                                    \
@@ -150,41 +133,6 @@ static void release(sqlite3_stmt **statement)
 /* sqlite3_stmt *s STATEMENT = …; a cached one is ready for its next use when the block ends. */
 #define STATEMENT IM_CLEANUP(release)
 
-static void finalize(sqlite3_stmt **statement)
-{
-    (void)sqlite3_finalize(*statement);
-}
-
-/* ---- failures ---- */
-
-static int number_of(int rc)
-{
-    switch (rc & 0xff) {
-    case SQLITE_FULL:
-        return ENOSPC;
-    case SQLITE_NOMEM:
-        return ENOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return ETIMEDOUT;
-    case SQLITE_READONLY:
-        return EROFS;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return EBADMSG;
-    default:
-        return EIO;
-    }
-}
-
-static int failed(sqlite3 *db, struct im_error *err)
-{
-    int rc = sqlite3_extended_errcode(db);
-
-    return im_fail(err, number_of(rc), "task table '%s': %s (SQLite result %d)",
-                   sqlite3_db_filename(db, "main"), sqlite3_errmsg(db), rc);
-}
-
 static int stale(const struct task *task, struct im_error *err)
 {
     return im_fail(err, ESTALE, "task %s is no longer worked on by claim %" PRIu64, task->id,
@@ -221,7 +169,7 @@ static int step(struct task_table *table, sqlite3_stmt *statement, struct im_err
 
     if (rc == SQLITE_ROW)
         return 1;
-    return rc == SQLITE_DONE ? 0 : failed(table->db, err);
+    return rc == SQLITE_DONE ? 0 : task_sqlite_failed(table->db, err);
 }
 
 /* A statement without parameters and rows. */
@@ -317,123 +265,13 @@ static int get(struct task_table *table, const char *account, const char *id, st
 
 /* ---- opening ---- */
 
-static int create_file(const char *path, struct im_error *err)
-{
-    int fd IM_CLOSE = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-    /* rows hold manifest URLs with their signatures; SQLite gives its side files the same mode */
-    if (fd < 0 || fchmod(fd, 0600) < 0)
-        return im_fail_errno(err, errno, "cannot open the task table '%s'", path);
-    return 0;
-}
-
-static int exec(sqlite3 *db, const char *sql, struct im_error *err)
-{
-    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(db, err);
-}
-
-/* The first column of the first row of sql as text, which must be `wanted`. */
-static int expect(sqlite3 *db, const char *sql, const char *wanted, struct im_error *err)
-{
-    sqlite3_stmt *statement IM_CLEANUP(finalize) = NULL;
-    const char *got;
-
-    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK ||
-        sqlite3_step(statement) != SQLITE_ROW)
-        return failed(db, err);
-    got = (const char *)sqlite3_column_text(statement, 0);
-    if (got && strcmp(got, wanted) == 0)
-        return 0;
-    return im_fail(
-        err, EBADMSG,
-        "task table '%s': \"%s\" answered '%s' where '%s' is needed; the file is damaged "
-        "or its file system unfit: restore a copy, or move it to local storage",
-        sqlite3_db_filename(db, "main"), sql, got ? got : "nothing", wanted);
-}
-
-static int get_version(sqlite3 *db, int64_t *ret_version, struct im_error *err)
-{
-    sqlite3_stmt *statement IM_CLEANUP(finalize) = NULL;
-
-    if (sqlite3_prepare_v2(db, "SELECT coalesce(max(version), 0) FROM schema_version", -1,
-                           &statement, NULL) != SQLITE_OK ||
-        sqlite3_step(statement) != SQLITE_ROW)
-        return failed(db, err);
-    *ret_version = sqlite3_column_int64(statement, 0);
-    return 0;
-}
-
-static int migrate_once(sqlite3 *db, int64_t version, struct im_error *err)
-{
-    const struct migration *migration = &migrations[version - 1];
-    char note[128];
-    int r = exec(db, "BEGIN IMMEDIATE", err);
-
-    if (r < 0)
-        return r;
-    (void)snprintf(note, sizeof(note),
-                   "INSERT INTO schema_version VALUES (%" PRId64 ", %" PRId64 "); COMMIT", version,
-                   im_clock_now_ms());
-    r = exec(db, migration->sql, err);
-    if (r == 0)
-        r = exec(db, note, err);
-    if (r < 0) {
-        im_error_prefix(err, "migration %s failed and was taken back", migration->name);
-        if (!sqlite3_get_autocommit(db))
-            (void)exec(db, "ROLLBACK", NULL);
-    }
-    return r;
-}
-
-static int migrate(sqlite3 *db, struct im_error *err)
-{
-    int64_t version = 0;
-    int r = exec(db,
-                 "CREATE TABLE IF NOT EXISTS schema_version "
-                 "(version INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)",
-                 err);
-
-    if (r == 0)
-        r = get_version(db, &version, err);
-    if (r == 0 && version > SCHEMA_VERSION)
-        return im_fail(err, EOPNOTSUPP,
-                       "the task table '%s' has schema version %" PRId64
-                       " but this program knows only up to %" PRId64
-                       ": a newer imaging-service wrote it; start that one, or restore a copy made "
-                       "before the upgrade",
-                       sqlite3_db_filename(db, "main"), version, SCHEMA_VERSION);
-    while (r == 0 && version < SCHEMA_VERSION)
-        r = migrate_once(db, ++version, err);
-    return r;
-}
-
 static int prepare(struct task_table *table, struct im_error *err)
 {
     for (unsigned i = 0; i < STATEMENTS; i++)
         if (sqlite3_prepare_v3(table->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &table->statement[i], NULL) != SQLITE_OK)
-            return failed(table->db, err);
+            return task_sqlite_failed(table->db, err);
     return 0;
-}
-
-static int set_up(struct task_table *table, const char *path, struct im_error *err)
-{
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX; /* our mutex does */
-    int r = create_file(path, err);
-
-    if (r < 0)
-        return r;
-    if (sqlite3_open_v2(path, &table->db, flags, NULL) != SQLITE_OK)
-        return table->db ? failed(table->db, err) : im_fail(err, ENOMEM, "out of memory");
-    (void)sqlite3_busy_timeout(table->db, BUSY_TIMEOUT_MS);
-    r = expect(table->db, "PRAGMA quick_check(1)", "ok", err);
-    if (r == 0)
-        r = expect(table->db, "PRAGMA journal_mode = WAL", "wal", err);
-    if (r == 0)
-        r = exec(table->db, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF", err);
-    if (r == 0)
-        r = migrate(table->db, err);
-    return r < 0 ? r : prepare(table, err);
 }
 
 int task_table_open(const char *path, struct task_table **ret_table, struct im_error *err)
@@ -444,7 +282,9 @@ int task_table_open(const char *path, struct task_table **ret_table, struct im_e
     if (!table)
         return im_fail(err, ENOMEM, "out of memory");
     (void)pthread_mutex_init(&table->lock, NULL);
-    r = set_up(table, path, err);
+    r = task_sqlite_open(path, &table->db, err);
+    if (r == 0)
+        r = prepare(table, err);
     if (r < 0) {
         task_table_close(table);
         return r;
@@ -512,7 +352,7 @@ static int insert_as(struct task_table *table, const struct task_wish *wish, con
         return 0;
     if (sqlite3_extended_errcode(table->db) == SQLITE_CONSTRAINT_UNIQUE)
         return im_fail(err, EEXIST, "no unused task id was found in %d tries", ID_TRIES);
-    return failed(table->db, err);
+    return task_sqlite_failed(table->db, err);
 }
 
 static int insert(struct task_table *table, const struct task_wish *wish, unsigned max_active,
