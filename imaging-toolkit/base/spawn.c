@@ -71,6 +71,20 @@ static int lift(int fd)
     return high;
 }
 
+/* Mark all descriptors from `first` on to be closed by exec: the status pipe is needed until then. */
+static void mark_from(int first)
+{
+    struct rlimit limit;
+
+    if (close_range((unsigned)first, UINT_MAX, CLOSE_RANGE_CLOEXEC) == 0)
+        return;
+    /* valgrind does not know the call */
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        limit.rlim_cur = 1024;
+    for (int fd = first; (rlim_t)fd < limit.rlim_cur; fd++)
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 static int place_descriptors(const struct im_spawn *spawn, int *status_fd)
 {
     int wanted[4] = { spawn->stdin_fd, spawn->stdout_fd, spawn->stderr_fd, spawn->fd3 };
@@ -88,8 +102,8 @@ static int place_descriptors(const struct im_spawn *spawn, int *status_fd)
     for (int i = 0; i < count; i++)
         if (dup2(high[i], i) < 0)
             return -1;
-    /* marked, not closed: the status pipe is still needed until exec */
-    return close_range((unsigned)count, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+    mark_from(count);
+    return 0;
 }
 
 static void default_signals(void)
