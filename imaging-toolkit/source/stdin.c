@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@
 /* Read at once; the window holds what may be looked at again and one such piece. */
 #define PIECE  (1u << 20)
 #define WINDOW (LOOK_BACK + PIECE)
+/* How soon the wish to stop is seen while nothing comes. */
+#define CANCEL_LOOK_MS 200
 
 struct standard_input {
     struct im_source base;
@@ -41,18 +44,34 @@ static void make_room(struct standard_input *in)
     in->held = LOOK_BACK;
 }
 
+/* Until there is input or its end; looks at the wish to stop, which a signal just before read()
+ * would not interrupt. */
+static int wait_input(struct im_error *err)
+{
+    struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+    int r;
+
+    do {
+        r = im_cancel_check(err);
+        if (r < 0)
+            return r;
+    } while (poll(&input, 1, CANCEL_LOOK_MS) <= 0);
+    return 0;
+}
+
+/* Read what is there; perhaps nothing. */
 static int read_piece(struct standard_input *in, struct im_error *err)
 {
     ssize_t n;
+    int r;
 
     make_room(in);
-    do {
-        int r = im_cancel_check(err);
-
-        if (r < 0)
-            return r;
-        n = read(STDIN_FILENO, in->window + in->held, PIECE);
-    } while (n < 0 && errno == EINTR);
+    r = wait_input(err);
+    if (r < 0)
+        return r;
+    n = read(STDIN_FILENO, in->window + in->held, PIECE);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return 0;
     if (n < 0)
         return im_fail_code(err, EIO, "ReadFailed",
                             "cannot read standard input at byte %" PRIu64 ": %s",

@@ -88,6 +88,7 @@ static void a_script_without_its_interpreter_is_one_too(void **state)
     struct im_spawn spawn = nothing;
     struct im_error err = { 0 };
     const char *preload = getenv("LD_PRELOAD");
+    int saved[3], r;
     pid_t pid;
 
     (void)state;
@@ -101,6 +102,18 @@ static void a_script_without_its_interpreter_is_one_too(void **state)
     (void)close(fd);
     spawn.argv = argv;
     assert_int_equal(im_spawn(&spawn, &pid, &err), -ENOPKG);
+
+    /* told also when the pipe that tells it got a standard descriptor's number */
+    for (int i = 0; i < 3; i++) {
+        saved[i] = fcntl(i, F_DUPFD_CLOEXEC, 20);
+        (void)close(i);
+    }
+    r = im_spawn(&spawn, &pid, &err);
+    for (int i = 0; i < 3; i++) {
+        (void)dup2(saved[i], i);
+        (void)close(saved[i]);
+    }
+    assert_int_equal(r, -ENOPKG);
     (void)unlink(path);
 }
 
