@@ -153,7 +153,7 @@ static int check_request(struct request *request, int argc, char **argv, struct 
 static void print_result(const struct request *request, const struct im_copy_result *result)
 {
     char *json IM_FREE = NULL;
-    char size[16], data[16];
+    char size[16], data[16], name[1024];
     FILE *to = strcmp(request->job.store, "-") == 0 ? stderr : stdout;
 
     if (request->json) {
@@ -161,7 +161,8 @@ static void print_result(const struct request *request, const struct im_copy_res
         fprintf(to, "%s\n", json ? json : "{}");
         return;
     }
-    fprintf(to, "%s: %" PRIu64 " bytes (%s), %s of data\n", request->job.store, result->size,
+    fprintf(to, "%s: %" PRIu64 " bytes (%s), %s of data\n",
+            im_text_printable(name, sizeof(name), request->job.store), result->size,
             im_format_size(size, sizeof(size), result->size),
             im_format_size(data, sizeof(data), result->data_bytes));
 }

@@ -16,6 +16,8 @@ static int stdout_write(struct im_store *store, const void *buf, size_t len, uin
     int r = im_write(STDOUT_FILENO, buf, len);
 
     (void)store;
+    if (r == -ENOSPC || r == -EDQUOT)
+        return im_fail_errno(err, -r, "no space behind standard output at byte %" PRIu64, offset);
     if (r < 0)
         return im_fail_code(err, EIO, "CannotWrite",
                             "cannot write standard output at byte %" PRIu64 ": %s", offset,

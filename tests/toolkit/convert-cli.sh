@@ -90,6 +90,9 @@ cat disk.vmdk-stream | "$toolkit" convert -f vmdk -O raw --force - out/a
 same_as_raw disk.raw out/a
 "$toolkit" convert -f raw -O raw disk.raw - | cmp - disk.raw
 "$toolkit" convert -f vmdk -O raw disk.vmdk-mono - | cmp - disk.raw
+status=0
+"$toolkit" convert -f raw -O raw disk.raw - 2>said >/dev/full || status=$?
+[ $status = 5 ] && grep -q 'no space behind standard output' said || fail "a full pipe: $status, $(cat said)"
 rm out/a
 
 say "# progress as JSON lines"
