@@ -30,6 +30,10 @@
 /* HEADs in flight, each on a connection of its own. */
 #define ASKERS 4
 
+/* Tries of each question before the first byte is read.  Nothing is lost by giving up early: the
+ * service asks again later, and a dead store does not hold one of its workers meanwhile. */
+#define OPEN_TRIES 2
+
 static bool manifest_accepts(const char *spec)
 {
     return strncmp(spec, PREFIX, strlen(PREFIX)) == 0;
@@ -190,7 +194,8 @@ static int manifest_open(const char *spec, struct im_source **ret_source, struct
     struct im_manifest *manifest IM_CLEANUP(free_manifest) = NULL;
     char(*etag)[128] IM_FREE = NULL;
     atomic_int budget = IM_FETCH_BUDGET;
-    const struct im_fetch_rules rules = { .cancel = &im_cancelled,
+    const struct im_fetch_rules rules = { .tries = OPEN_TRIES,
+                                          .cancel = &im_cancelled,
                                           .budget = &budget,
                                           .missing_code = PENDING };
     struct roll roll = { .rules = &rules };
