@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "aws/sigv4.h"
 #include "base/cleanup.h"
 #include "base/clock.h"

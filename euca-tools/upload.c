@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "aws/manifest.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"

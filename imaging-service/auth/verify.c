@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "aws/canonical.h"
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "aws/s3v2.h"
 
 /* What an unknown key is checked with; as long as a real one. */

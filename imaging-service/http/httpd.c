@@ -20,7 +20,7 @@
 
 #include <microhttpd.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "log.h"

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "xml.h"
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "base/clock.h"
 #include "base/text.h"
 

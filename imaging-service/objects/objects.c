@@ -14,7 +14,7 @@
 #include <time.h>
 
 #include "auth/verify.h"
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "objects/errors.h"

@@ -24,7 +24,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 
 static const char *const names[] = {
     [TASK_ACTIVE] = "active",

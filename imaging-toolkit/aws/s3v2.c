@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "aws/canonical.h"
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "aws/query.h"
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "aws/canonical.h"
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "aws/sigv4.h"
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -64,6 +64,19 @@ int im_write(int fd, const void *buf, size_t len)
     return 0;
 }
 
+void im_file_extent(int fd, uint64_t offset, uint64_t len, bool *ret_hole, uint64_t *ret_len)
+{
+    off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
+    off_t end = data;
+
+    *ret_len = len;
+    *ret_hole = data < 0 ? errno == ENXIO : (uint64_t)data > offset;
+    if (data >= 0 && !*ret_hole)
+        end = lseek(fd, (off_t)offset, SEEK_HOLE);
+    if (end > (off_t)offset && (uint64_t)end - offset < len)
+        *ret_len = (uint64_t)end - offset;
+}
+
 int im_sync_parent(const char *path)
 {
     char *copy IM_FREE = strdup(path);

@@ -1,6 +1,7 @@
 /* io - whole reads and writes on descriptors, and files that appear whole or not at all. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,6 +16,10 @@ int im_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
 
 /* Write all of buf at the descriptor's position; 0 or -errno. */
 int im_write(int fd, const void *buf, size_t len);
+
+/* What lies at offset of a file, at most len bytes of it: data, or a hole; where the file system
+ * cannot tell, all is data. */
+void im_file_extent(int fd, uint64_t offset, uint64_t len, bool *ret_hole, uint64_t *ret_len);
 
 /* fsync the directory that holds `path`; 0 or -errno. */
 int im_sync_parent(const char *path);

@@ -1,4 +1,4 @@
-/* convert - turn an image into a raw disk. */
+/* convert - turn an image into a raw disk, or a disk into an image. */
 
 #include <config.h>
 
@@ -24,10 +24,18 @@ static const char help[] =
     "OUT is a file, written sparse and there only when it is whole, or '-'.\n"
     "\n"
     "  -f, --from FORMAT     what IN is: raw, vmdk, vhd (vpc), vhdx, vdi, qcow2; never guessed\n"
-    "  -O, --to FORMAT       what OUT becomes: raw\n"
+    "  -O, --to FORMAT       what OUT becomes: raw, vmdk (stream-optimized), vhd, qcow2\n"
+    "      --subformat NAME  of vhd: dynamic (default) or fixed\n"
+    "      --level LEVEL     how hard vmdk is compressed: fast (default) or best\n"
+    "      --round-up SIZE   enlarge the disk to a multiple of SIZE (Azure wants 1M for vhd)\n"
+    "      --digest LIST     find fs-verity, sha256 or both (with a comma) of OUT and write them "
+    "to\n"
+    "                        OUT.manifest.json, for 'imaging-toolkit verify OUT'\n"
+    "      --extents DIR     directory that holds the other files of a split or flat VMDK\n"
+    "      --no-sync         do not wait until OUT has reached the disk\n"
     "      --max-size SIZE   refuse a disk larger than SIZE (bytes, or 10G)\n"
     "      --force           replace OUT when it exists\n"
-    "      --scratch DIR     place for a second copy, which only qcow2, vhdx and vdi need\n"
+    "      --scratch DIR     place for a second copy, which only qcow2 and vdi need\n"
     "                        (default: TMPDIR, else /var/tmp)\n"
     "      --jobs N          inflating threads, 1 to 8 (default: one per core)\n"
     "      --progress-fd N   write progress as JSON Lines to descriptor N\n"
@@ -36,12 +44,31 @@ static const char help[] =
     "exit status: 0 done, 1 failed, 2 usage, 3 input missing, 4 invalid or refused image,\n"
     "5 no space or over a limit, 6 transient, 7 dependency missing, 130 cancelled\n";
 
-enum { OPT_MAX_SIZE = 256, OPT_FORCE, OPT_SCRATCH, OPT_JOBS, OPT_PROGRESS_FD, OPT_OUTPUT };
+enum {
+    OPT_MAX_SIZE = 256,
+    OPT_SUBFORMAT,
+    OPT_LEVEL,
+    OPT_ROUND_UP,
+    OPT_DIGEST,
+    OPT_EXTENTS,
+    OPT_NO_SYNC,
+    OPT_FORCE,
+    OPT_SCRATCH,
+    OPT_JOBS,
+    OPT_PROGRESS_FD,
+    OPT_OUTPUT
+};
 
 static const struct option options[] = {
     { "from", required_argument, NULL, 'f' },
     { "to", required_argument, NULL, 'O' },
     { "max-size", required_argument, NULL, OPT_MAX_SIZE },
+    { "subformat", required_argument, NULL, OPT_SUBFORMAT },
+    { "level", required_argument, NULL, OPT_LEVEL },
+    { "round-up", required_argument, NULL, OPT_ROUND_UP },
+    { "digest", required_argument, NULL, OPT_DIGEST },
+    { "extents", required_argument, NULL, OPT_EXTENTS },
+    { "no-sync", no_argument, NULL, OPT_NO_SYNC },
     { "force", no_argument, NULL, OPT_FORCE },
     { "scratch", required_argument, NULL, OPT_SCRATCH },
     { "jobs", required_argument, NULL, OPT_JOBS },
@@ -52,7 +79,7 @@ static const struct option options[] = {
 
 struct request {
     struct im_job job;
-    const char *to;
+    const char *to, *subformat;
     int progress_fd;
     bool json;
 };
@@ -98,6 +125,22 @@ static int set_option(int option, struct request *request, struct im_error *err)
         if (im_parse_size(optarg, &job->max_size) < 0)
             return im_fail(err, EINVAL, "--max-size '%s' is not a size like 4096 or 10G", optarg);
         return 0;
+    case OPT_SUBFORMAT:
+        request->subformat = optarg;
+        return 0;
+    case OPT_LEVEL:
+        return im_level_parse(optarg, &job->level, err);
+    case OPT_ROUND_UP:
+        if (im_parse_size(optarg, &job->round_up) < 0)
+            return im_fail(err, EINVAL, "--round-up '%s' is not a size like 512 or 1M", optarg);
+        return 0;
+    case OPT_DIGEST:
+        return im_digest_parse(optarg, &job->digests, err);
+    case OPT_EXTENTS:
+        return set_text(&job->extents, optarg, err);
+    case OPT_NO_SYNC:
+        job->no_sync = true;
+        return 0;
     case OPT_FORCE:
         job->force = true;
         return 0;
@@ -138,22 +181,17 @@ static int check_request(struct request *request, int argc, char **argv, struct 
     if (!request->job.format)
         return advise_format(argv[optind], err);
     if (!request->to)
-        return im_fail(err, EINVAL, "-O FORMAT is missing; give -O raw");
-    if (!im_format_find(request->to))
-        return im_fail(err, EINVAL, "-O '%s' is not a format; give -O raw", request->to);
-    if (strcmp(im_format_find(request->to)->name, "raw") != 0)
-        return im_fail(
-            err, EINVAL,
-            "writing %s is not supported; give -O raw and use 'qemu-img convert -f raw -O %s'",
-            request->to, request->to);
-    r = set_text(&request->job.source, argv[optind], err);
+        return im_fail(err, EINVAL, "-O FORMAT is missing; give -O raw, vmdk, vhd or qcow2");
+    r = im_job_set_output(&request->job, request->to, request->subformat, err);
+    if (r == 0)
+        r = set_text(&request->job.source, argv[optind], err);
     return r < 0 ? r : set_text(&request->job.store, argv[optind + 1], err);
 }
 
 static void print_result(const struct request *request, const struct im_copy_result *result)
 {
     char *json IM_FREE = NULL;
-    char size[16], data[16], name[1024];
+    char size[16], data[16], shared[16], scratch[16], name[1024];
     FILE *to = strcmp(request->job.store, "-") == 0 ? stderr : stdout;
 
     if (request->json) {
@@ -161,10 +199,12 @@ static void print_result(const struct request *request, const struct im_copy_res
         fprintf(to, "%s\n", json ? json : "{}");
         return;
     }
-    fprintf(to, "%s: %" PRIu64 " bytes (%s), %s of data\n",
+    fprintf(to, "%s: %" PRIu64 " bytes (%s), %s of data, %s shared, %s peak scratch\n",
             im_text_printable(name, sizeof(name), request->job.store), result->size,
             im_format_size(size, sizeof(size), result->size),
-            im_format_size(data, sizeof(data), result->data_bytes));
+            im_format_size(data, sizeof(data), result->data_bytes),
+            im_format_size(shared, sizeof(shared), result->shared_bytes),
+            im_format_size(scratch, sizeof(scratch), result->scratch_bytes));
 }
 
 static int run_request(struct request *request, struct im_error *err)
@@ -207,7 +247,7 @@ static int convert(int argc, char **argv, struct im_error *err)
 
 const struct im_command im_command_convert = {
     .name = "convert",
-    .summary = "turn an image into a raw disk",
+    .summary = "turn an image into a raw disk, or into another kind of image",
     .help = help,
     .run = convert,
 };

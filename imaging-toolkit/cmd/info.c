@@ -14,22 +14,26 @@
 #include "core/source.h"
 
 static const char help[] =
-    "usage: imaging-toolkit info [-f FORMAT] [--output text|json] IN\n"
+    "usage: imaging-toolkit info [-f FORMAT] [--extents DIR] [--output text|json] IN\n"
     "\n"
     "  imaging-toolkit info disk.vmdk\n"
     "\n"
     "Prints format, virtual size and facts of an image whose headers and tables are sound.\n"
     "Nothing is followed out of the file.  Without -f the format is recognised by its contents;\n"
-    "what nobody recognises is raw.\n";
+    "what nobody recognises is raw.  --extents names the directory that holds the other files of "
+    "a\n"
+    "split or flat VMDK.\n";
 
 static const struct option options[] = {
     { "from", required_argument, NULL, 'f' },
+    { "extents", required_argument, NULL, 'e' },
     { "output", required_argument, NULL, 'o' },
     { NULL, 0, NULL, 0 },
 };
 
 struct request {
     const struct im_format *format;
+    const char *extents;
     bool json;
 };
 
@@ -39,6 +43,9 @@ static int set_option(int option, struct request *request, struct im_error *err)
     case 'f':
         request->format = im_format_find(optarg);
         return request->format ? 0 : im_fail(err, EINVAL, "-f '%s' is not a format", optarg);
+    case 'e':
+        request->extents = optarg;
+        return 0;
     case 'o':
         return im_parse_output(optarg, &request->json, err);
     default:
@@ -85,7 +92,7 @@ static void print_text(const struct im_source *source, const struct im_format *f
 
 static int show(const struct request *request, const char *in, struct im_error *err)
 {
-    struct im_open open = { .max_size = UINT64_MAX };
+    struct im_open open = { .max_size = UINT64_MAX, .extents = request->extents };
     const struct im_format *format = request->format;
     struct im_source *source = NULL;
     struct im_disk *disk = NULL;

@@ -5,17 +5,15 @@
 
 #include "base/error.h"
 #include "core/disk.h"
+#include "core/digest.h"
 #include "core/progress.h"
+#include "core/result.h"
 #include "core/store.h"
 
-struct im_copy_result {
-    uint64_t size;       /* bytes of the disk */
-    uint64_t data_bytes; /* bytes written; the rest is holes */
-};
-
 struct im_copy_limits {
-    unsigned jobs;     /* inflating threads, 1…IM_INFLATE_JOBS_MAX */
-    uint64_t max_size; /* bytes a disk of unknown size may turn out to have */
+    unsigned jobs;            /* inflating threads, 1…IM_INFLATE_JOBS_MAX */
+    uint64_t max_size;        /* bytes a disk of unknown size may turn out to have */
+    struct im_digest *digest; /* gets all data that are written; NULL: none */
 };
 
 /* Copy all of disk into store.  Does not commit.

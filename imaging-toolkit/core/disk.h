@@ -21,6 +21,11 @@ struct im_sink {
     /* len bytes of plain data at a disk offset. */
     int (*data)(struct im_sink *sink, const void *buf, size_t len, uint64_t offset,
                 struct im_error *err);
+    /* len bytes that stand as they are at byte `origin` of source, which is not sequential: the
+     * sink reads them, or shares them by reference.  Any length; the sink leaves out holes, tells
+     * the progress (in bytes of the source) and looks for the wish to stop. */
+    int (*place)(struct im_sink *sink, struct im_source *source, uint64_t origin, uint64_t len,
+                 uint64_t offset, struct im_error *err);
     /* A zlib stream (RFC 1950) that must inflate to exactly len bytes at a disk offset; `origin` is
      * where it starts in the source, for messages.  Its fault may be reported by a later call. */
     int (*deflated)(struct im_sink *sink, const void *zlib, size_t zlib_len, size_t len,
@@ -56,6 +61,7 @@ struct im_disk {
                                  from standard input */
     struct im_disk *next;     /* the disk below, closed with this one; NULL for a decoder's */
     struct im_source *source; /* what a decoder reads; not owned */
+    uint64_t scratch_bytes;   /* most bytes of scratch this disk has used so far */
 };
 
 /* Allocate `bytes` (≥ sizeof(struct im_disk)) with ops, size and next set, the rest zero; NULL when

@@ -5,6 +5,7 @@
 #include "core/format.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -61,6 +62,28 @@ static const struct im_format *best_of(const struct im_probe *probe, enum im_bid
     return best;
 }
 
+int im_level_parse(const char *name, enum im_level *ret_level, struct im_error *err)
+{
+    bool best = strcmp(name, "best") == 0;
+
+    if (!best && strcmp(name, "fast") != 0)
+        return im_fail(err, EINVAL, "'%s' is no level; give fast or best", name);
+    *ret_level = best ? IM_LEVEL_BEST : IM_LEVEL_FAST;
+    return 0;
+}
+
+const struct im_format *im_format_certain(const void *p, size_t len)
+{
+    struct im_probe probe = { .head_len = len < IM_PROBE_HEAD ? len : IM_PROBE_HEAD,
+                              .size = IM_SIZE_UNKNOWN };
+    const struct im_format *best;
+    enum im_bid bid;
+
+    memcpy(probe.head, p, probe.head_len);
+    best = best_of(&probe, &bid);
+    return bid == IM_BID_CERTAIN ? best : NULL;
+}
+
 int im_format_probe(struct im_source *source, const struct im_format **ret_format,
                     struct im_error *err)
 {
@@ -74,8 +97,7 @@ int im_format_probe(struct im_source *source, const struct im_format **ret_forma
     return 0;
 }
 
-/* Where a second copy goes when nobody said. */
-static const char *default_scratch(void)
+const char *im_scratch_default(void)
 {
     const char *dir = getenv("TMPDIR");
 
@@ -99,6 +121,6 @@ int im_format_open(const struct im_format *format, struct im_source *source,
                             "'%s' was declared as %s but it is %s; give -f %s, or the right file",
                             source->name, format->name, best->name, best->name);
     if (!with.scratch)
-        with.scratch = default_scratch();
+        with.scratch = im_scratch_default();
     return format->open(source, &with, ret_disk, err);
 }

@@ -6,7 +6,10 @@
 
 #include "base/error.h"
 #include "core/disk.h"
+#include "core/progress.h"
+#include "core/result.h"
 #include "core/source.h"
+#include "core/store.h"
 
 /* How sure a format is.  A fixed scale, so that formats do not bid against each other. */
 enum im_bid {
@@ -31,7 +34,26 @@ struct im_probe {
 /* What a decoder may need besides the bytes. */
 struct im_open {
     const char *scratch; /* directory for formats that need a second copy; NULL: TMPDIR, /var/tmp */
-    uint64_t max_size;   /* largest virtual size wanted, bytes; UINT64_MAX: any */
+    const char
+        *extents; /* directory that holds the further files of an image; NULL: there are none */
+    uint64_t max_size; /* largest virtual size wanted, bytes; UINT64_MAX: any */
+};
+
+/* Directory for a second copy when nobody named one: TMPDIR, else /var/tmp. */
+const char *im_scratch_default(void);
+
+/* How hard an encoder compresses. */
+enum im_level { IM_LEVEL_FAST, IM_LEVEL_BEST };
+
+/* The level called name; -EINVAL. */
+int im_level_parse(const char *name, enum im_level *ret_level, struct im_error *err);
+
+/* What an encoder may need besides the disk. */
+struct im_encode {
+    const char *subformat; /* one of the format's list */
+    enum im_level level;
+    unsigned jobs;       /* threads, 1…IM_INFLATE_JOBS_MAX */
+    const char *scratch; /* as in im_open */
 };
 
 /* A format; registered by its file name in the Makefile. */
@@ -48,6 +70,16 @@ struct im_format {
      * -ENOPKG, or the source's. */
     int (*open)(struct im_source *source, const struct im_open *options, struct im_disk **ret_disk,
                 struct im_error *err);
+
+    /* What can be written, the default first, NULL-terminated; NULL: only read. */
+    const char *const *subformats;
+
+    /* Write disk as an image into store, which takes any size; fills in size, file_size and
+     * data_bytes.  Does not commit.  NULL: the disk is copied as it is.
+     * Errors: -EFBIG too large for the format, the disk's, the store's, -ECANCELED. */
+    int (*encode)(struct im_disk *disk, struct im_store *store, const struct im_encode *options,
+                  struct im_progress *progress, struct im_copy_result *ret_result,
+                  struct im_error *err);
 };
 
 /* The format called name (any case, or an alias), or NULL. */
@@ -56,6 +88,9 @@ const struct im_format *im_format_find(const char *name);
 /* The format with the highest bid for source, raw when no other is plausible. */
 int im_format_probe(struct im_source *source, const struct im_format **ret_format,
                     struct im_error *err);
+
+/* The format that is certain the bytes at p, the first of something, are its own; NULL: none. */
+const struct im_format *im_format_certain(const void *p, size_t len);
 
 /* Open source as `format`.  Refused with code "FormatMismatch" when another format is certain that
  * it is its own: an image is never what it was not declared to be. */

@@ -14,15 +14,17 @@
 
 #include <libdeflate.h>
 
-/* A batch is full at so many grains or bytes, in or out. */
+/* A batch is full at so many grains or bytes, in or out; a larger grain is a batch alone. */
 #define BATCH_GRAINS 8
-#define BATCH_BYTES  (512u * 1024)
+#define BATCH_BYTES  IM_INFLATE_PLAIN_MAX
 
 struct grain {
     size_t in, in_len;   /* in the batch's input */
     size_t out, out_len; /* in its output */
     uint64_t offset;     /* of the disk */
     uint64_t origin;     /* of the source */
+    bool plain;          /* not compressed: already in the output */
+    bool tag;
 };
 
 struct batch {
@@ -104,9 +106,11 @@ static int give_output(struct im_inflater *inflater, const struct batch *batch,
         size_t len = first->out_len;
         int r;
 
-        while (++i < batch->count && batch->grain[i].offset == first->offset + len)
+        while (++i < batch->count && batch->grain[i].offset == first->offset + len &&
+               batch->grain[i].tag == first->tag)
             len += batch->grain[i].out_len;
-        r = inflater->output(inflater->arg, batch->out + first->out, len, first->offset, err);
+        r = inflater->output(inflater->arg, batch->out + first->out, len, first->offset, first->tag,
+                             err);
         if (r < 0)
             return r;
     }
@@ -117,7 +121,8 @@ static int do_batch(struct im_inflater *inflater, struct im_zlib *zlib, const st
                     struct im_error *err)
 {
     for (unsigned i = 0; i < batch->count; i++) {
-        int r = inflate_grain(zlib, batch, &batch->grain[i], err);
+        const struct grain *grain = &batch->grain[i];
+        int r = grain->plain ? 0 : inflate_grain(zlib, batch, grain, err);
 
         if (r < 0)
             return r;
@@ -214,15 +219,18 @@ static void submit(struct im_inflater *inflater)
     (void)pthread_cond_signal(&inflater->work);
 }
 
-/* Make sure there is an open batch. */
-static int need_batch(struct im_inflater *inflater, struct im_error *err)
+/* Make sure there is an open batch that takes so many more bytes. */
+static int need_batch(struct im_inflater *inflater, size_t in, size_t out, struct im_error *err)
 {
-    struct batch *batch;
+    struct batch *batch = inflater->open;
     int r;
 
-    if (inflater->open)
+    if (batch && batch->count < BATCH_GRAINS && batch->in_len + in <= BATCH_BYTES &&
+        batch->out_len + out <= BATCH_BYTES)
         return 0;
     (void)pthread_mutex_lock(&inflater->lock);
+    if (batch)
+        submit(inflater);
     while (!inflater->free)
         (void)pthread_cond_wait(&inflater->space, &inflater->lock);
     r = failure(inflater, err);
@@ -256,7 +264,7 @@ int im_inflater_add(struct im_inflater *inflater, const void *zlib, size_t zlib_
                     uint64_t offset, uint64_t origin, struct im_error *err)
 {
     struct batch *batch;
-    int r = need_batch(inflater, err);
+    int r = need_batch(inflater, zlib_len, len, err);
 
     if (r < 0)
         return r;
@@ -275,12 +283,25 @@ int im_inflater_add(struct im_inflater *inflater, const void *zlib, size_t zlib_
     };
     batch->in_len += zlib_len;
     batch->out_len += len;
-    if (batch->count == BATCH_GRAINS || batch->in_len >= BATCH_BYTES ||
-        batch->out_len >= BATCH_BYTES) {
-        (void)pthread_mutex_lock(&inflater->lock);
-        submit(inflater);
-        (void)pthread_mutex_unlock(&inflater->lock);
-    }
+    return 0;
+}
+
+int im_inflater_reserve(struct im_inflater *inflater, size_t len, uint64_t offset, bool tag,
+                        void **ret_buf, struct im_error *err)
+{
+    struct batch *batch;
+    int r = need_batch(inflater, 0, len, err);
+
+    if (r < 0)
+        return r;
+    batch = inflater->open;
+    if (make_room(&batch->out, &batch->out_size, batch->out_len, len) < 0)
+        return im_fail(err, ENOMEM, "out of memory");
+    *ret_buf = batch->out + batch->out_len;
+    batch->grain[batch->count++] = (struct grain){
+        .out = batch->out_len, .out_len = len, .offset = offset, .plain = true, .tag = tag
+    };
+    batch->out_len += len;
     return 0;
 }
 

@@ -1,9 +1,11 @@
-/* inflate - a pool of threads that inflate compressed grains and hand on what came out.
+/* inflate - a pool of threads that inflate compressed grains and hand on what came out, and what
+ * came plain.
  *
  * Grains go in batches, so that threads meet rarely and neighbours are written at once.  Memory is
  * bounded: 2 × jobs + 1 batches, each about twice 512 KiB (more only for larger single grains). */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,8 +23,8 @@ int im_zlib_inflate(struct im_zlib *zlib, const void *in, size_t in_len, void *o
 
 struct im_inflater;
 
-/* Takes inflated bytes; called by several threads at once. */
-typedef int (*im_inflated_fn)(void *arg, const void *buf, size_t len, uint64_t offset,
+/* Takes inflated bytes, and plain ones with their tag; called by several threads at once. */
+typedef int (*im_inflated_fn)(void *arg, const void *buf, size_t len, uint64_t offset, bool tag,
                               struct im_error *err);
 
 /* A pool of `jobs` threads (1…IM_INFLATE_JOBS_MAX); NULL when out of memory or threads. */
@@ -34,6 +36,12 @@ struct im_inflater *im_inflater_new(unsigned jobs, im_inflated_fn output, void *
  * failure of any grain so far: -EBADMSG code "GrainLength" or "DamagedGrain", or the output's. */
 int im_inflater_add(struct im_inflater *inflater, const void *zlib, size_t zlib_len, size_t len,
                     uint64_t offset, uint64_t origin, struct im_error *err);
+
+/* Queue `len` plain bytes (at most IM_INFLATE_PLAIN_MAX) for `offset`, which the caller puts into
+ * *ret_buf before the next call here.  Waits and fails as im_inflater_add. */
+#define IM_INFLATE_PLAIN_MAX (512u * 1024)
+int im_inflater_reserve(struct im_inflater *inflater, size_t len, uint64_t offset, bool tag,
+                        void **ret_buf, struct im_error *err);
 
 /* Wait until everything queued is done; the first failure as above. */
 int im_inflater_drain(struct im_inflater *inflater, struct im_error *err);

@@ -12,15 +12,50 @@
 
 #include <jansson.h>
 
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "core/digest.h"
 #include "core/inflate.h"
 #include "core/source.h"
 #include "core/store.h"
 
-static unsigned default_jobs(void)
+unsigned im_jobs_default(void)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
     return cores < 1 ? 1 : cores > IM_INFLATE_JOBS_MAX ? IM_INFLATE_JOBS_MAX : (unsigned)cores;
+}
+
+static int set_subformat(struct im_job *job, const char *subformat, struct im_error *err)
+{
+    const char *const *list = job->to->subformats;
+
+    for (size_t i = 0; list && list[i]; i++)
+        if (strcasecmp(list[i], subformat) == 0) {
+            job->subformat = list[i];
+            return 0;
+        }
+    return im_fail(err, EINVAL, "'%s' is no subformat of %s that can be written%s%s", subformat,
+                   job->to->name, list ? "; the default is " : "", list ? list[0] : "");
+}
+
+int im_job_set_output(struct im_job *job, const char *format, const char *subformat,
+                      struct im_error *err)
+{
+    const struct im_format *to = im_format_find(format);
+
+    if (!to)
+        return im_fail(err, EINVAL, "'%s' is not a format; raw, vmdk, vhd and qcow2 can be written",
+                       format);
+    if (!to->encode && strcmp(to->name, "raw") != 0)
+        return im_fail(err, EINVAL,
+                       "%s cannot be written; raw, vmdk, vhd and qcow2 can ('qemu-img convert -f "
+                       "raw -O %s' takes a raw disk further)",
+                       to->name, to->name);
+    job->to = to;
+    job->subformat = to->subformats ? to->subformats[0] : NULL;
+    return subformat ? set_subformat(job, subformat, err) : 0;
 }
 
 /* ---- from JSON ---- */
@@ -105,6 +140,20 @@ static int get_member(const char *name, const json_t *value, struct im_job *job,
         return get_stages(value, job, err);
     if (strcmp(name, "max_size") == 0)
         return get_size(value, name, &job->max_size, err);
+    if (strcmp(name, "extents") == 0)
+        return get_text(value, name, &job->extents, err);
+    if (strcmp(name, "round_up") == 0)
+        return get_size(value, name, &job->round_up, err);
+    if (strcmp(name, "digest") == 0 && json_is_string(value))
+        return im_digest_parse(json_string_value(value), &job->digests, err);
+    if (strcmp(name, "level") == 0 && json_is_string(value))
+        return im_level_parse(json_string_value(value), &job->level, err);
+    if ((strcmp(name, "to") == 0 || strcmp(name, "subformat") == 0) && json_is_string(value))
+        return 0; /* get_output looks at both */
+    if (strcmp(name, "sync") == 0 && json_is_boolean(value)) {
+        job->no_sync = json_is_false(value);
+        return 0;
+    }
     if (strcmp(name, "force") == 0 && json_is_boolean(value)) {
         job->force = json_is_true(value);
         return 0;
@@ -118,6 +167,17 @@ static int get_member(const char *name, const json_t *value, struct im_job *job,
         return r;
     }
     return im_fail(err, EINVAL, "job: \"%s\" is not known or has the wrong type", name);
+}
+
+static int get_output(const json_t *object, struct im_job *job, struct im_error *err)
+{
+    const char *to = json_string_value(json_object_get(object, "to"));
+    int r = im_job_set_output(job, to ? to : "raw",
+                              json_string_value(json_object_get(object, "subformat")), err);
+
+    if (r < 0)
+        im_error_prefix(err, "job");
+    return r;
 }
 
 static int get_members(json_t *object, struct im_job *job, struct im_error *err)
@@ -134,7 +194,7 @@ static int get_members(json_t *object, struct im_job *job, struct im_error *err)
     }
     if (!job->source || !job->format || !job->store)
         return im_fail(err, EINVAL, "job: \"source\", \"format\" and \"store\" are required");
-    return 0;
+    return get_output(object, job, err);
 }
 
 int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err)
@@ -162,19 +222,25 @@ void im_job_done(struct im_job *job)
     free(job->source);
     free(job->store);
     free(job->scratch);
+    free(job->extents);
     memset(job, 0, sizeof(*job));
 }
 
 /* ---- run ---- */
 
 struct run {
+    const struct im_job *job;
+    struct im_progress *progress;
+    int64_t started_ms;
     struct im_source *source;
     struct im_disk *disk;
     struct im_store *store;
+    struct im_digest *digest; /* NULL: not wanted */
 };
 
 static void run_done(struct run *run)
 {
+    im_digest_free(run->digest);
     im_store_close(run->store);
     im_disk_close(run->disk);
     im_source_close(run->source);
@@ -191,10 +257,31 @@ static int check_size(const struct im_job *job, const struct im_disk *disk, stru
                    (disk->size >> 30) + ((disk->size & 0x3fffffff) != 0));
 }
 
-static int open_disk(const struct im_job *job, struct run *run, struct im_error *err)
+/* Let the disk grow to a multiple of job->round_up. */
+static int round_up(const struct im_job *job, struct run *run, struct im_error *err)
 {
+    struct im_args args = { 0 };
+    uint64_t rest;
+
+    if (job->round_up == 0)
+        return 0;
+    if (run->disk->size == IM_SIZE_UNKNOWN)
+        return im_fail(err, EOPNOTSUPP, "a disk of unknown size cannot be rounded up; give a file");
+    rest = run->disk->size % job->round_up;
+    if (rest == 0)
+        return 0;
+    if (__builtin_add_overflow(run->disk->size, job->round_up - rest, &args.size))
+        return im_fail(err, EFBIG, "a disk of %" PRIu64 " bytes cannot be rounded up to %" PRIu64,
+                       run->disk->size, job->round_up);
+    return im_stage_find("grow")->apply(&args, &run->disk, err);
+}
+
+static int open_disk(struct run *run, struct im_error *err)
+{
+    const struct im_job *job = run->job;
     struct im_open options = {
         .scratch = job->scratch,
+        .extents = job->extents,
         .max_size = job->max_size,
     };
     int r = im_source_open(job->source, &run->source, err);
@@ -205,43 +292,166 @@ static int open_disk(const struct im_job *job, struct run *run, struct im_error 
         r = check_size(job, run->disk, err);
     for (unsigned i = 0; r == 0 && i < job->stage_count; i++)
         r = job->stage[i].stage->apply(&job->stage[i].args, &run->disk, err);
+    return r < 0 ? r : round_up(job, run, err);
+}
+
+static int open_store(struct run *run, struct im_error *err)
+{
+    const struct im_job *job = run->job;
+    struct im_store_options options = {
+        .size = job->to->encode ? IM_SIZE_UNKNOWN : run->disk->size,
+        .force = job->force,
+        .no_sync = job->no_sync,
+    };
+    int r = im_store_open(job->store, &options, &run->store, err);
+
+    if (r < 0 || job->digests == 0)
+        return r;
+    if (run->store->fd < 0)
+        return im_fail(err, EINVAL, "a digest of what goes into a pipe has no place; write a file");
+    if (!(job->digests & IM_DIGEST_FSVERITY) || job->to->encode)
+        return 0; /* an encoder's file is read again */
+    run->digest = im_digest_new();
+    return run->digest ? 0 : im_fail(err, ENOMEM, "out of memory");
+}
+
+/* Most that the chain has had in scratch. */
+static uint64_t scratch_of(const struct im_disk *disk)
+{
+    uint64_t bytes = 0;
+
+    for (; disk; disk = disk->next)
+        bytes += disk->scratch_bytes;
+    return bytes;
+}
+
+static int write_result(struct run *run, struct im_copy_result *result, struct im_error *err)
+{
+    const struct im_job *job = run->job;
+    unsigned jobs = job->jobs ? job->jobs : im_jobs_default();
+    struct im_copy_limits limits = {
+        .jobs = jobs,
+        .max_size = job->max_size,
+        .digest = run->digest,
+    };
+    struct im_encode encode = {
+        .subformat = job->subformat,
+        .level = job->level,
+        .jobs = jobs,
+        .scratch = job->scratch,
+    };
+    int r = job->to->encode
+                ? job->to->encode(run->disk, run->store, &encode, run->progress, result, err)
+                : im_copy(run->disk, run->store, &limits, run->progress, result, err);
+
+    result->scratch_bytes += scratch_of(run->disk);
+    return r < 0 ? r : im_source_finish(run->source, err);
+}
+
+static int read_store(void *arg, void *buf, size_t len, uint64_t offset, struct im_error *err)
+{
+    const struct im_store *store = arg;
+    ssize_t n = im_pread(store->fd, buf, len, offset);
+
+    if (n >= 0 && (size_t)n == len)
+        return 0;
+    return im_fail_code(err, EIO, "ReadFailed",
+                        "cannot read back %zu bytes at offset %" PRIu64 " of '%s': %s", len, offset,
+                        store->name, n < 0 ? strerrordesc_np((int)-n) : "the file is shorter");
+}
+
+/* What was hashed on the way is finished; what could not be is read again. */
+static int find_digests(struct run *run, struct im_copy_result *result, struct im_error *err)
+{
+    const struct im_job *job = run->job;
+    unsigned jobs = job->jobs ? job->jobs : im_jobs_default();
+    int r = 0;
+
+    result->digests = job->digests;
+    if (run->digest)
+        r = im_digest_end(run->digest, result->file_size, read_store, run->store, result->fsverity,
+                          err);
+    else if (job->digests & IM_DIGEST_FSVERITY)
+        r = im_digest_file(run->store->fd, result->file_size, jobs, run->progress, result->fsverity,
+                           err);
+    if (r == 0 && job->digests & IM_DIGEST_SHA256)
+        r = im_sha256_file(run->store->fd, result->file_size, run->progress, result->sha256, err);
     return r;
 }
 
-static int run_job(const struct im_job *job, struct run *run, struct im_progress *progress,
-                   struct im_copy_result *ret_result, struct im_error *err)
+static int write_manifest(struct run *run, const struct im_copy_result *result, const char *path,
+                          struct im_error *err)
 {
-    struct im_store_options options = { .force = job->force };
-    struct im_copy_limits limits = {
-        .jobs = job->jobs ? job->jobs : default_jobs(),
-        .max_size = job->max_size,
+    const struct im_job *job = run->job;
+    const struct im_manifest_facts facts = {
+        .volume = job->store,
+        .format = job->to->name,
+        .source = run->source->name,
+        .source_format = job->format->name,
+        .started_ms = run->started_ms,
+        .ended_ms = im_clock_now_ms(),
     };
+    struct im_store_options options = {
+        .size = IM_SIZE_UNKNOWN,
+        .force = true, /* it belongs to the volume, and is there alone only after a power cut */
+        .no_sync = job->no_sync,
+    };
+    char *text IM_FREE = im_manifest_text(&facts, result, run->store);
+    struct im_store *store = NULL;
+    int r =
+        text ? im_store_open(path, &options, &store, err) : im_fail(err, ENOMEM, "out of memory");
+
+    if (r == 0)
+        r = im_store_write(store, text, strlen(text), 0, err);
+    if (r == 0)
+        r = im_store_commit(store, strlen(text), err);
+    im_store_close(store);
+    return r;
+}
+
+/* The manifest first: a volume is never without the one it was promised. */
+static int commit(struct run *run, const struct im_copy_result *result, struct im_error *err)
+{
+    char *manifest IM_FREE = NULL;
+    int r = 0;
+
+    im_progress_finish(run->progress);
+    im_progress_stage(run->progress, "commit");
+    if (run->job->digests) {
+        manifest = im_manifest_path(run->job->store);
+        r = manifest ? write_manifest(run, result, manifest, err)
+                     : im_fail(err, ENOMEM, "out of memory");
+    }
+    if (r < 0)
+        return r;
+    r = im_store_commit(run->store, result->file_size, err);
+    if (r < 0 && manifest)
+        (void)unlink(manifest);
+    return r;
+}
+
+static int run_job(struct run *run, struct im_copy_result *result, struct im_error *err)
+{
     int r;
 
-    im_progress_stage(progress, "open");
-    r = open_disk(job, run, err);
-    if (r < 0)
-        return r;
-    options.size = run->disk->size;
-    r = im_store_open(job->store, &options, &run->store, err);
-    if (r < 0)
-        return r;
-    im_progress_stage(progress, "copy");
-    r = im_copy(run->disk, run->store, &limits, progress, ret_result, err);
+    im_progress_stage(run->progress, "open");
+    r = open_disk(run, err);
     if (r == 0)
-        r = im_source_finish(run->source, err);
+        r = open_store(run, err);
     if (r < 0)
         return r;
-    im_progress_finish(progress);
-    im_progress_stage(progress, "commit");
-    return im_store_commit(run->store, ret_result->size, err);
+    im_progress_stage(run->progress, "copy");
+    r = write_result(run, result, err);
+    if (r == 0 && run->job->digests)
+        r = find_digests(run, result, err);
+    return r < 0 ? r : commit(run, result, err);
 }
 
 int im_job_run(const struct im_job *job, struct im_progress *progress,
                struct im_copy_result *ret_result, struct im_error *err)
 {
-    struct run run = { 0 };
-    int r = run_job(job, &run, progress, ret_result, err);
+    struct run run = { .job = job, .progress = progress, .started_ms = im_clock_now_ms() };
+    int r = run_job(&run, ret_result, err);
 
     run_done(&run);
     return r;
@@ -249,11 +459,14 @@ int im_job_run(const struct im_job *job, struct im_progress *progress,
 
 char *im_job_result_json(const struct im_job *job, const struct im_copy_result *result)
 {
-    json_t *object =
-        json_pack("{s:s, s:s, s:I, s:I}", "format", job->format->name, "store", job->store, "size",
-                  (json_int_t)result->size, "data_bytes", (json_int_t)result->data_bytes);
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_t *object = json_pack("{s:s, s:s, s:s}", "format", job->format->name, "to", job->to->name,
+                               "store", job->store);
+    json_t *numbers = im_result_json(result);
+    char *text = NULL;
 
+    if (object && numbers && json_object_update(object, numbers) == 0)
+        text = json_dumps(object, JSON_COMPACT);
+    json_decref(numbers);
     json_decref(object);
     return text;
 }

@@ -17,6 +17,13 @@ struct im_job {
     char *source; /* spec, see core/source.h */
     char *store;  /* spec, see core/store.h */
     const struct im_format *format;
+    const struct im_format *to; /* what the store gets; raw when not said */
+    const char *subformat;      /* of `to`, static; NULL: its first */
+    enum im_level level;
+    uint64_t round_up; /* the disk grows to a multiple of so many bytes; 0: it does not */
+    unsigned digests;  /* set of IM_DIGEST_… to find and put into a manifest beside the result */
+    char *extents;     /* directory of the image's further files, or NULL */
+    bool no_sync;      /* do not wait until the result is on the disk */
     char *scratch;     /* directory, NULL: TMPDIR or /var/tmp */
     uint64_t max_size; /* largest virtual size in bytes; UINT64_MAX: any */
     bool force;        /* replace what exists */
@@ -28,8 +35,17 @@ struct im_job {
     } stage[IM_JOB_STAGES_MAX];
 };
 
+/* Threads to use when nobody said: one per core, at most IM_INFLATE_JOBS_MAX. */
+unsigned im_jobs_default(void);
+
+/* Say what the result becomes; -EINVAL when it cannot be written.  subformat may be NULL. */
+int im_job_set_output(struct im_job *job, const char *format, const char *subformat,
+                      struct im_error *err);
+
 /* Read a job from JSON text:
  * {"source": SPEC, "format": NAME, "store": SPEC, "max_size": BYTES, "force": BOOL,
+ *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
+ *  "digest": "fs-verity,sha256", "extents": DIR, "sync": BOOL,
  *  "scratch": DIR, "jobs": N, "stages": [{"name": NAME, "size": BYTES}, …]}
  * source, format and store are required, unknown members are refused.  -EINVAL. */
 int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err);

@@ -73,6 +73,14 @@ int im_source_map(struct im_source *source, uint64_t offset, uint64_t len, struc
     return 0;
 }
 
+int im_source_local(struct im_source *source, uint64_t offset, uint64_t len, int *ret_fd,
+                    uint64_t *ret_at, uint64_t *ret_len)
+{
+    if (!source->ops->local)
+        return -EOPNOTSUPP;
+    return source->ops->local(source, offset, len, ret_fd, ret_at, ret_len);
+}
+
 int im_source_finish(struct im_source *source, struct im_error *err)
 {
     return source->ops->finish ? source->ops->finish(source, err) : 0;

@@ -27,6 +27,11 @@ struct im_source_ops {
     int (*map)(struct im_source *source, uint64_t offset, uint64_t len, struct im_extent *ret,
                struct im_error *err);
 
+    /* Where the bytes at offset stand in a local file: at *ret_at of *ret_fd (the source's own), at
+     * most len of them.  -EOPNOTSUPP: nowhere.  NULL: never. */
+    int (*local)(struct im_source *source, uint64_t offset, uint64_t len, int *ret_fd,
+                 uint64_t *ret_at, uint64_t *ret_len);
+
     /* Called once after the last read, before the result is committed: prove what has not been
      * proven yet (part digests, that nothing is left over).  NULL: nothing to prove. */
     int (*finish)(struct im_source *source, struct im_error *err);
@@ -69,6 +74,10 @@ int im_source_read_some(struct im_source *source, void *buf, size_t len, uint64_
 
 int im_source_map(struct im_source *source, uint64_t offset, uint64_t len, struct im_extent *ret,
                   struct im_error *err);
+
+/* im_source_ops.local; -EOPNOTSUPP when the source has none. */
+int im_source_local(struct im_source *source, uint64_t offset, uint64_t len, int *ret_fd,
+                    uint64_t *ret_at, uint64_t *ret_len);
 int im_source_finish(struct im_source *source, struct im_error *err);
 
 /* Close and free; takes NULL, returns NULL. */

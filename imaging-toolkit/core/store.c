@@ -26,6 +26,7 @@ void *im_store_new(size_t size, const struct im_store_ops *ops, const char *name
     if (!store)
         return NULL;
     store->ops = ops;
+    store->fd = -1;
     store->name = strdup(name);
     if (!store->name) {
         free(store);
@@ -38,6 +39,12 @@ int im_store_write(struct im_store *store, const void *buf, size_t len, uint64_t
                    struct im_error *err)
 {
     return store->ops->write(store, buf, len, offset, err);
+}
+
+int im_store_share(struct im_store *store, int fd, uint64_t from, uint64_t len, uint64_t offset,
+                   struct im_error *err)
+{
+    return store->ops->share ? store->ops->share(store, fd, from, len, offset, err) : -EOPNOTSUPP;
 }
 
 int im_store_commit(struct im_store *store, uint64_t size, struct im_error *err)

@@ -17,6 +17,12 @@ struct im_store_ops {
     int (*write)(struct im_store *store, const void *buf, size_t len, uint64_t offset,
                  struct im_error *err);
 
+    /* Make len bytes at offset the same as those at `from` of fd, by reference.  -EOPNOTSUPP: the
+     * file system cannot, or the numbers are no multiples of its blocks; nothing has changed.
+     * NULL: never. */
+    int (*share)(struct im_store *store, int fd, uint64_t from, uint64_t len, uint64_t offset,
+                 struct im_error *err);
+
     /* Make everything durable and visible under its name; size is the final size in bytes. */
     int (*commit)(struct im_store *store, uint64_t size, struct im_error *err);
 
@@ -29,11 +35,13 @@ struct im_store {
     const struct im_store_ops *ops;
     char *name;      /* for messages; owned */
     bool sequential; /* takes bytes only in order and without gaps (a pipe) */
+    int fd;          /* of the file the bytes go to, to look at them again; -1: there is none */
 };
 
 struct im_store_options {
     uint64_t size; /* size in bytes, or IM_SIZE_UNKNOWN */
     bool force;    /* replace what exists */
+    bool no_sync;  /* do not wait until the bytes are on the disk */
 };
 
 /* A kind of store; registered by its file name in the Makefile. */
@@ -53,6 +61,10 @@ int im_store_open(const char *spec, const struct im_store_options *options,
 void *im_store_new(size_t size, const struct im_store_ops *ops, const char *name);
 
 int im_store_write(struct im_store *store, const void *buf, size_t len, uint64_t offset,
+                   struct im_error *err);
+
+/* -EOPNOTSUPP when the store cannot. */
+int im_store_share(struct im_store *store, int fd, uint64_t from, uint64_t len, uint64_t offset,
                    struct im_error *err);
 int im_store_commit(struct im_store *store, uint64_t size, struct im_error *err);
 

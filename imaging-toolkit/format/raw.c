@@ -57,9 +57,10 @@ static int walk_to_the_end(struct im_disk *disk, struct im_sink *sink, struct im
 
 static int raw_walk(struct im_disk *disk, struct im_sink *sink, struct im_error *err)
 {
-    if (disk->size == IM_SIZE_UNKNOWN)
+    if (disk->source->sequential)
         return walk_to_the_end(disk, sink, err);
-    return im_disk_walk_in_order(disk, sink, err);
+    sink->progress(sink, 0, disk->size);
+    return sink->place(sink, disk->source, 0, disk->size, 0, err);
 }
 
 static const struct im_disk_ops raw_ops = {

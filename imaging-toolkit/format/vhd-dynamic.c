@@ -340,31 +340,6 @@ static int dynamic_map(struct im_disk *disk, uint64_t offset, uint64_t len, stru
     return 0;
 }
 
-/* Give a run of sectors of one block, in pieces, without what the source knows to be a hole. */
-static int walk_run(struct vhd *vhd, struct im_sink *sink, uint64_t at, uint64_t len,
-                    uint64_t offset, struct im_error *err)
-{
-    while (len > 0) {
-        const uint8_t *p;
-        uint64_t step;
-        int r = im_window_hole(&vhd->window, at, len, &step, err);
-
-        if (r == 0 && step == 0) {
-            step = im_min(len, IM_WINDOW_SIZE);
-            r = im_window_get(&vhd->window, at, (size_t)step, &p, err);
-            if (r == 0)
-                r = sink->data(sink, p, (size_t)step, offset, err);
-        }
-        if (r < 0)
-            return r;
-        at += step;
-        offset += step;
-        len -= step;
-        sink->progress(sink, at, vhd->disk.source->size);
-    }
-    return 0;
-}
-
 static int walk_block(struct vhd *vhd, struct im_sink *sink, uint32_t block, struct im_error *err)
 {
     uint64_t offset = (uint64_t)block * vhd->block;
@@ -378,9 +353,10 @@ static int walk_block(struct vhd *vhd, struct im_sink *sink, uint32_t block, str
         uint32_t run = run_of(vhd, within, len - within, &data);
 
         if (data)
-            r = walk_run(vhd, sink, data_at + within, run, offset + within, err);
+            r = im_window_place(&vhd->window, sink, data_at + within, run, offset + within, err);
         within += run;
     }
+    sink->progress(sink, data_at + len, vhd->disk.source->size);
     return r;
 }
 

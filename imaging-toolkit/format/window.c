@@ -108,6 +108,28 @@ int im_window_read(struct im_window *window, void *buf, size_t len, uint64_t off
     return 0;
 }
 
+int im_window_place(struct im_window *window, struct im_sink *sink, uint64_t at, uint64_t len,
+                    uint64_t offset, struct im_error *err)
+{
+    if (!window->source->sequential)
+        return sink->place(sink, window->source, at, len, offset, err);
+    while (len > 0) {
+        size_t step = (size_t)im_min(len, window->size);
+        const uint8_t *p;
+        int r = im_window_get(window, at, step, &p, err);
+
+        if (r == 0)
+            r = sink->data(sink, p, step, offset, err);
+        if (r < 0)
+            return r;
+        at += step;
+        offset += step;
+        len -= step;
+        sink->progress(sink, at, window->source->size);
+    }
+    return 0;
+}
+
 int im_window_hole(struct im_window *window, uint64_t offset, uint64_t len, uint64_t *ret_hole,
                    struct im_error *err)
 {

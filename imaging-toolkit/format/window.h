@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "core/disk.h"
 #include "core/extent.h"
 #include "core/source.h"
 
@@ -43,6 +44,11 @@ int im_window_get(struct im_window *window, uint64_t offset, size_t len, const u
 /* Copy exactly len bytes at offset, however many, into buf; errors as im_window_get. */
 int im_window_read(struct im_window *window, void *buf, size_t len, uint64_t offset,
                    struct im_error *err);
+
+/* Give len bytes at `at` to the sink as the disk's at offset: by `place`, or out of the window when
+ * the source can only be read forwards.  Errors: the sink's, and as im_window_get. */
+int im_window_place(struct im_window *window, struct im_sink *sink, uint64_t at, uint64_t len,
+                    uint64_t offset, struct im_error *err);
 
 /* How many bytes from offset on, at most len, the source knows to be a hole; *ret_hole is 0 when
  * there is data (or the source cannot tell).  Nothing is read.  Errors: the source's. */

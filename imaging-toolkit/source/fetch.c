@@ -13,7 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "base/cleanup.h"
 #include "base/retry.h"
 #include "base/text.h"

@@ -37,28 +37,21 @@ static int file_read(struct im_source *source, void *buf, size_t len, uint64_t o
     return 0;
 }
 
-/* SEEK_DATA and SEEK_HOLE; where the file system has neither, all is data. */
 static int file_map(struct im_source *source, uint64_t offset, uint64_t len, struct im_extent *ret,
                     struct im_error *err)
 {
-    struct file *file = (struct file *)source;
-    off_t data = lseek(file->fd, (off_t)offset, SEEK_DATA);
-    off_t end;
-
     (void)err;
-    *ret = (struct im_extent){ .offset = offset, .len = len };
-    if (data < 0) {
-        ret->zero = errno == ENXIO;
-        return 0;
-    }
-    if ((uint64_t)data > offset) {
-        ret->zero = true;
-        end = data;
-    } else {
-        end = lseek(file->fd, (off_t)offset, SEEK_HOLE);
-    }
-    if (end > (off_t)offset && (uint64_t)end - offset < len)
-        ret->len = (uint64_t)end - offset;
+    *ret = (struct im_extent){ .offset = offset };
+    im_file_extent(((struct file *)source)->fd, offset, len, &ret->zero, &ret->len);
+    return 0;
+}
+
+static int file_local(struct im_source *source, uint64_t offset, uint64_t len, int *ret_fd,
+                      uint64_t *ret_at, uint64_t *ret_len)
+{
+    *ret_fd = ((struct file *)source)->fd;
+    *ret_at = offset;
+    *ret_len = len;
     return 0;
 }
 
@@ -71,6 +64,7 @@ static const struct im_source_ops file_ops = {
     .name = "file",
     .read = file_read,
     .map = file_map,
+    .local = file_local,
     .close = file_close,
 };
 

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "core/cancel.h"

@@ -10,9 +10,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,10 +26,10 @@
 
 struct file_store {
     struct im_store base;
-    int fd;
     char *path;      /* the name to appear under */
     char *temporary; /* the name until then, NULL when there is none */
     bool force;
+    bool no_sync;
 };
 
 static int write_failed(struct file_store *file, int number, uint64_t offset, struct im_error *err)
@@ -44,14 +46,33 @@ static int file_write(struct im_store *store, const void *buf, size_t len, uint6
                       struct im_error *err)
 {
     struct file_store *file = (struct file_store *)store;
-    int r = im_pwrite(file->fd, buf, len, offset);
+    int r = im_pwrite(file->base.fd, buf, len, offset);
 
     return r < 0 ? write_failed(file, -r, offset, err) : 0;
 }
 
+/* FICLONERANGE says that it cannot in many ways. */
+static int file_share(struct im_store *store, int fd, uint64_t from, uint64_t len, uint64_t offset,
+                      struct im_error *err)
+{
+    struct file_store *file = (struct file_store *)store;
+    struct file_clone_range range = {
+        .src_fd = fd,
+        .src_offset = from,
+        .src_length = len,
+        .dest_offset = offset,
+    };
+
+    if (ioctl(file->base.fd, FICLONERANGE, &range) == 0)
+        return 0;
+    if (errno == ENOSPC || errno == EDQUOT || errno == EIO)
+        return write_failed(file, errno, offset, err);
+    return -EOPNOTSUPP;
+}
+
 static int set_size(struct file_store *file, uint64_t size, struct im_error *err)
 {
-    if (size > INT64_MAX || ftruncate(file->fd, (off_t)size) < 0)
+    if (size > INT64_MAX || ftruncate(file->base.fd, (off_t)size) < 0)
         return im_fail_code(err, ENOSPC, "NoSpace", "cannot make '%s' %" PRIu64 " bytes long: %s",
                             file->base.name, size,
                             strerrordesc_np(size > INT64_MAX ? EFBIG : errno));
@@ -65,7 +86,7 @@ static int link_as(struct file_store *file, const char *path)
 
     if (file->temporary)
         return link(file->temporary, path) < 0 ? -errno : 0;
-    (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
+    (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", file->base.fd);
     return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
@@ -93,14 +114,14 @@ static int file_commit(struct im_store *store, uint64_t size, struct im_error *e
 
     if (r < 0)
         return r;
-    if (fsync(file->fd) < 0)
+    if (!file->no_sync && fsync(file->base.fd) < 0)
         return write_failed(file, errno, size, err);
     r = link_as(file, file->path);
     if (r == -EEXIST && file->force)
         r = replace(file);
     if (r == -EEXIST)
         return im_fail_code(err, EEXIST, "Exists", "'%s' exists; --force replaces it", file->path);
-    if (r == 0)
+    if (r == 0 && !file->no_sync)
         r = im_sync_parent(file->path);
     if (r < 0)
         return im_fail_code(err, EIO, "CannotWrite", "cannot give '%s' its name: %s", file->path,
@@ -112,8 +133,8 @@ static void file_close(struct im_store *store)
 {
     struct file_store *file = (struct file_store *)store;
 
-    if (file->fd >= 0)
-        (void)close(file->fd);
+    if (file->base.fd >= 0)
+        (void)close(file->base.fd);
     if (file->temporary)
         (void)unlink(file->temporary);
     free(file->temporary);
@@ -123,6 +144,7 @@ static void file_close(struct im_store *store)
 static const struct im_store_ops file_ops = {
     .name = "file",
     .write = file_write,
+    .share = file_share,
     .commit = file_commit,
     .close = file_close,
 };
@@ -157,8 +179,8 @@ static int create(struct file_store *file, struct im_error *err)
         return im_fail(err, ENOMEM, "out of memory");
     mask = umask(0); /* before any thread of ours exists */
     (void)umask(mask);
-    file->fd = im_tmpfile(dirname(copy), 0666u & ~mask, &file->temporary, err);
-    return file->fd < 0 ? file->fd : 0;
+    file->base.fd = im_tmpfile(dirname(copy), 0666u & ~mask, &file->temporary, err);
+    return file->base.fd < 0 ? file->base.fd : 0;
 }
 
 static int file_open(const char *spec, const struct im_store_options *options,
@@ -172,8 +194,8 @@ static int file_open(const char *spec, const struct im_store_options *options,
     file = im_store_new(sizeof(*file), &file_ops, spec);
     if (!file)
         return im_fail(err, ENOMEM, "out of memory");
-    file->fd = -1;
     file->force = options->force;
+    file->no_sync = options->no_sync;
     file->path = strdup(spec);
     r = file->path ? create(file, err) : im_fail(err, ENOMEM, "out of memory");
     if (r == 0 && options->size != IM_SIZE_UNKNOWN)

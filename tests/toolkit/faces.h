@@ -140,6 +140,33 @@ static inline int taken_data(struct im_sink *sink, const void *buf, size_t len, 
     return 0;
 }
 
+/* What stands in a source is read at once, in pieces of an odd length. */
+static inline int taken_place(struct im_sink *sink, struct im_source *source, uint64_t origin,
+                              uint64_t len, uint64_t offset, struct im_error *err)
+{
+    uint8_t piece[7001];
+
+    assert_false(source->sequential);
+    while (len > 0) {
+        size_t step = len < sizeof(piece) ? (size_t)len : sizeof(piece);
+        struct im_extent extent = { 0 };
+        int r = im_source_map(source, origin, step, &extent, err);
+
+        if (r == 0) {
+            step = (size_t)extent.len;
+            r = extent.zero ? 0 : im_source_read(source, piece, step, origin, err);
+        }
+        if (r == 0 && !extent.zero)
+            r = sink->data(sink, piece, step, offset, err);
+        if (r < 0)
+            return r;
+        origin += step;
+        offset += step;
+        len -= step;
+    }
+    return 0;
+}
+
 static inline int taken_deflated(struct im_sink *sink, const void *zlib, size_t zlib_len,
                                  size_t len, uint64_t offset, uint64_t origin, struct im_error *err)
 {
@@ -182,7 +209,7 @@ static inline struct taken *taken_new(void)
     struct taken *taken = calloc(1, sizeof(*taken));
 
     assert_non_null(taken);
-    taken->sink = (struct im_sink){ taken_data, taken_deflated, taken_progress };
+    taken->sink = (struct im_sink){ taken_data, taken_place, taken_deflated, taken_progress };
     taken->bytes = calloc(1, FACES_MAX);
     taken->given = calloc(1, FACES_MAX);
     taken->inflate = libdeflate_alloc_decompressor();

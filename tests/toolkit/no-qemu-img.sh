@@ -15,12 +15,14 @@ cd "$1"
 for place in /usr/local/bin/qemu-img /usr/bin/qemu-img; do
     [ ! -e $place ] || mount --bind /dev/null $place
 done
-for format in qcow2 vhdx vdi; do
+for format in qcow2 vdi; do
     fails_with 7 qemu-img "$IMAGING_TOOLKIT" convert -f $format -O raw "$1/disk.$format" out
 done
 "$IMAGING_TOOLKIT" convert -f vmdk -O raw "$1/disk.vmdk-stream" out
 same_as_raw "$1/disk.raw" out
 "$IMAGING_TOOLKIT" convert -f vhd -O raw --force "$1/disk.vhd-dyn" out
+same_as_raw "$1/disk.raw" out
+"$IMAGING_TOOLKIT" convert -f vhdx -O raw --force "$1/disk.vhdx" out
 same_as_raw "$1/disk.raw" out
 END
 lib=$lib in_own_mounts bash inside "$tmp"

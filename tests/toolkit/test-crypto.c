@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 
 static const struct {
     enum im_hash hash;

@@ -16,7 +16,7 @@
 
 #include "core/inflate.h"
 
-#define GRAIN 65536
+#define GRAIN  65536
 #define GRAINS 100
 
 struct disk {
@@ -25,10 +25,12 @@ struct disk {
     unsigned times[GRAINS]; /* each grain was given */
 };
 
-static int take(void *arg, const void *buf, size_t len, uint64_t offset, struct im_error *err)
+static int take(void *arg, const void *buf, size_t len, uint64_t offset, bool tag,
+                struct im_error *err)
 {
     struct disk *disk = arg;
 
+    (void)tag;
     if (offset + len > sizeof(disk->bytes) || offset % GRAIN || len % GRAIN)
         return im_fail(err, EINVAL, "out of range");
     (void)pthread_mutex_lock(&disk->lock);
@@ -39,12 +41,14 @@ static int take(void *arg, const void *buf, size_t len, uint64_t offset, struct 
     return 0;
 }
 
-static int refuse(void *arg, const void *buf, size_t len, uint64_t offset, struct im_error *err)
+static int refuse(void *arg, const void *buf, size_t len, uint64_t offset, bool tag,
+                  struct im_error *err)
 {
     (void)arg;
     (void)buf;
     (void)len;
     (void)offset;
+    (void)tag;
     return im_fail(err, ENOSPC, "the store is full");
 }
 

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "aws/s3v2.h"
 #include "base/text.h"
 

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "aws/canonical.h"
-#include "aws/crypto.h"
+#include "base/crypto.h"
 
 #define SECRET     "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 #define OTHER_HASH "0000000000000000000000000000000000000000000000000000000000000000"

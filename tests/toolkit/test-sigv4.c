@@ -18,7 +18,7 @@
 #include <jansson.h>
 
 #include "aws/canonical.h"
-#include "aws/crypto.h"
+#include "base/crypto.h"
 #include "base/clock.h"
 #include "base/text.h"
 

@@ -22,6 +22,10 @@ struct im_hasher *im_hasher_free(struct im_hasher *hasher);
 /* Hash of one run of bytes. */
 void im_hash(enum im_hash hash, const void *data, size_t len, uint8_t *ret_digest);
 
+/* SHA-256 of each of `count` blocks of `size` bytes that follow each other at data, into
+ * ret_digests (count × 32 bytes); -ENOMEM. */
+int im_sha256_blocks(const void *data, size_t size, size_t count, uint8_t *ret_digests);
+
 /* HMAC of one run of bytes. */
 void im_hmac(enum im_hash hash, const void *key, size_t key_len, const void *data, size_t len,
              uint8_t *ret_digest);

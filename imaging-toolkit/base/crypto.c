@@ -4,8 +4,9 @@
 
 #include <config.h>
 
-#include "aws/crypto.h"
+#include "base/crypto.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,25 @@ void im_hash(enum im_hash hash, const void *data, size_t len, uint8_t *ret_diges
 {
     if (!EVP_Digest(len > 0 ? data : "", len, ret_digest, NULL, method_of(hash), NULL))
         broken("hash");
+}
+
+int im_sha256_blocks(const void *data, size_t size, size_t count, uint8_t *ret_digests)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    const uint8_t *p = data;
+
+    if (!context)
+        return -ENOMEM;
+    if (!EVP_DigestInit_ex(context, EVP_sha256(), NULL))
+        broken("hash");
+    for (size_t i = 0; i < count; i++)
+        /* without a method the one of before is started again, which is cheaper */
+        if ((i > 0 && !EVP_DigestInit_ex(context, NULL, NULL)) ||
+            !EVP_DigestUpdate(context, p + i * size, size) ||
+            !EVP_DigestFinal_ex(context, ret_digests + i * 32, NULL))
+            broken("hash");
+    EVP_MD_CTX_free(context);
+    return 0;
 }
 
 void im_hmac(enum im_hash hash, const void *key, size_t key_len, const void *data, size_t len,

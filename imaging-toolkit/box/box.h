@@ -1,0 +1,71 @@
+/* box - run a program that others wrote on bytes that others sent, confined.
+ *
+ * The child gets an empty environment, the descriptors named here and no other, limits of memory,
+ * processor time and file size, and dies with the thread that started it.  It is given files as
+ * open descriptors, never by name. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "core/source.h"
+
+/* The child's names of its descriptors 0 and 3. */
+#define IM_BOX_INPUT "/proc/self/fd/0"
+#define IM_BOX_FD3   "/proc/self/fd/3"
+
+/* Start with IM_BOX(name, argv, input), end with im_box_done. */
+struct im_box {
+    const char *name;        /* of the program, in sentences */
+    const char *const *argv; /* as im_spawn takes it */
+    int input;               /* descriptor that becomes 0; -1: /dev/null */
+    int output;              /* becomes 1; -1: what the child prints there is text as well */
+    int fd3;                 /* becomes 3; -1: none */
+    uint64_t file_size;      /* bytes it may write to a file, 0: none */
+    uint64_t work;           /* bytes it has to move; more of them give it more processor time */
+    struct im_buffer text;   /* what it printed: standard error, and output where it has no other */
+    int text_fd;             /* where that comes from */
+    pid_t pid;               /* 0: not running */
+    int status;              /* as waitpid gives it, once it has ended */
+};
+
+#define IM_BOX(called, arguments, in)                                                              \
+    {                                                                                              \
+        .name = (called), .argv = (arguments), .input = (in), .output = -1, .fd3 = -1,             \
+        .text_fd = -1                                                                              \
+    }
+
+/* Start the child; it runs beside the caller.  -ENOPKG when it is not installed. */
+int im_box_start(struct im_box *box, struct im_error *err);
+
+/* Take what the child has printed since, without waiting.  Whoever waits for something else of the
+ * child's calls this now and then, or a child that prints much stands still.  -ENOMEM. */
+int im_box_listen(struct im_box *box, struct im_error *err);
+
+/* Wait until it has ended by itself; box->status tells how.  -ECANCELED when the wish to stop came
+ * first; then it was stopped. */
+int im_box_wait(struct im_box *box, struct im_error *err);
+
+/* im_box_start and im_box_wait. */
+int im_box_run(struct im_box *box, struct im_error *err);
+
+/* It ended by itself with exit status 0. */
+bool im_box_succeeded(const struct im_box *box);
+
+/* The failure of a child that did not: -EBADMSG "NAME cannot VERB this WHAT (exit status N): its
+ * words", or which signal (so, which limit) stopped it. */
+int im_box_refused(const struct im_box *box, const char *verb, const char *what,
+                   struct im_error *err);
+
+/* Stop a child that still runs, and release. */
+void im_box_done(struct im_box *box);
+#define IM_BOX_DONE __attribute__((cleanup(im_box_done)))
+
+/* A new descriptor of the whole source for a child to read: the file itself, or a copy in directory
+ * `scratch` of what has to be fetched; *ret_copied (may be NULL) says how many bytes that is, 0 for
+ * none.  The descriptor, or the source's errors, -ENOSPC, -ECANCELED. */
+int im_box_input(struct im_source *source, const char *scratch, uint64_t *ret_copied,
+                 struct im_error *err);
