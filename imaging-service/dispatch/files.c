@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -23,6 +25,9 @@
 
 /* Directories nftw keeps open at once; deeper trees are read again, not refused. */
 #define TREE_DESCRIPTORS 16
+
+/* The toolkit lists a few thousand extents at most. */
+#define MANIFEST_MAX (1u << 20)
 
 #define DIGITS       "0123456789"
 #define ID_PREFIX    "import-vol-"
@@ -77,6 +82,12 @@ static void remove_tree(const char *path)
     (void)nftw(path, remove_entry, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
+/* The manifest that the toolkit writes beside a volume. */
+static char *manifest_of(const char *volume)
+{
+    return im_asprintf("%s.manifest.json", volume);
+}
+
 int claim_files_create(const struct claim_files *files, struct im_error *err)
 {
     remove_tree(files->scratch);
@@ -85,10 +96,36 @@ int claim_files_create(const struct claim_files *files, struct im_error *err)
     return 0;
 }
 
+char *claim_files_digest(const struct claim_files *files, bool published)
+{
+    char *path IM_FREE = manifest_of(published ? files->volume : files->part);
+    char *text IM_FREE = NULL;
+    char *digest = NULL;
+    json_t *manifest;
+    size_t len;
+
+    if (!path || im_read_file(path, MANIFEST_MAX, &text, &len, NULL) < 0)
+        return NULL;
+    manifest = json_loads(text, 0, NULL);
+    if (json_unpack(manifest, "{s:{s:s}}", "digests", "fs-verity", &digest) == 0)
+        digest = strdup(digest);
+    else
+        digest = NULL;
+    json_decref(manifest);
+    return digest;
+}
+
 int claim_files_publish(const struct claim_files *files, struct im_error *err)
 {
+    char *from IM_FREE = manifest_of(files->part);
+    char *to IM_FREE = manifest_of(files->volume);
     int r;
 
+    if (!from || !to)
+        return im_fail(err, ENOMEM, "out of memory");
+    /* first, so that whoever finds the volume finds its manifest */
+    if (rename(from, to) < 0 && errno != ENOENT)
+        return im_fail_errno(err, errno, "cannot rename '%s' to '%s'", from, to);
     if (rename(files->part, files->volume) < 0)
         return im_fail_errno(err, errno, "cannot rename '%s' to '%s'", files->part, files->volume);
     r = im_sync_parent(files->volume);
@@ -177,6 +214,10 @@ bool claim_files_published(const struct claim_files *files)
 
 void claim_files_unpublish(const struct claim_files *files)
 {
+    char *manifest IM_FREE = manifest_of(files->volume);
+
+    if (manifest && unlink(manifest) < 0 && errno != ENOENT)
+        complain(manifest);
     if (unlink(files->volume) < 0 && errno != ENOENT)
         complain(files->volume);
 }

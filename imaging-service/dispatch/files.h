@@ -1,7 +1,8 @@
 /* files - the names one claim uses on disk, and their removal.
  *
  * Names hold the task and the epoch of the claim, so that two attempts never share one:
- * VOLUMES/.import-vol-xxxxxxxx.EPOCH.part and SCRATCH/import-vol-xxxxxxxx.EPOCH. */
+ * VOLUMES/.import-vol-xxxxxxxx.EPOCH.part and SCRATCH/import-vol-xxxxxxxx.EPOCH.  The toolkit writes
+ * a manifest beside the part file; it is published as VOLUME.manifest.json. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,7 +27,11 @@ void claim_files_done(struct claim_files *files);
 /* Make the scratch directory, mode 0700 and empty. */
 int claim_files_create(const struct claim_files *files, struct im_error *err);
 
-/* Give the part file the volume's name; durable when it returns. */
+/* The fs-verity digest ("sha256:…") that the manifest beside the part file, or beside the published
+ * volume, tells; owned by the caller.  NULL when there is none. */
+char *claim_files_digest(const struct claim_files *files, bool published);
+
+/* Give the part file the volume's name, and its manifest too; durable when it returns. */
 int claim_files_publish(const struct claim_files *files, struct im_error *err);
 
 /* True when the published name is there. */

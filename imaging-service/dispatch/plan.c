@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <jansson.h>
 
@@ -56,10 +57,11 @@ int plan_job(const struct task *task, const struct claim_files *files, char **re
         return r;
     if (!source)
         return im_fail(err, ENOMEM, "out of memory");
-    job = json_pack_ex(&why, 0, "{s:s, s:s, s:I, s:[{s:s, s:I}], s:s, s:b, s:s}", "source", source,
-                       "format", format, "max_size", (json_int_t)bytes, "stages", "name", "grow",
-                       "size", (json_int_t)bytes, "store", files->part, "force", 1, "scratch",
-                       files->scratch);
+    job = json_pack_ex(&why, 0, "{s:s, s:s, s:I, s:[{s:s, s:I}], s:s, s:s, s:s, s:b, s:s}",
+                       "source", source, "format", format, "max_size", (json_int_t)bytes, "stages",
+                       "name", "grow", "size", (json_int_t)bytes, "store", files->part, "volume",
+                       strrchr(files->volume, '/') + 1, "digest", "fs-verity", "force", 1,
+                       "scratch", files->scratch);
     if (!job)
         return im_fail(err, EINVAL, "task %s cannot be written as a job: %s", task->id, why.text);
     json = json_dumps(job, JSON_COMPACT);

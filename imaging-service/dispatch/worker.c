@@ -200,16 +200,18 @@ static void complete(const struct run *run)
     struct publication publication = { .files = &run->files };
     char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
+    char *digest IM_FREE = claim_files_digest(&run->files, false);
     int r = check_part(run, &err);
 
     if (r < 0) {
         (void)end_task(run, message_internal(message, err.message));
         return;
     }
-    r = task_complete(run->worker->table, run->task, worker_now(run->worker), publish, &publication,
-                      &err);
+    r = task_complete(run->worker->table, run->task, worker_now(run->worker), digest, publish,
+                      &publication, &err);
     if (r == 0) {
-        svc_log(SVC_INFO, "%s: completed, volume %s", run->task->id, run->task->volume_id);
+        svc_log(SVC_INFO, "%s: completed, volume %s, fs-verity %s", run->task->id,
+                run->task->volume_id, digest ? digest : "unknown");
         return;
     }
     if (r == -ESTALE) {
@@ -392,7 +394,8 @@ static void plan_and_convert(struct run *run)
 /* The volume stands already: complete the row.  1, or -errno. */
 static int complete_adopted(const struct run *run, struct im_error *err)
 {
-    int r = task_complete(run->worker->table, run->task, worker_now(run->worker), adopt,
+    char *digest IM_FREE = claim_files_digest(&run->files, true);
+    int r = task_complete(run->worker->table, run->task, worker_now(run->worker), digest, adopt,
                           run->files.volume, err);
 
     if (r == -ESTALE) { /* cancelled before the row could be completed: the row decides */

@@ -25,7 +25,7 @@
 #define COLUMNS                                                                                    \
     "id, account, state, status_message, format, image_bytes, manifest_url, "                      \
     "volume_gib, zone, description, bytes_converted, volume_id, created_ms, "                      \
-    "expires_ms, epoch, deaths, waits, tries"
+    "expires_ms, epoch, deaths, waits, tries, digest"
 
 /* The claim a worker names in ?1 and ?2 still stands. */
 #define CLAIMED "id = ?1 AND epoch = ?2 AND lease_ms IS NOT NULL"
@@ -89,7 +89,7 @@ static const char *const statements[STATEMENTS] = {
                  "status_message = coalesce(?7, status_message) "
                  "WHERE " CLAIMED " AND state = 'active'",
     [COMPLETE] = "UPDATE task SET state = 'completed', status_message = NULL, "
-                 "bytes_converted = image_bytes, ended_ms = ?3, lease_ms = NULL "
+                 "bytes_converted = image_bytes, ended_ms = ?3, lease_ms = NULL, digest = ?4 "
                  "WHERE " CLAIMED " AND state = 'active'",
     [END_CANCELLED] = "UPDATE task SET state = 'cancelled', ended_ms = ?3, lease_ms = NULL, "
                       "status_message = CASE state WHEN 'active' THEN ?4 ELSE status_message END "
@@ -237,6 +237,7 @@ static int read_task(struct task_table *table, sqlite3_stmt *row, struct task *r
         .deaths = (unsigned)sqlite3_column_int64(row, 15),
         .waits = (unsigned)sqlite3_column_int64(row, 16),
         .tries = (unsigned)sqlite3_column_int64(row, 17),
+        .digest = copy_text(row, 18, &lost),
     };
 
     if (lost || !state)
@@ -566,24 +567,26 @@ int task_postpone(struct task_table *table, const struct task *task, int64_t due
 }
 
 static int set_completed(struct task_table *table, const struct task *task, int64_t now_ms,
-                         struct im_error *err)
+                         const char *digest, struct im_error *err)
 {
     sqlite3_stmt *statement STATEMENT = table->statement[COMPLETE];
 
     bind_claim(statement, task);
     bind_int(statement, 3, now_ms);
+    bind_text(statement, 4, digest);
     return update_claimed(table, statement, task, err);
 }
 
 int task_complete(struct task_table *table, const struct task *task, int64_t now_ms,
-                  int (*publish)(void *arg, struct im_error *err), void *arg, struct im_error *err)
+                  const char *digest, int (*publish)(void *arg, struct im_error *err), void *arg,
+                  struct im_error *err)
 {
     WITH_LOCK(table);
     int r = run(table, BEGIN, err);
 
     if (r < 0)
         return r;
-    r = set_completed(table, task, now_ms, err);
+    r = set_completed(table, task, now_ms, digest, err);
     if (r == 0)
         r = publish(arg, err);
     return finish(table, r, err);

@@ -71,5 +71,6 @@ void task_done(struct task *task)
     free(task->zone);
     free(task->description);
     free(task->volume_id);
+    free(task->digest);
     memset(task, 0, sizeof(*task));
 }

@@ -35,6 +35,7 @@ struct task {
     char *description;
     uint64_t bytes_converted; /* never falls, at most image_bytes */
     char *volume_id; /* "vol-" and 17 hex digits; chosen at creation, shown when completed */
+    char *digest;    /* of the volume: "sha256:" and 64 hex digits (fs-verity); NULL: not known */
     int64_t created_ms, expires_ms;
     uint64_t epoch;  /* claims so far */
     unsigned deaths; /* claims whose worker died */
@@ -106,12 +107,14 @@ enum task_return {
 int task_postpone(struct task_table *table, const struct task *task, int64_t due_ms,
                   enum task_return why, const char *message, struct im_error *err);
 
-/* Publish: in one transaction set the row completed, call publish(arg) (the rename; it must not use
- * the table), commit.  When publish fails nothing changes and its error is returned.  -ESTALE also
- * when the owner asked to stop.  When the commit fails after publish was called, the row has not
- * changed but the file has: the caller puts that right. */
+/* Publish: in one transaction set the row completed, with the volume's digest (NULL: not known),
+ * call publish(arg) (the rename; it must not use the table), commit.  When publish fails nothing
+ * changes and its error is returned.  -ESTALE also when the owner asked to stop.  When the commit
+ * fails after publish was called, the row has not changed but the file has: the caller puts that
+ * right. */
 int task_complete(struct task_table *table, const struct task *task, int64_t now_ms,
-                  int (*publish)(void *arg, struct im_error *err), void *arg, struct im_error *err);
+                  const char *digest, int (*publish)(void *arg, struct im_error *err), void *arg,
+                  struct im_error *err);
 
 /* End as cancelled with the reason (a failure), or keep the owner's reason when cancelling. */
 int task_end_cancelled(struct task_table *table, const struct task *task, const char *message,

@@ -75,6 +75,17 @@ static int read_slice(struct reading *reading, uint64_t offset, void *buf, struc
     return r;
 }
 
+static void tell(struct reading *reading)
+{
+    uint64_t done = atomic_fetch_add(&reading->done, SLICE) + SLICE;
+
+    if (!reading->progress)
+        return;
+    (void)pthread_mutex_lock(&reading->lock);
+    im_progress_update(reading->progress, im_min(done, reading->size), reading->size);
+    (void)pthread_mutex_unlock(&reading->lock);
+}
+
 static void *read_slices(void *arg)
 {
     struct reading *reading = arg;
@@ -88,10 +99,7 @@ static void *read_slices(void *arg)
         if (offset >= reading->size)
             return NULL;
         r = read_slice(reading, offset, buf, &err);
-        (void)pthread_mutex_lock(&reading->lock);
-        im_progress_update(reading->progress, atomic_fetch_add(&reading->done, SLICE),
-                           reading->size);
-        (void)pthread_mutex_unlock(&reading->lock);
+        tell(reading);
     }
     atomic_store(&reading->next, reading->size / SLICE + 1); /* the others need not go on */
     (void)pthread_mutex_lock(&reading->lock);
@@ -151,7 +159,8 @@ int im_sha256_file(int fd, uint64_t size, struct im_progress *progress, uint8_t 
         if (r == 0)
             im_hasher_add(hasher, buf, step);
         offset += step;
-        im_progress_update(progress, offset, size);
+        if (progress)
+            im_progress_update(progress, offset, size);
     }
     if (r == 0)
         im_hasher_end(hasher, ret_digest);

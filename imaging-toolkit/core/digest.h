@@ -37,10 +37,11 @@ int im_digest_end(struct im_digest *digest, uint64_t size, im_digest_read_fn rea
                   uint8_t ret_digest[IM_FSVERITY_LEN], struct im_error *err);
 
 /* The digest of a file of `size` bytes, read by `jobs` threads (1…IM_INFLATE_JOBS_MAX) but for its
- * holes.  -EIO, -ENOMEM, -ECANCELED. */
+ * holes; progress may be NULL.  -EIO, -ENOMEM, -ECANCELED. */
 int im_digest_file(int fd, uint64_t size, unsigned jobs, struct im_progress *progress,
                    uint8_t ret_digest[IM_FSVERITY_LEN], struct im_error *err);
 
-/* The SHA-256 of all bytes of a file, in one thread.  -EIO, -ENOMEM, -ECANCELED. */
+/* The SHA-256 of all bytes of a file, in one thread; progress may be NULL.  -EIO, -ENOMEM,
+ * -ECANCELED. */
 int im_sha256_file(int fd, uint64_t size, struct im_progress *progress, uint8_t ret_digest[32],
                    struct im_error *err);

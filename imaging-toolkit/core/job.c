@@ -142,6 +142,8 @@ static int get_member(const char *name, const json_t *value, struct im_job *job,
         return get_size(value, name, &job->max_size, err);
     if (strcmp(name, "extents") == 0)
         return get_text(value, name, &job->extents, err);
+    if (strcmp(name, "volume") == 0)
+        return get_text(value, name, &job->volume, err);
     if (strcmp(name, "round_up") == 0)
         return get_size(value, name, &job->round_up, err);
     if (strcmp(name, "digest") == 0 && json_is_string(value))
@@ -223,6 +225,7 @@ void im_job_done(struct im_job *job)
     free(job->store);
     free(job->scratch);
     free(job->extents);
+    free(job->volume);
     memset(job, 0, sizeof(*job));
 }
 
@@ -384,7 +387,7 @@ static int write_manifest(struct run *run, const struct im_copy_result *result, 
 {
     const struct im_job *job = run->job;
     const struct im_manifest_facts facts = {
-        .volume = job->store,
+        .volume = job->volume ? job->volume : job->store,
         .format = job->to->name,
         .source = run->source->name,
         .source_format = job->format->name,

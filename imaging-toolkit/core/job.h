@@ -22,6 +22,7 @@ struct im_job {
     enum im_level level;
     uint64_t round_up; /* the disk grows to a multiple of so many bytes; 0: it does not */
     unsigned digests;  /* set of IM_DIGEST_… to find and put into a manifest beside the result */
+    char *volume;      /* name the manifest tells; NULL: the store's */
     char *extents;     /* directory of the image's further files, or NULL */
     bool no_sync;      /* do not wait until the result is on the disk */
     char *scratch;     /* directory, NULL: TMPDIR or /var/tmp */
@@ -45,7 +46,7 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
 /* Read a job from JSON text:
  * {"source": SPEC, "format": NAME, "store": SPEC, "max_size": BYTES, "force": BOOL,
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
- *  "digest": "fs-verity,sha256", "extents": DIR, "sync": BOOL,
+ *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
  *  "scratch": DIR, "jobs": N, "stages": [{"name": NAME, "size": BYTES}, …]}
  * source, format and store are required, unknown members are refused.  -EINVAL. */
 int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err);

@@ -227,12 +227,15 @@ volume_of() {
         "$(euca describe-conversion-tasks "$1" | field VolumeId)"
 }
 
-# left_are N: N volumes, and nothing half done: no other file beside them, an empty scratch.
+# left_are N: N volumes, each with its manifest, and nothing half done: no other file beside them, an
+# empty scratch.
 left_are() {
-    local volumes other
+    local volumes manifests other
     volumes=$(find "$service_dir/volumes" -name 'vol-*.raw' | wc -l)
-    other=$(find "$service_dir/volumes" "$service_dir/scratch" -mindepth 1 ! -name 'vol-*.raw')
-    if [ "$volumes" != "$1" ] || [ -n "$other" ]; then
+    manifests=$(find "$service_dir/volumes" -name 'vol-*.raw.manifest.json' | wc -l)
+    other=$(find "$service_dir/volumes" "$service_dir/scratch" -mindepth 1 ! -name 'vol-*.raw' \
+        ! -name 'vol-*.raw.manifest.json')
+    if [ "$volumes" != "$1" ] || [ "$manifests" != "$1" ] || [ -n "$other" ]; then
         say "FAILED: wanted $1 volumes and nothing else, there are $volumes and: $other" >&2
         return 1
     fi

@@ -180,7 +180,7 @@ static void complete(struct fixture *f)
     assert_int_equal(
         task_heartbeat(f->api.tasks, &task, now, 60000, 128696000, "Progress: 50%", &cancel, &err),
         0);
-    assert_int_equal(task_complete(f->api.tasks, &task, now, publish, NULL, &err), 0);
+    assert_int_equal(task_complete(f->api.tasks, &task, now, NULL, publish, NULL, &err), 0);
 }
 
 static void import_volume_replies_to_the_letter(void **state)

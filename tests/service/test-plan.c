@@ -67,7 +67,8 @@ static void test_job(void **state)
         json, "{\"source\":\"manifest:http://h:1//b//k?Signature=a%2B\\\"b\\\\&c=\xd0\x96\","
               "\"format\":\"vmdk\",\"max_size\":8589934592,"
               "\"stages\":[{\"name\":\"grow\",\"size\":8589934592}],"
-              "\"store\":\"/srv/volumes/.import-vol-0123abcd.3.part\",\"force\":true,"
+              "\"store\":\"/srv/volumes/.import-vol-0123abcd.3.part\","
+              "\"volume\":\"vol-00112233445566778.raw\",\"digest\":\"fs-verity\",\"force\":true,"
               "\"scratch\":\"/srv/scratch/import-vol-0123abcd.3\"}");
 }
 

@@ -29,9 +29,10 @@
 #include "task/state.h"
 #include "task/task.h"
 
-#define NOW   INT64_C(1700000000000)
-#define LEASE INT64_C(30000)
-#define URL   "http://127.0.0.1:1/bucket//key?Signature=a%2Bb"
+#define NOW    INT64_C(1700000000000)
+#define LEASE  INT64_C(30000)
+#define URL    "http://127.0.0.1:1/bucket//key?Signature=a%2Bb"
+#define DIGEST "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static char dir[64], path[128];
 static struct task_table *table;
@@ -493,7 +494,8 @@ static void test_cancel_worked_on(void **state)
     ok(task_heartbeat(table, &task, NOW + 2, LEASE, 2, "Progress: 1%", &cancel, &err));
     assert_true(cancel);
     assert_string_equal(row(task.id)->status_message, "enough");
-    assert_int_equal(task_complete(table, &task, NOW + 3, publish_well, &calls, &err), -ESTALE);
+    assert_int_equal(task_complete(table, &task, NOW + 3, DIGEST, publish_well, &calls, &err),
+                     -ESTALE);
     assert_int_equal(calls, 0);
     assert_int_equal(task_postpone(table, &task, NOW, TASK_TRIED, "x", &err), -ESTALE);
     ok(task_end_cancelled(table, &task, "ServerError: whatever", NOW + 3, &err));
@@ -630,16 +632,20 @@ static void test_complete(void **state)
     (void)state;
     insert(&a, NOW);
     claim(&taken, NOW);
-    assert_int_equal(task_complete(table, &taken, NOW, publish_badly, &calls, &err), -EXDEV);
+    assert_int_equal(task_complete(table, &taken, NOW, DIGEST, publish_badly, &calls, &err),
+                     -EXDEV);
     assert_string_equal(err.message, "no rename today");
     assert_int_equal(row(a.id)->state, TASK_ACTIVE);
+    assert_null(row(a.id)->digest);
     assert_int_equal(row(a.id)->bytes_converted, 0);
-    ok(task_complete(table, &taken, NOW, publish_well, &calls, &err));
+    ok(task_complete(table, &taken, NOW, DIGEST, publish_well, &calls, &err));
     assert_int_equal(calls, 2);
     assert_int_equal(row(a.id)->state, TASK_COMPLETED);
     assert_null(row(a.id)->status_message);
+    assert_string_equal(row(a.id)->digest, DIGEST);
     assert_int_equal(row(a.id)->bytes_converted, 1000);
-    assert_int_equal(task_complete(table, &taken, NOW, publish_well, &calls, &err), -ESTALE);
+    assert_int_equal(task_complete(table, &taken, NOW, DIGEST, publish_well, &calls, &err),
+                     -ESTALE);
     assert_int_equal(calls, 2);
     assert_int_equal(task_request_cancel(table, "alice", a.id, NULL, NOW, &err), -EALREADY);
     assert_int_equal(row(a.id)->state, TASK_COMPLETED);
@@ -663,7 +669,7 @@ static void test_stale_epoch(void **state)
     ok(task_get(table, "alice", a.id, &before, &err));
     assert_int_equal(task_heartbeat(table, &old, NOW, LEASE, 900, "x", &cancel, &err), -ESTALE);
     assert_int_equal(task_postpone(table, &old, NOW, TASK_DIED, "x", &err), -ESTALE);
-    assert_int_equal(task_complete(table, &old, NOW, publish_well, &calls, &err), -ESTALE);
+    assert_int_equal(task_complete(table, &old, NOW, DIGEST, publish_well, &calls, &err), -ESTALE);
     assert_int_equal(task_end_cancelled(table, &old, "x", NOW, &err), -ESTALE);
     assert_int_equal(calls, 0);
     assert_same(row(a.id), &before);
@@ -687,7 +693,7 @@ static int recover_one(void *arg, const struct task *task)
     recovery->count++;
     recovery->deaths += task->deaths;
     if (recovery->complete && strcmp(task->id, recovery->complete) == 0)
-        return task_complete(table, task, NOW, publish_well, &recovery->calls, &err);
+        return task_complete(table, task, NOW, DIGEST, publish_well, &recovery->calls, &err);
     return 0;
 }
 
@@ -968,8 +974,8 @@ static void random_complete(struct model *m)
     struct task claimed = model_claim(m);
     bool bad = random_below(3) == 0;
     int calls = 0;
-    int r =
-        task_complete(table, &claimed, model_now, bad ? publish_badly : publish_well, &calls, &err);
+    int r = task_complete(table, &claimed, model_now, DIGEST, bad ? publish_badly : publish_well,
+                          &calls, &err);
     bool may = model_holds(m, &claimed) && m->task.state == TASK_ACTIVE;
 
     assert_int_equal(r, !may ? -ESTALE : bad ? -EXDEV : 0);
