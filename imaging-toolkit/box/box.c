@@ -51,8 +51,9 @@ int im_box_start(struct im_box *box, struct im_error *err)
     int r;
 
     box->text = IM_BUFFER(TEXT_MAX);
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (pipe2(ends, O_CLOEXEC) < 0)
         return im_fail_errno(err, errno, "cannot make a pipe");
+    (void)fcntl(ends[0], F_SETFL, O_NONBLOCK); /* ours only: the child may wait until we listen */
     spawn.stderr_fd = ends[1];
     spawn.stdout_fd = box->output >= 0 ? box->output : ends[1];
     r = im_spawn(&spawn, &box->pid, err);

@@ -22,6 +22,7 @@ extern const struct im_command im_command_convert;
 extern const struct im_command im_command_info;
 extern const struct im_command im_command_run;
 extern const struct im_command im_command_stages;
+extern const struct im_command im_command_verify;
 
 /* getopt_long with our messages: the option, or -1 at the end, or '?' with err filled. */
 int im_getopt(int argc, char **argv, const char *shorts, const struct option *longs,

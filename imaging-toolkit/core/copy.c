@@ -147,6 +147,44 @@ static int write_in_order(struct copy *copy, const void *buf, size_t len, uint64
     return 0;
 }
 
+static int need_inflater(struct copy *copy, struct im_error *err)
+{
+    if (!copy->inflater)
+        copy->inflater = im_inflater_new(copy->limits->jobs, write_data, copy);
+    return copy->inflater ? 0 : im_fail(err, ENOMEM, "out of memory or threads");
+}
+
+/* Let the pool hash and write a copy of the bytes. */
+static int queue_data(struct copy *copy, const uint8_t *p, size_t len, uint64_t offset,
+                      struct im_error *err)
+{
+    int r = need_inflater(copy, err);
+
+    while (r == 0 && len > 0) {
+        size_t step = (size_t)im_min(len, PIECE - offset % PIECE);
+        void *buf = NULL;
+
+        r = im_inflater_reserve(copy->inflater, step, offset, false, &buf, err);
+        if (r == 0)
+            memcpy(buf, p, step);
+        p += step;
+        offset += step;
+        len -= step;
+    }
+    return r;
+}
+
+/* Hashing is worth another thread, writing alone is not: writers of one file take turns. */
+static int give_data(struct copy *copy, const void *buf, size_t len, uint64_t offset,
+                     struct im_error *err)
+{
+    if (copy->store->sequential)
+        return write_in_order(copy, buf, len, offset, err);
+    if (copy->limits->digest)
+        return queue_data(copy, buf, len, offset, err);
+    return write_data(copy, buf, len, offset, false, err);
+}
+
 static int on_data(struct im_sink *sink, const void *buf, size_t len, uint64_t offset,
                    struct im_error *err)
 {
@@ -160,15 +198,7 @@ static int on_data(struct im_sink *sink, const void *buf, size_t len, uint64_t o
     if (copy->unknown && copy->end > copy->limits->max_size)
         return im_fail(err, EFBIG, "the image holds more than the %" PRIu64 " bytes allowed",
                        copy->limits->max_size);
-    return copy->store->sequential ? write_in_order(copy, buf, len, offset, err)
-                                   : write_data(copy, buf, len, offset, false, err);
-}
-
-static int need_inflater(struct copy *copy, struct im_error *err)
-{
-    if (!copy->inflater)
-        copy->inflater = im_inflater_new(copy->limits->jobs, write_data, copy);
-    return copy->inflater ? 0 : im_fail(err, ENOMEM, "out of memory or threads");
+    return give_data(copy, buf, len, offset, err);
 }
 
 static int on_deflated(struct im_sink *sink, const void *zlib, size_t zlib_len, size_t len,
@@ -208,7 +238,7 @@ static int share(struct copy *copy, struct im_source *source, uint64_t origin, u
     return copy->cannot_share ? 0 : r;
 }
 
-/* Hashing is worth another thread, writing alone is not: writers of one file take turns. */
+/* Read a piece to where it is needed, and hand it on. */
 static int read_piece(struct copy *copy, struct im_source *source, uint64_t origin, size_t len,
                       uint64_t offset, bool there, struct im_error *err)
 {

@@ -21,7 +21,7 @@ struct im_sink {
     /* len bytes of plain data at a disk offset. */
     int (*data)(struct im_sink *sink, const void *buf, size_t len, uint64_t offset,
                 struct im_error *err);
-    /* len bytes that stand as they are at byte `origin` of source, which is not sequential: the
+    /* len bytes that stand as they are at byte `origin` of source, which is a direct one: the
      * sink reads them, or shares them by reference.  Any length; the sink leaves out holes, tells
      * the progress (in bytes of the source) and looks for the wish to stop. */
     int (*place)(struct im_sink *sink, struct im_source *source, uint64_t origin, uint64_t len,

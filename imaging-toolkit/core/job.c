@@ -415,20 +415,19 @@ static int write_manifest(struct run *run, const struct im_copy_result *result, 
 /* The manifest first: a volume is never without the one it was promised. */
 static int commit(struct run *run, const struct im_copy_result *result, struct im_error *err)
 {
-    char *manifest IM_FREE = NULL;
-    int r = 0;
+    char *manifest IM_FREE = im_manifest_path(run->job->store);
+    int r = manifest ? 0 : im_fail(err, ENOMEM, "out of memory");
 
     im_progress_finish(run->progress);
     im_progress_stage(run->progress, "commit");
-    if (run->job->digests) {
-        manifest = im_manifest_path(run->job->store);
-        r = manifest ? write_manifest(run, result, manifest, err)
-                     : im_fail(err, ENOMEM, "out of memory");
-    }
+    if (r == 0 && run->job->digests)
+        r = write_manifest(run, result, manifest, err);
+    else if (r == 0 && run->job->force && run->store->fd >= 0)
+        (void)unlink(manifest); /* of the volume that is replaced */
     if (r < 0)
         return r;
     r = im_store_commit(run->store, result->file_size, err);
-    if (r < 0 && manifest)
+    if (r < 0 && run->job->digests)
         (void)unlink(manifest);
     return r;
 }

@@ -45,6 +45,7 @@ struct im_source {
     char *name;       /* for messages: path, or URL without its query; owned */
     uint64_t size;    /* bytes, or IM_SIZE_UNKNOWN (standard input) */
     bool sequential;  /* can only be read forwards, but for the last 1 MiB */
+    bool direct;      /* a file: bytes at any place are there at once, in any order */
     const char *path; /* local file of the whole content, or NULL; owned by the source */
 };
 
@@ -59,6 +60,12 @@ struct im_source_type {
 
 /* Open whatever spec names: "-", "manifest:PATH-or-URL", an http(s) URL, or a path. */
 int im_source_open(const char *spec, struct im_source **ret_source, struct im_error *err);
+
+/* Open the regular file `name` of the directory that dir is open on; source/file.c.  The name holds
+ * no '/'.  No link is followed and nothing but a regular file is opened.
+ * Errors: openat's, -EOPNOTSUPP code "NotAFile". */
+int im_source_open_in(int dir, const char *name, struct im_source **ret_source,
+                      struct im_error *err);
 
 /* Allocate `size` bytes (≥ sizeof(struct im_source)) with ops and a copy of name set, the rest
  * zero; NULL when out of memory.  im_source_close frees it. */

@@ -57,7 +57,7 @@ static int walk_to_the_end(struct im_disk *disk, struct im_sink *sink, struct im
 
 static int raw_walk(struct im_disk *disk, struct im_sink *sink, struct im_error *err)
 {
-    if (disk->source->sequential)
+    if (!disk->source->direct)
         return walk_to_the_end(disk, sink, err);
     sink->progress(sink, 0, disk->size);
     return sink->place(sink, disk->source, 0, disk->size, 0, err);

@@ -18,11 +18,11 @@
 #define ENTRY_LEN 8u /* 2.5.1: three bits of state, 17 reserved, 44 of the place in MiB */
 #define RESERVED  UINT64_C(0xffff8)
 
-/* 16 TiB in the smallest blocks, 64 TiB in blocks of 4 MiB and more; 64 MiB for the table, as much
- * for the order when all are allocated.  A blank disk of any size touches neither. */
-#define BLOCKS_MAX (1u << 24)
-/* What is kept of a BAT that a pipe has before the metadata: 64 TiB in blocks of 32 MiB, which
- * qemu-img chooses by itself from 64 GiB on. */
+/* 8 TiB in the smallest blocks, 64 TiB in blocks of 8 MiB and more; 32 MiB for the table, as much
+ * for the order when all are allocated, again while it is sorted.  A blank disk touches none. */
+#define BLOCKS_MAX (1u << 23)
+/* What is kept of a BAT that a pipe has before the metadata: 64 TiB in blocks of 32 MiB.  qemu-img,
+ * which writes it there, chooses no smaller ones for large disks. */
 #define EARLY_MAX (17u << 20)
 
 /* 2.5.1.1; 4 and 5 are reserved */

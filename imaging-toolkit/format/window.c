@@ -93,6 +93,8 @@ int im_window_read(struct im_window *window, void *buf, size_t len, uint64_t off
 {
     uint8_t *out = buf;
 
+    if (window->source->direct)
+        return im_source_read(window->source, buf, len, offset, err);
     while (len > 0) {
         size_t step = len < window->size ? len : window->size;
         const uint8_t *p;
@@ -111,15 +113,19 @@ int im_window_read(struct im_window *window, void *buf, size_t len, uint64_t off
 int im_window_place(struct im_window *window, struct im_sink *sink, uint64_t at, uint64_t len,
                     uint64_t offset, struct im_error *err)
 {
-    if (!window->source->sequential)
+    if (window->source->direct)
         return sink->place(sink, window->source, at, len, offset, err);
     while (len > 0) {
-        size_t step = (size_t)im_min(len, window->size);
         const uint8_t *p;
-        int r = im_window_get(window, at, step, &p, err);
+        uint64_t step;
+        int r = im_window_hole(window, at, len, &step, err);
 
-        if (r == 0)
-            r = sink->data(sink, p, step, offset, err);
+        if (r == 0 && step == 0) {
+            step = im_min(len, window->size);
+            r = im_window_get(window, at, (size_t)step, &p, err);
+            if (r == 0)
+                r = sink->data(sink, p, (size_t)step, offset, err);
+        }
         if (r < 0)
             return r;
         at += step;

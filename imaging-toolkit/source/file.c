@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "core/source.h"
 
 struct file {
@@ -104,9 +106,41 @@ int im_source_from_fd(int fd, const char *name, struct im_source **ret_source, s
         return im_fail(err, ENOMEM, "out of memory");
     file->fd = im_steal_fd(&owned);
     file->base.size = size;
+    file->base.direct = true;
     (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     *ret_source = &file->base;
     return 0;
+}
+
+static int check_regular(const struct stat *st, const char *shown, struct im_error *err)
+{
+    if (S_ISREG(st->st_mode))
+        return 0;
+    return im_fail_code(err, EOPNOTSUPP, "NotAFile",
+                        "'%s' is no regular file; links, devices and pipes are never opened here",
+                        shown);
+}
+
+int im_source_open_in(int dir, const char *name, struct im_source **ret_source,
+                      struct im_error *err)
+{
+    char shown[NAME_MAX + 1];
+    int fd IM_CLOSE = -1;
+    struct stat st;
+    int r;
+
+    (void)im_text_printable(shown, sizeof(shown), name);
+    /* looked at before, since opening a device may act on it; and after, should it have changed */
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return im_fail_errno(err, errno, "cannot find '%s'", shown);
+    r = check_regular(&st, shown, err);
+    if (r < 0)
+        return r;
+    fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return im_fail_errno(err, errno, "cannot open '%s'", shown);
+    r = check_regular(&st, shown, err);
+    return r < 0 ? r : im_source_from_fd(im_steal_fd(&fd), shown, ret_source, err);
 }
 
 static int file_open(const char *spec, struct im_source **ret_source, struct im_error *err)

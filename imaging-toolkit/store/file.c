@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +25,17 @@
 #include "base/tmpfile.h"
 #include "core/store.h"
 
+/* So often the kernel is asked to begin writing to the disk, so that the fsync at the end has little
+ * left to wait for. */
+#define WRITEBACK (16u << 20)
+
 struct file_store {
     struct im_store base;
     char *path;      /* the name to appear under */
     char *temporary; /* the name until then, NULL when there is none */
     bool force;
     bool no_sync;
+    _Atomic uint64_t written; /* bytes so far */
 };
 
 static int write_failed(struct file_store *file, int number, uint64_t offset, struct im_error *err)
@@ -47,8 +53,14 @@ static int file_write(struct im_store *store, const void *buf, size_t len, uint6
 {
     struct file_store *file = (struct file_store *)store;
     int r = im_pwrite(file->base.fd, buf, len, offset);
+    uint64_t before;
 
-    return r < 0 ? write_failed(file, -r, offset, err) : 0;
+    if (r < 0)
+        return write_failed(file, -r, offset, err);
+    before = atomic_fetch_add(&file->written, len);
+    if (!file->no_sync && before / WRITEBACK != (before + len) / WRITEBACK)
+        (void)sync_file_range(file->base.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return 0;
 }
 
 /* FICLONERANGE says that it cannot in many ways. */

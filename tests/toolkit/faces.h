@@ -1,7 +1,7 @@
 /* faces - look at an image in memory through every face of a disk, for the tests of formats.
  *
- * An image is opened as a file (walked, then read by map and read in pieces of odd lengths) and as
- * a pipe (walked).  All of them must say the same. */
+ * An image is opened as a file (walked, then read by map and read in pieces of odd lengths), as
+ * something that is fetched (walked) and as a pipe (walked).  All of them must say the same. */
 #pragma once
 
 #include <setjmp.h>
@@ -146,7 +146,7 @@ static inline int taken_place(struct im_sink *sink, struct im_source *source, ui
 {
     uint8_t piece[7001];
 
-    assert_false(source->sequential);
+    assert_true(source->direct);
     while (len > 0) {
         size_t step = len < sizeof(piece) ? (size_t)len : sizeof(piece);
         struct im_extent extent = { 0 };
@@ -227,7 +227,7 @@ static inline void taken_free(struct taken *taken)
 
 /* --- faces --- */
 
-enum face { FACE_WALK, FACE_READ, FACE_PIPE, FACES };
+enum face { FACE_WALK, FACE_READ, FACE_FETCH, FACE_PIPE, FACES };
 
 /* All bytes by map and read, in pieces that cross every border. */
 static inline int faces_read(struct im_disk *disk, struct taken *taken, struct im_error *err)
@@ -268,8 +268,10 @@ static inline int faces_take(const struct im_format *format, const void *image, 
     struct memory memory = memory_source(image, len, face == FACE_PIPE);
     struct im_open options = { .max_size = FACES_MAX };
     struct im_disk *disk = NULL;
-    int r = format->open(&memory.base, &options, &disk, err);
+    int r;
 
+    memory.base.direct = face == FACE_WALK || face == FACE_READ;
+    r = format->open(&memory.base, &options, &disk, err);
     taken_clear(taken);
     if (r < 0) {
         assert_null(disk);

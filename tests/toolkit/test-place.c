@@ -73,7 +73,7 @@ static const struct im_source_ops source_ops = {
     .map = source_map,
     .local = source_local,
 };
-static struct im_source source = { .ops = &source_ops, .name = (char[]){ "image" }, .size = SIZE };
+static struct im_source source = { .ops = &source_ops, .name = (char[]){ "image" }, .size = SIZE, .direct = true };
 
 /* --- a store in memory; a byte is written or shared once --- */
 
