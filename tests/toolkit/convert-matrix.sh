@@ -4,7 +4,7 @@
 requires qemu-img sfdisk mke2fs mkfs.vfat
 
 kinds="raw vmdk-stream vmdk-vmware vmdk-mono vmdk-alloc vhd-dyn vhd-fixed vhd-dyn-force
-    vhd-fixed-force vhd-alloc vhdx vdi qcow2 qcow2-zlib"
+    vhd-fixed-force vhd-alloc vhdx vhdx-fixed vdi qcow2 qcow2-zlib"
 wrong=0
 
 # one NAME KIND: convert an image of NAME.raw and compare.
