@@ -106,11 +106,29 @@ static bool is_xml_char(uint32_t c)
     return (c >= 0x20 && c < 0xfffe) || c > 0xffff || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* Nothing a terminal or a log acts upon: C0 and C1 controls, line and paragraph separators, and
- * what XML does not take. */
+/* Unicode's format characters (category Cf), which turn the writing around or hide in it, and the
+ * separators of lines and paragraphs among them. */
+static bool is_format_char(uint32_t c)
+{
+    static const uint32_t ranges[][2] = {
+        { 0xad, 0xad },       { 0x600, 0x605 },     { 0x61c, 0x61c },     { 0x6dd, 0x6dd },
+        { 0x70f, 0x70f },     { 0x890, 0x891 },     { 0x8e2, 0x8e2 },     { 0x180e, 0x180e },
+        { 0x200b, 0x200f },   { 0x2028, 0x202e },   { 0x2060, 0x206f },   { 0xfeff, 0xfeff },
+        { 0xfff9, 0xfffb },   { 0x110bd, 0x110bd }, { 0x110cd, 0x110cd }, { 0x13430, 0x1343f },
+        { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a }, { 0xe0001, 0xe007f },
+    };
+
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+        if (c >= ranges[i][0] && c <= ranges[i][1])
+            return true;
+    return false;
+}
+
+/* Nothing a terminal or a log acts upon: controls (C0 and C1), format characters, and what XML does
+ * not take. */
 static bool is_plain_char(uint32_t c)
 {
-    return c >= 0x20 && is_xml_char(c) && (c < 0x7f || c > 0x9f) && c != 0x2028 && c != 0x2029;
+    return c >= 0x20 && is_xml_char(c) && (c < 0x7f || c > 0x9f) && !is_format_char(c);
 }
 
 const char *im_text_printable(char *buf, size_t size, const char *text)

@@ -11,10 +11,20 @@
 /* Program these formats need. */
 #define IM_QEMU_IMG "qemu-img"
 
-/* Check source with qemu-img's own checker and give a disk; it is converted when its first byte is
- * wanted.
- * The caller has looked at the header and refused what names other files.
+/* im_format.encode by qemu-img: the disk as an image of `format` (its name in qemu-img) into store,
+ * which must be a file.  A raw file is read where it is, every other disk through a raw copy in
+ * scratch.  Errors: as im_qemu_img_open, the disk's, the store's. */
+int im_qemu_img_encode(struct im_disk *disk, struct im_store *store, const char *format,
+                       const struct im_encode *options, struct im_progress *progress,
+                       struct im_copy_result *ret_result, struct im_error *err);
+
+/* Proves of an image what qemu-img leaves out; it is a file.  Errors: -EBADMSG, -EOPNOTSUPP … */
+typedef int (*im_qemu_img_prove_fn)(struct im_source *file, struct im_error *err);
+
+/* Run `prove` (NULL: nothing) and qemu-img's own checker and give a disk; it is converted when its
+ * first byte is wanted. The caller has looked at the header and refused what names other files.
  * Errors: -ENOPKG not installed, -EBADMSG refused by qemu-img (its words in the message), -EFBIG
  * above options->max_size, -ENOSPC, -ECANCELED. */
-int im_qemu_img_open(struct im_source *source, const char *format, const struct im_open *options,
-                     struct im_disk **ret_disk, struct im_error *err);
+int im_qemu_img_open(struct im_source *source, const char *format, im_qemu_img_prove_fn prove,
+                     const struct im_open *options, struct im_disk **ret_disk,
+                     struct im_error *err);

@@ -198,7 +198,7 @@ static int start_qemu_img(struct im_second_reader *reader, const struct im_forma
     int r = qemu_version(reader, err);
 
     if (r == 0)
-        r = im_qemu_img_open(source, format->name, options, &reader->disk, err);
+        r = im_qemu_img_open(source, format->name, NULL, options, &reader->disk, err);
     /* it counts in whole sectors, which a raw disk need not have */
     if (r == 0 && reader->disk->size != im_round_up(reader->size, 512))
         r = im_fail(err, EKEYREJECTED,

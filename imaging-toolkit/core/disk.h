@@ -5,6 +5,7 @@
  * must prove the same things about the image and give the same bytes. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,6 +62,7 @@ struct im_disk {
                                  from standard input */
     struct im_disk *next;     /* the disk below, closed with this one; NULL for a decoder's */
     struct im_source *source; /* what a decoder reads; not owned */
+    bool plain;               /* the disk is the source's bytes, from the first to the last */
     uint64_t scratch_bytes;   /* most bytes of scratch this disk has used so far */
 };
 

@@ -57,6 +57,10 @@ struct im_store_type {
 int im_store_open(const char *spec, const struct im_store_options *options,
                   struct im_store **ret_store, struct im_error *err);
 
+/* A store without a name in directory `scratch`, for what is needed only for a while; its fd is
+ * good until it is closed, and it is never committed.  -ENOSPC. */
+int im_store_scratch(const char *scratch, struct im_store **ret_store, struct im_error *err);
+
 /* Allocate `size` bytes with ops and a copy of name set, the rest zero; NULL when out of memory. */
 void *im_store_new(size_t size, const struct im_store_ops *ops, const char *name);
 

@@ -84,6 +84,7 @@ static int raw_open(struct im_source *source, const struct im_open *options,
     if (!disk)
         return im_fail(err, ENOMEM, "out of memory");
     disk->source = source;
+    disk->plain = true;
     *ret_disk = disk;
     return 0;
 }

@@ -347,6 +347,7 @@ static int vhd_open(struct im_source *source, const struct im_open *options,
 }
 
 static const char *const aliases[] = { "vpc", NULL };
+static const char *const subformats[] = { "dynamic", "fixed", NULL };
 
 const struct im_format im_format_vhd = {
     .name = "vhd",
@@ -354,4 +355,6 @@ const struct im_format im_format_vhd = {
     .summary = "Microsoft virtual hard disk, fixed or dynamic",
     .probe = vhd_probe,
     .open = vhd_open,
+    .subformats = subformats,
+    .encode = vhd_encode,
 };

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/disk.h"
+#include "core/format.h"
 #include "format/window.h"
 
 #define VHD_SECTOR 512u
@@ -55,6 +56,12 @@ struct vhd {
 /* Sum of len bytes as the footer and the dynamic header want it, leaving out the four bytes of the
  * checksum itself at offset `field`. */
 uint32_t vhd_checksum(const uint8_t *p, size_t len, size_t field);
+
+/* im_format.encode: "dynamic" or "fixed".  Errors: -EFBIG above 2040 GiB, -EINVAL (no bytes),
+ * -EOPNOTSUPP (dynamic into a pipe or of unknown size), the disk's, the store's, -ECANCELED. */
+int vhd_encode(struct im_disk *disk, struct im_store *store, const struct im_encode *options,
+               struct im_progress *progress, struct im_copy_result *ret_result,
+               struct im_error *err);
 
 /* Parse the footer in the last 512 bytes of a file, of either length.
  * 0; -EBADMSG, or -EOPNOTSUPP for a differencing disk and unknown types and versions. */

@@ -1,4 +1,5 @@
-/* vmdk-sparse - monolithicSparse: grains as they are, anywhere behind the tables.
+/* vmdk-sparse - monolithicSparse and the pieces of a split disk: grains as they are, anywhere
+ * behind the tables.
  *
  * To prove that no two grains share a sector, and to read the file forwards, grains are sorted by
  * their place.  That list is made for one part of the file at a time, so that it stays small
@@ -20,9 +21,6 @@
 #define PART_GRAINS (1u << 21)
 /* One more, since the disk's last grain may be shorter than the others. */
 #define LIST_MAX (PART_GRAINS + 1)
-
-/* Disk bytes given at once. */
-#define STEP IM_WINDOW_SIZE
 
 static uint64_t part_sectors(const struct vmdk *vmdk)
 {
@@ -217,59 +215,37 @@ static int sparse_map(struct im_disk *disk, uint64_t offset, uint64_t len, struc
     return vmdk_map((struct vmdk *)disk, offset, len, ret, err);
 }
 
-/* Grains from list[i] on that follow each other both in the file and on the disk, at most STEP. */
+/* Grains from list[i] on that follow each other both in the file and on the disk. */
 static size_t run_of(const struct vmdk *vmdk, size_t i)
 {
     uint64_t grain = vmdk->header.grain;
-    size_t max = STEP / VMDK_SECTOR / grain;
     size_t n = 1;
 
-    while (n < max && i + n < vmdk->list_len &&
-           vmdk->list[i + n].sector == vmdk->list[i].sector + n * grain &&
+    while (i + n < vmdk->list_len && vmdk->list[i + n].sector == vmdk->list[i].sector + n * grain &&
            vmdk->list[i + n].grain == vmdk->list[i].grain + n)
         n++;
     return n;
 }
 
-/* Give len bytes that lie in one piece, but for what the source knows to be a hole. */
-static int walk_run(struct vmdk *vmdk, struct im_sink *sink, uint64_t at, uint64_t len,
-                    uint64_t offset, struct im_error *err)
-{
-    while (len > 0) {
-        const uint8_t *p;
-        uint64_t step;
-        int r = im_window_hole(&vmdk->window, at, len, &step, err);
-
-        if (r == 0 && step == 0) {
-            step = len;
-            r = im_window_get(&vmdk->window, at, (size_t)step, &p, err);
-            if (r == 0)
-                r = sink->data(sink, p, (size_t)step, offset, err);
-        }
-        if (r < 0)
-            return r;
-        at += step;
-        offset += step;
-        len -= step;
-        sink->progress(sink, at, vmdk->disk.source->size);
-    }
-    return 0;
-}
-
 static int walk_list(struct vmdk *vmdk, struct im_sink *sink, struct im_error *err)
 {
+    const struct vmdk_piece *piece = &vmdk->piece;
     uint64_t grain_bytes = vmdk_grain_bytes(vmdk);
     size_t n;
 
     for (size_t i = 0; i < vmdk->list_len; i += n) {
+        uint64_t at = (uint64_t)vmdk->list[i].sector * VMDK_SECTOR;
         uint64_t offset = vmdk->list[i].grain * grain_bytes;
+        uint64_t len;
         int r;
 
         n = run_of(vmdk, i);
-        r = walk_run(vmdk, sink, (uint64_t)vmdk->list[i].sector * VMDK_SECTOR,
-                     im_min(n * grain_bytes, vmdk->disk.size - offset), offset, err);
+        len = im_min(n * grain_bytes, vmdk->disk.size - offset);
+        sink->progress(sink, piece->before + at, piece->total);
+        r = im_window_place(&vmdk->window, sink, at, len, piece->start + offset, err);
         if (r < 0)
             return r;
+        sink->progress(sink, piece->before + at + len, piece->total);
     }
     return 0;
 }

@@ -148,8 +148,7 @@ static int check_last_table(const struct vmdk *vmdk, uint32_t table, const uint8
 int vmdk_scan(struct vmdk *vmdk, const uint32_t *directory, vmdk_table_fn fn, struct im_error *err)
 {
     uint32_t n = 0;
-    uint32_t *order IM_FREE
-    = sort_tables(vmdk, directory, &n);
+    uint32_t *order IM_FREE = sort_tables(vmdk, directory, &n);
 
     if (!order)
         return im_fail(err, ENOMEM, "out of memory");
@@ -177,10 +176,8 @@ int vmdk_scan(struct vmdk *vmdk, const uint32_t *directory, vmdk_table_fn fn, st
 static int load_directory(struct vmdk *vmdk, uint64_t sector, const char *what,
                           const char *tables_what, uint32_t **ret_directory, struct im_error *err)
 {
-    uint32_t *directory IM_FREE
-    = NULL;
-    uint32_t *order IM_FREE
-    = NULL;
+    uint32_t *directory IM_FREE = NULL;
+    uint32_t *order IM_FREE = NULL;
     uint32_t n = 0;
     int r = vmdk_claim(vmdk, sector, vmdk_directory_sectors(vmdk), what, err);
 
@@ -249,8 +246,7 @@ static int compare_prints(const uint64_t *primary, const uint64_t *redundant, ui
 
 static int load_redundant(struct vmdk *vmdk, uint64_t **ret_prints, struct im_error *err)
 {
-    uint32_t *directory IM_FREE
-    = NULL;
+    uint32_t *directory IM_FREE = NULL;
     int r = load_directory(vmdk, vmdk->header.redundant, "redundant grain directory",
                            "redundant grain tables", &directory, err);
 
@@ -269,10 +265,8 @@ int vmdk_load_tables(struct vmdk *vmdk, struct im_error *err)
 {
     bool redundant = vmdk->header.flags & VMDK_FLAG_REDUNDANT;
     bool before = vmdk->header.redundant < vmdk->header.directory;
-    uint64_t *copy IM_FREE
-    = NULL;
-    uint64_t *prints IM_FREE
-    = NULL;
+    uint64_t *copy IM_FREE = NULL;
+    uint64_t *prints IM_FREE = NULL;
     int r = 0;
 
     /* the one that comes first in the file first: a pipe gives them in that order */

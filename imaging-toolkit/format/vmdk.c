@@ -1,8 +1,10 @@
-/* vmdk - VMware's virtual disk, as one sparse extent with its descriptor inside.
+/* vmdk - VMware's virtual disk.
  *
- * Stream-optimized and monolithicSparse images are read.  Everything whose data is somewhere else
- * (descriptors alone, flat, split, device maps, parents) or of another build (COWD, SEsparse,
- * encrypted) is recognised, and refused with the reason. */
+ * Read are stream-optimized and monolithicSparse images, which are one sparse extent with its
+ * descriptor inside, and split and flat ones, whose descriptor names the files that hold the data,
+ * when the caller says in which directory they are.  Everything whose data is somewhere else
+ * (devices, parents) or of another build (COWD, SEsparse, encrypted) is recognised, and refused
+ * with the reason. */
 
 #include <config.h>
 
@@ -15,13 +17,17 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "core/format.h"
 #include "core/inflate.h"
+#include "format/vmdk-encode.h"
 
 /* The high half of the flags is for features a reader must know. */
 #define MUST_KNOW 0xffff0000u
+/* Bytes of tables read at once in one of perhaps thousands of extents. */
+#define TABLE_WINDOW (8u * 1024)
 
 /* "# Disk DescriptorFile", of which there are spellings with more and fewer blanks. */
 static bool is_descriptor(const uint8_t *p, size_t len)
@@ -38,6 +44,12 @@ static bool is_descriptor(const uint8_t *p, size_t len)
     return *want == '\0';
 }
 
+/* The magic of a sparse extent. */
+static bool is_sparse(const uint8_t *p, size_t len)
+{
+    return len >= 4 && memcmp(p, "KDMV", 4) == 0;
+}
+
 /* The sparse formats of ESX: COWD (vmfsSparse) and SEsparse. */
 static const char *foreign_kind(const uint8_t *p, size_t len)
 {
@@ -52,11 +64,12 @@ static const char *foreign_kind(const uint8_t *p, size_t len)
  * is a VMDK declared as something else, or made to be taken for one. */
 static enum im_bid vmdk_probe(const struct im_probe *probe)
 {
-    if (probe->head_len >= 4 && memcmp(probe->head, "KDMV", 4) == 0)
-        return IM_BID_CERTAIN;
-    if (is_descriptor(probe->head, probe->head_len) || foreign_kind(probe->head, probe->head_len))
-        return IM_BID_CERTAIN;
-    return IM_BID_NO;
+    const uint8_t *head = probe->head;
+    size_t len = probe->head_len;
+
+    return is_sparse(head, len) || is_descriptor(head, len) || foreign_kind(head, len)
+               ? IM_BID_CERTAIN
+               : IM_BID_NO;
 }
 
 static void parse_header(struct vmdk_header *header)
@@ -69,8 +82,8 @@ static void parse_header(struct vmdk_header *header)
     header->grain = im_le64(p + 20);
     header->descriptor = im_le64(p + 28);
     header->descriptor_len = im_le64(p + 36);
-    header->redundant = im_le64(p + 48);
-    header->directory = im_le64(p + 56);
+    header->redundant = im_le64(p + VMDK_REDUNDANT_AT);
+    header->directory = im_le64(p + VMDK_DIRECTORY_AT);
     header->overhead = im_le64(p + 64);
 }
 
@@ -135,23 +148,36 @@ static int check_geometry(struct vmdk *vmdk, struct im_error *err)
     return 0;
 }
 
-/* Headers and the text they name: what stands before everything else. */
-static int check_layout(struct vmdk *vmdk, struct im_error *err)
+static int refuse_piece(struct im_error *err)
+{
+    return vmdk_unsupported(err,
+                            "the VMDK has no descriptor inside: it is one piece of a split image; "
+                            "give the descriptor file of the disk, and --extents DIR, the "
+                            "directory that holds its pieces");
+}
+
+/* The claim of the descriptor.  A piece of a disk needs none: its text is in a file of its own. */
+static int check_text_place(struct vmdk *vmdk, struct im_error *err)
 {
     const struct vmdk_header *header = &vmdk->header;
-    int r;
 
     if (header->descriptor == 0 || header->descriptor_len == 0)
-        return vmdk_unsupported(err,
-                                "the VMDK has no descriptor inside: it is one piece of a split "
-                                "image" VMDK_CURE);
+        return vmdk->piece.len ? 0 : refuse_piece(err);
     if (header->descriptor_len > VMDK_DESCRIPTOR_MAX)
         return vmdk_damaged(
             err, "the VMDK header says the descriptor has %" PRIu64 " sectors; %u are the limit",
             header->descriptor_len, VMDK_DESCRIPTOR_MAX);
-    r = vmdk_claim(vmdk, 0, 1, "header", err);
+    return vmdk_claim(vmdk, header->descriptor, header->descriptor_len, "descriptor", err);
+}
+
+/* Headers and the text they name: what stands before everything else. */
+static int check_layout(struct vmdk *vmdk, struct im_error *err)
+{
+    const struct vmdk_header *header = &vmdk->header;
+    int r = vmdk_claim(vmdk, 0, 1, "header", err);
+
     if (r == 0)
-        r = vmdk_claim(vmdk, header->descriptor, header->descriptor_len, "descriptor", err);
+        r = check_text_place(vmdk, err);
     if (r == 0)
         r = vmdk_check_claims(vmdk, err);
     if (r == 0 && vmdk_is_stream(vmdk) &&
@@ -164,54 +190,46 @@ static int check_layout(struct vmdk *vmdk, struct im_error *err)
     return r;
 }
 
+/* qemu-img leaves room for a text in every extent, and leaves it empty in the pieces of a disk. */
 static int read_descriptor(struct vmdk *vmdk, struct im_error *err)
 {
     size_t len = (size_t)vmdk->header.descriptor_len * VMDK_SECTOR;
-    char *text IM_FREE
-    = calloc(len + 1, 1);
+    char *text IM_FREE = NULL;
     int r;
 
+    if (vmdk->header.descriptor == 0 || len == 0)
+        return 0;
+    text = calloc(len + 1, 1);
     if (!text)
         return im_fail(err, ENOMEM, "out of memory");
     r = im_source_read(vmdk->disk.source, text, len, vmdk->header.descriptor * VMDK_SECTOR, err);
     if (r < 0)
         return r;
-    return vmdk_check_descriptor(vmdk, text, err);
+    if (vmdk->piece.len)
+        return *text ? vmdk_unsupported(err, "it has a descriptor of its own, so that it is not a "
+                                             "piece of this disk but a whole one")
+                     : 0;
+    return *text ? vmdk_check_descriptor(vmdk, text, err) : refuse_piece(err);
 }
 
-/* A file that has not the header of a sparse extent: say what it is. */
-static int refuse(struct im_source *source, const uint8_t *head, size_t len, struct im_error *err)
+static int check_piece(const struct vmdk *vmdk, struct im_error *err)
 {
-    size_t size = VMDK_DESCRIPTOR_MAX * VMDK_SECTOR;
-    char *text IM_FREE
-    = NULL;
-    size_t got;
+    uint64_t wanted = vmdk->piece.len / VMDK_SECTOR;
+
+    if (vmdk_is_stream(vmdk))
+        return vmdk_unsupported(err, "it is stream-optimized, which no piece of a disk is");
+    if (vmdk->header.capacity != wanted)
+        return vmdk_damaged(
+            err, "the descriptor says it has %" PRIu64 " sectors, but its header %" PRIu64, wanted,
+            vmdk->header.capacity);
+    return 0;
+}
+
+/* got: bytes of header.raw that the file has. */
+static int check_header(struct vmdk *vmdk, size_t got, struct im_error *err)
+{
     int r;
 
-    if (foreign_kind(head, len))
-        return vmdk_unsupported(err, "this VMDK is of type %s, which only ESX uses" VMDK_CURE,
-                                foreign_kind(head, len));
-    if (!is_descriptor(head, len))
-        return vmdk_damaged(err, "the file does not begin with 'KDMV': it is no VMDK, or its start "
-                                 "is missing");
-    text = calloc(size + 1, 1);
-    if (!text)
-        return im_fail(err, ENOMEM, "out of memory");
-    r = im_source_read_some(source, text, size, 0, &got, err);
-    return r < 0 ? r : vmdk_refuse_descriptor(text, err);
-}
-
-static int read_header(struct vmdk *vmdk, struct im_error *err)
-{
-    struct im_source *source = vmdk->disk.source;
-    uint8_t *raw = vmdk->header.raw;
-    size_t got;
-    int r = im_source_read_some(source, raw, VMDK_SECTOR, 0, &got, err);
-
-    if (r < 0)
-        return r;
-    if (got < 4 || memcmp(raw, "KDMV", 4) != 0)
-        return refuse(source, raw, got, err);
     if (got < VMDK_SECTOR)
         return vmdk_damaged(err, "the file has only %zu bytes, less than a VMDK header", got);
     parse_header(&vmdk->header);
@@ -219,31 +237,40 @@ static int read_header(struct vmdk *vmdk, struct im_error *err)
         return vmdk_unsupported(
             err, "the VMDK header has version %" PRIu32 "; 1 to 3 can be read" VMDK_CURE,
             vmdk->header.version);
-    vmdk->file_sectors = source->size / VMDK_SECTOR;
+    vmdk->file_sectors = vmdk->disk.source->size / VMDK_SECTOR;
     r = check_flags(&vmdk->header, err);
     if (r == 0)
         r = check_geometry(vmdk, err);
+    if (r == 0 && vmdk->piece.len)
+        r = check_piece(vmdk, err);
     return r;
 }
 
-static int open_it(struct vmdk *vmdk, const struct im_open *options, struct im_error *err)
+int vmdk_check_size(uint64_t size, const struct im_open *options, struct im_error *err)
 {
-    int r = read_header(vmdk, err);
+    if (size <= options->max_size)
+        return 0;
+    return im_fail(err, EFBIG,
+                   "the VMDK holds a disk of %" PRIu64 " bytes, more than the %" PRIu64 " allowed",
+                   size, options->max_size);
+}
 
-    if (r < 0)
-        return r;
-    if (vmdk->disk.size > options->max_size)
-        return im_fail(err, EFBIG,
-                       "the VMDK holds a disk of %" PRIu64 " bytes, more than the %" PRIu64
-                       " allowed",
-                       vmdk->disk.size, options->max_size);
-    r = check_layout(vmdk, err);
+/* What is read at once, and a grain of the largest size behind its last byte; of a piece only
+ * tables go through the window. */
+static size_t window_size(const struct vmdk *vmdk)
+{
+    return vmdk->piece.len ? TABLE_WINDOW : IM_WINDOW_SIZE + (size_t)vmdk_grain_bytes(vmdk);
+}
+
+/* The header is known to be right. */
+static int open_it(struct vmdk *vmdk, struct im_error *err)
+{
+    int r = check_layout(vmdk, err);
+
     if (r == 0)
         r = read_descriptor(vmdk, err);
-    /* one piece, and a grain of the largest size behind its last byte */
     if (r == 0)
-        r = im_window_init(&vmdk->window, vmdk->disk.source,
-                           IM_WINDOW_SIZE + vmdk->header.grain * VMDK_SECTOR, err);
+        r = im_window_init(&vmdk->window, vmdk->disk.source, window_size(vmdk), err);
     if (r < 0)
         return r;
     if (getrandom(vmdk->key, sizeof(vmdk->key), 0) != (ssize_t)sizeof(vmdk->key))
@@ -281,28 +308,126 @@ void vmdk_close(struct im_disk *disk)
     free(vmdk->plain);
 }
 
-static int vmdk_open(struct im_source *source, const struct im_open *options,
-                     struct im_disk **ret_disk, struct im_error *err)
+/* All of a descriptor file, of which qemu-img fills the last sector with NULs.  Anything else
+ * behind a NUL some readers would see and others not. */
+static int read_text(struct im_source *source, char **ret_text, struct im_error *err)
+{
+    struct im_buffer text IM_BUFFER_DONE = IM_BUFFER(VMDK_TEXT_MAX);
+    char piece[16384];
+    size_t got, end;
+
+    do {
+        int r = im_source_read_some(source, piece, sizeof(piece), text.len, &got, err);
+
+        if (r == 0)
+            r = im_buffer_add(&text, piece, got);
+        if (r == -EFBIG)
+            return vmdk_unsupported(err, "the VMDK's descriptor is longer than %u bytes" VMDK_CURE,
+                                    VMDK_TEXT_MAX);
+        if (r < 0)
+            return r;
+    } while (got == sizeof(piece));
+    end = strlen(text.data);
+    for (size_t i = end; i < text.len; i++)
+        if (text.data[i])
+            return vmdk_damaged(
+                err,
+                "the VMDK's descriptor has a NUL byte at offset %zu, and more behind "
+                "it at offset %zu",
+                end, i);
+    *ret_text = im_buffer_steal(&text);
+    return *ret_text ? 0 : im_fail(err, ENOMEM, "out of memory");
+}
+
+static struct vmdk *new_vmdk(struct im_source *source)
 {
     /* either layout's ops will do to close it */
     struct vmdk *vmdk = im_disk_new(sizeof(*vmdk), &vmdk_sparse_ops, 0, NULL);
+
+    if (vmdk)
+        vmdk->disk.source = source;
+    return vmdk;
+}
+
+/* Hand vmdk over, or close it when r is a failure. */
+static int finish(struct vmdk *vmdk, int r, struct im_disk **ret_disk)
+{
+    if (r < 0)
+        im_disk_close(&vmdk->disk);
+    else
+        *ret_disk = &vmdk->disk;
+    return r;
+}
+
+int vmdk_open_piece(struct im_source *source, const struct vmdk_piece *piece,
+                    struct im_disk **ret_disk, struct im_error *err)
+{
+    struct vmdk *vmdk = new_vmdk(source);
+    size_t got;
     int r;
 
     if (!vmdk)
         return im_fail(err, ENOMEM, "out of memory");
-    vmdk->disk.source = source;
-    r = open_it(vmdk, options, err);
-    if (r < 0) {
-        im_disk_close(&vmdk->disk);
-        return r;
-    }
-    *ret_disk = &vmdk->disk;
-    return 0;
+    vmdk->piece = *piece;
+    r = im_source_read_some(source, vmdk->header.raw, VMDK_SECTOR, 0, &got, err);
+    if (r == 0 && !is_sparse(vmdk->header.raw, got))
+        r = vmdk_damaged(err, "it does not begin with 'KDMV': it is no sparse extent");
+    if (r == 0)
+        r = check_header(vmdk, got, err);
+    if (r == 0)
+        r = open_it(vmdk, err);
+    return finish(vmdk, r, ret_disk);
 }
+
+/* A file that is an extent and the whole disk; got bytes of head have been read. */
+static int open_whole(struct im_source *source, const uint8_t *head, size_t got,
+                      const struct im_open *options, struct im_disk **ret_disk,
+                      struct im_error *err)
+{
+    struct vmdk *vmdk = new_vmdk(source);
+    int r;
+
+    if (!vmdk)
+        return im_fail(err, ENOMEM, "out of memory");
+    vmdk->piece.total = source->size;
+    memcpy(vmdk->header.raw, head, got);
+    r = check_header(vmdk, got, err);
+    if (r == 0)
+        r = vmdk_check_size(vmdk->disk.size, options, err);
+    if (r == 0)
+        r = open_it(vmdk, err);
+    return finish(vmdk, r, ret_disk);
+}
+
+static int vmdk_open(struct im_source *source, const struct im_open *options,
+                     struct im_disk **ret_disk, struct im_error *err)
+{
+    uint8_t head[VMDK_SECTOR];
+    char *text = NULL;
+    size_t got;
+    int r = im_source_read_some(source, head, sizeof(head), 0, &got, err);
+
+    if (r < 0)
+        return r;
+    if (is_sparse(head, got))
+        return open_whole(source, head, got, options, ret_disk, err);
+    if (foreign_kind(head, got))
+        return vmdk_unsupported(err, "this VMDK is of type %s, which only ESX uses" VMDK_CURE,
+                                foreign_kind(head, got));
+    if (!is_descriptor(head, got))
+        return vmdk_damaged(err, "the file does not begin with 'KDMV': it is no VMDK, or its start "
+                                 "is missing");
+    r = read_text(source, &text, err);
+    return r < 0 ? r : vmdk_open_extents(source, text, options, ret_disk, err);
+}
+
+static const char *const subformats[] = { "streamOptimized", NULL };
 
 const struct im_format im_format_vmdk = {
     .name = "vmdk",
-    .summary = "VMware virtual disk, stream-optimized or monolithicSparse",
+    .summary = "VMware virtual disk: stream-optimized, monolithicSparse, split or flat",
     .probe = vmdk_probe,
     .open = vmdk_open,
+    .subformats = subformats,
+    .encode = vmdk_encode,
 };

@@ -1,11 +1,14 @@
 /* vmdk - what the parts of the VMDK decoder share; nothing outside format/vmdk*.c includes it.
  *
  * vmdk.c             the registered format: probe, header, open, describe
- * vmdk-descriptor.c  the embedded text
+ * vmdk-descriptor.c  the text that says what a disk is made of
+ * vmdk-extents.c     a disk in several files: split, flat
  * vmdk-table.c       grain directory and grain tables, their fingerprints, look-up and map
- * vmdk-sparse.c      monolithicSparse: plain grains anywhere in the file
+ * vmdk-sparse.c      monolithicSparse and split: plain grains anywhere in the file
  * vmdk-grain.c       a compressed grain
  * vmdk-stream.c      stream-optimized: compressed grains one after the other, behind markers
+ * vmdk-walk.c        from marker to marker through such a file
+ * vmdk-proof.c       what the walk saw against what the tables say
  *
  * Sections are those of VMware's "Virtual Disk Format 5.0" (December 2011). */
 #pragma once
@@ -14,6 +17,7 @@
 #include <stdint.h>
 
 #include "core/disk.h"
+#include "core/format.h"
 #include "format/window.h"
 
 #define VMDK_SECTOR        512u
@@ -29,8 +33,15 @@
 #define VMDK_GRAINS_MAX (1u << 28)
 /* VMware reserves 20 sectors and needs 2; the rest is room for thousands of ddb lines. */
 #define VMDK_DESCRIPTOR_MAX 128u
+/* 16 TiB in pieces of 1 GiB; VMware's have 2047 MiB.  64 bytes each are 1 MiB. */
+#define VMDK_EXTENTS_MAX 16384u
+/* Bytes of a descriptor file: 128 for the line of every extent there may be. */
+#define VMDK_TEXT_MAX (2u << 20)
 
-#define VMDK_AT_END UINT64_MAX /* gdOffset of a header whose directory follows the grains */
+/* Byte offsets of the header's fields in which its footer may differ. */
+#define VMDK_REDUNDANT_AT 48u
+#define VMDK_DIRECTORY_AT 56u
+#define VMDK_AT_END       UINT64_MAX /* gdOffset of a header whose directory follows the grains */
 
 enum {
     VMDK_FLAG_NEWLINES = 1u << 0,
@@ -61,8 +72,15 @@ struct vmdk_place {
     uint32_t sector, grain;
 };
 
+/* The part of a disk that one file holds, in bytes. */
+struct vmdk_piece {
+    uint64_t start, len;    /* on the disk; len 0: the file is all of it */
+    uint64_t before, total; /* of what a walk of the disk reads, for its progress */
+};
+
 struct vmdk {
     struct im_disk disk;
+    struct vmdk_piece piece;
     struct vmdk_header header;
     char create_type[32];
     uint64_t file_sectors; /* of the source; when unknown, so many that a byte offset still fits */
@@ -85,7 +103,9 @@ struct vmdk {
     size_t list_len, list_size;
     uint64_t list_part;
 
-    bool proven; /* by a walk, vmdk-stream.c */
+    /* vmdk-stream.c */
+    bool footer; /* one must stand at the end */
+    bool proven; /* by a walk */
 
     /* vmdk-grain.c */
     struct im_zlib *zlib;
@@ -138,8 +158,40 @@ static inline uint64_t vmdk_directory_sectors(const struct vmdk *vmdk)
  * Errors: -EBADMSG, -EOPNOTSUPP. */
 int vmdk_check_descriptor(struct vmdk *vmdk, char *text, struct im_error *err);
 
-/* Say why a file that is only a descriptor is refused; -EOPNOTSUPP. */
-int vmdk_refuse_descriptor(char *text, struct im_error *err);
+enum vmdk_kind { VMDK_SPARSE, VMDK_FLAT, VMDK_ZERO };
+
+/* An extent line of a descriptor file, in sectors. */
+struct vmdk_line {
+    enum vmdk_kind kind;
+    const char *name; /* plain: no '/', not "." or ".."; NULL of VMDK_ZERO */
+    uint64_t sectors;
+    uint64_t origin; /* where the data begin in the file; 0 of VMDK_SPARSE */
+};
+
+/* Take a descriptor file apart: the extents of a disk that is all in files, of which it alone says
+ * the size.  The names point into text.  *ret_lines is the caller's.
+ * Errors: -EBADMSG, -EOPNOTSUPP, -ENOMEM. */
+int vmdk_parse_lines(char *text, char ret_type[32], struct vmdk_line **ret_lines, size_t *ret_count,
+                     struct im_error *err);
+
+/* --- vmdk-extents.c --- */
+
+/* Open the disk that a descriptor file (text, NUL-terminated, which is taken over, also on failure)
+ * describes; source is that file.  Every extent is proven.
+ * Errors: as vmdk_parse_lines, -EFBIG, those of the extents. */
+int vmdk_open_extents(struct im_source *source, char *text, const struct im_open *options,
+                      struct im_disk **ret_disk, struct im_error *err);
+
+/* --- vmdk.c --- */
+
+/* -EFBIG when the disk has more bytes than the options allow. */
+int vmdk_check_size(uint64_t size, const struct im_open *options, struct im_error *err);
+
+/* Open a sparse extent that is a piece of a disk.  Errors: -EBADMSG, -EOPNOTSUPP, the source's. */
+int vmdk_open_piece(struct im_source *source, const struct vmdk_piece *piece,
+                    struct im_disk **ret_disk, struct im_error *err);
+void vmdk_describe(struct im_disk *disk, struct im_facts *facts);
+void vmdk_close(struct im_disk *disk);
 
 /* --- vmdk-table.c --- */
 
@@ -219,7 +271,38 @@ int vmdk_load_grain(struct vmdk *vmdk, uint32_t grain, uint32_t sector, struct i
 int vmdk_stream_open(struct vmdk *vmdk, struct im_error *err);
 extern const struct im_disk_ops vmdk_stream_ops;
 
-/* --- vmdk.c --- */
+/* The footer, at byte `at`, repeats the header but for the places of the directories; -EBADMSG code
+ * "FootersNotIdentical". */
+int vmdk_check_footer(const struct vmdk *vmdk, const uint8_t *footer, uint64_t at,
+                      struct im_error *err);
 
-void vmdk_describe(struct im_disk *disk, struct im_facts *facts);
-void vmdk_close(struct im_disk *disk);
+/* --- vmdk-walk.c --- */
+
+/* A grain table that went by. */
+struct vmdk_passed {
+    uint32_t sector;
+    bool used; /* by the directory */
+    uint64_t print;
+};
+
+/* A walk under way. */
+struct vmdk_walk {
+    struct vmdk *vmdk;
+    struct im_sink *sink; /* NULL: only prove */
+    uint64_t at;          /* byte offset of the next marker */
+    uint8_t *seen;        /* a bit for every grain that went by */
+    uint64_t *prints;     /* fingerprints of what went by, for every table */
+    uint64_t grains;      /* that went by */
+    struct vmdk_passed *passed;
+    size_t passed_len, passed_size;
+    uint64_t directory; /* sector of the directory that went by, 0: none yet */
+    bool footer;        /* went by */
+};
+
+/* Go through a stream-optimized image, give its grains to sink (NULL: only prove) and prove it. */
+int vmdk_walk(struct vmdk *vmdk, struct im_sink *sink, struct im_error *err);
+
+/* --- vmdk-proof.c --- */
+
+/* All markers have gone by: is it what header, footer, directory and tables say?  -EBADMSG. */
+int vmdk_prove(struct vmdk_walk *walk, struct im_error *err);

@@ -46,8 +46,9 @@ int im_window_get(struct im_window *window, uint64_t offset, size_t len, const u
 int im_window_read(struct im_window *window, void *buf, size_t len, uint64_t offset,
                    struct im_error *err);
 
-/* Give len bytes at `at` to the sink as the disk's at offset: by `place` when the source is a direct
- * one, else out of the window, so that what comes over a network is read once and in order.  Errors: the sink's, and as im_window_get. */
+/* Give len bytes at `at` to the sink as the disk's at offset: by `place` when the source is a
+ * direct one, else out of the window, so that what comes over a network is read once and in order.
+ * Errors: the sink's, and as im_window_get. */
 int im_window_place(struct im_window *window, struct im_sink *sink, uint64_t at, uint64_t len,
                     uint64_t offset, struct im_error *err);
 

@@ -220,6 +220,24 @@ static int file_open(const char *spec, const struct im_store_options *options,
     return 0;
 }
 
+int im_store_scratch(const char *scratch, struct im_store **ret_store, struct im_error *err)
+{
+    struct file_store *file = im_store_new(sizeof(*file), &file_ops, "the copy in scratch");
+
+    if (!file)
+        return im_fail(err, ENOMEM, "out of memory");
+    file->no_sync = true;
+    file->base.fd = im_tmpfile(scratch, 0600, NULL, err);
+    if (file->base.fd < 0) {
+        int r = file->base.fd;
+
+        im_store_close(&file->base);
+        return r;
+    }
+    *ret_store = &file->base;
+    return 0;
+}
+
 /* Asked last: whatever nobody else took is a path. */
 static bool file_accepts(const char *spec)
 {

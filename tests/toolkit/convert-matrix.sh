@@ -3,15 +3,17 @@
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires qemu-img sfdisk mke2fs mkfs.vfat
 
-kinds="raw vmdk-stream vmdk-vmware vmdk-mono vmdk-alloc vhd-dyn vhd-fixed vhd-dyn-force
-    vhd-fixed-force vhd-alloc vhdx vhdx-fixed vdi qcow2 qcow2-zlib"
+kinds="raw vmdk-stream vmdk-vmware vmdk-mono vmdk-alloc vmdk-split vmdk-flat vmdk-splitflat
+    vhd-dyn vhd-fixed vhd-dyn-force vhd-fixed-force vhd-alloc vhdx vhdx-fixed vdi qcow2 qcow2-zlib"
 wrong=0
 
 # one NAME KIND: convert an image of NAME.raw and compare.
 one() {
-    local raw=$1.raw kind=$2 format=${2%%-*} size
+    local raw=$1.raw kind=$2 format=${2%%-*} size extents=()
+    case $kind in *split* | *flat) extents=(--extents .) ;; esac
     "$lib/make-disk" "$kind" image "$raw" &&
-        "$IMAGING_TOOLKIT" convert -f "$format" -O raw image out || return 1
+        "$IMAGING_TOOLKIT" convert -f "$format" -O raw ${extents[@]+"${extents[@]}"} image out ||
+        return 1
     # VHD rounds the size up to whole cylinders; no other kind changes it.
     size=$(stat -c %s out)
     [ "$format" = vhd ] || [ "$size" = "$(stat -c %s "$raw")" ] || { say "size $size"; return 1; }
@@ -28,7 +30,7 @@ all() {
             say "FAILED: $kind of $1"
             wrong=$((wrong + 1))
         fi
-        rm -f out image
+        rm -f out image image-*
     done
     rm "$1.raw"
 }
@@ -42,5 +44,11 @@ done
 "$lib/make-disk" edges odd.raw 38
 printf 'the end' | dd of=odd.raw bs=1 seek=$((38 * 1048576 + 1536 - 7)) conv=notrunc status=none
 all odd
+
+# A disk with data on both sides of where its first extent ends.
+truncate -s 2052M long.raw
+dd if=/dev/urandom of=long.raw bs=1M count=2 seek=2047 conv=notrunc status=none
+kinds='vmdk-split vmdk-splitflat'
+all long
 
 [ $wrong -eq 0 ] || fail "$wrong images were not converted exactly"

@@ -229,6 +229,9 @@ static inline void taken_free(struct taken *taken)
 
 enum face { FACE_WALK, FACE_READ, FACE_FETCH, FACE_PIPE, FACES };
 
+/* The directory of an image's further files; NULL: there is none. */
+static const char *faces_extents;
+
 /* All bytes by map and read, in pieces that cross every border. */
 static inline int faces_read(struct im_disk *disk, struct taken *taken, struct im_error *err)
 {
@@ -266,7 +269,7 @@ static inline int faces_take(const struct im_format *format, const void *image, 
                              struct im_error *err)
 {
     struct memory memory = memory_source(image, len, face == FACE_PIPE);
-    struct im_open options = { .max_size = FACES_MAX };
+    struct im_open options = { .max_size = FACES_MAX, .extents = faces_extents };
     struct im_disk *disk = NULL;
     int r;
 

@@ -384,6 +384,17 @@ static void descriptors_of_any_encoding_and_name_are_accepted(void **state)
     }
 }
 
+/* Nothing says that such a file is the whole disk; the pieces of a split one look like it. */
+static void an_empty_descriptor_is_that_of_a_piece(void **state)
+{
+    (void)state;
+    for (enum layout layout = 0; layout < LAYOUTS; layout++) {
+        struct image image = build(&(struct wish){ .layout = layout, .descriptor = "" });
+
+        unsupported(&image, "it is one piece of a split image; give the descriptor file");
+    }
+}
+
 static void entry_1_is_zeros_only_with_its_flag(void **state)
 {
     (void)state;
@@ -517,7 +528,6 @@ static void descriptors_that_contradict_are_refused(void **state)
         { HEAD("streamOptimized") "RW 4787 SPARSE \"a\"\n", "extent line says '4787' sectors" },
         { HEAD("streamOptimized") "RW -1 SPARSE \"a\"\n", "extent line says '-1' sectors" },
         { "# Disk DescriptorFile\nparentCID=ffffffff\n" EXTENT, "no createType" },
-        { "", "no createType" },
     };
     struct image rounded = build(&(struct wish){
         .layout = STREAM, .descriptor = HEAD("streamOptimized") "RW 4788 SPARSE \"a\"\n" });
@@ -531,16 +541,9 @@ static void descriptors_that_contradict_are_refused(void **state)
     }
 }
 
-static void files_that_are_only_descriptors_are_refused(void **state)
+static void files_of_other_kinds_are_refused(void **state)
 {
-    static const char text[] = HEAD("monolithicFlat") "RW 128 FLAT \"../canary\" 0\n";
-    static const char other[] = "#DISK DESCRIPTOR FILE\ncreateType=\"twoGbMaxExtentSparse\"\n";
-
     (void)state;
-    faces_refuse(&im_format_vmdk, text, sizeof(text) - 1, EOPNOTSUPP, "UnsupportedVmdk",
-                 "only the descriptor of a VMDK of type 'monolithicFlat' (1 extents)");
-    faces_refuse(&im_format_vmdk, other, sizeof(other) - 1, EOPNOTSUPP, "UnsupportedVmdk",
-                 "twoGbMaxExtentSparse");
     faces_refuse(&im_format_vmdk, "COWD\1\0\0\0 ", 9, EOPNOTSUPP, "UnsupportedVmdk", "COWD");
     faces_refuse(&im_format_vmdk, "\xbe\xba\xfe\xca\0\0\0\0 ", 9, EOPNOTSUPP, "UnsupportedVmdk",
                  "SEsparse");
@@ -954,16 +957,103 @@ static void special_markers_out_of_place_are_refused(void **state)
     damaged(&late, "comes after the grain directory");
 }
 
-static void the_tail_of_a_front_image_must_be_whole(void **state)
+static void the_tail_of_a_front_image_may_lack_only_padding(void **state)
 {
     struct image end = build_layout(FRONT);
     struct image rest = build_layout(FRONT);
+    uint32_t last = rest.grain_at[PRESENT - 1];
+    size_t whole = (size_t)last * 512 + 12 + im_le32(sector(&rest, last) + 8);
 
     (void)state;
-    (void)add(&end, 2); /* an end-of-stream marker is welcome */
+    (void)add(&end, 2); /* an end-of-stream marker is welcome … */
     accept_and_free(&end);
-    rest.len -= 100;
+    end = build_layout(FRONT);
+    (void)add(&end, 1); /* … but if it is there it is whole */
+    end.len -= 100;
+    damaged(&end, "without an end-of-stream marker");
+    assert_true(whole < rest.len);
+    rest.len = whole;
+    faces_accept(&im_format_vmdk, rest.p, rest.len, the_disk, DISK_BYTES);
+    rest.len--;
     refuse_and_free(&rest, EBADMSG, "DamagedImage", "the file is truncated");
+}
+
+/* Old qemu-img's last grain, all of it shorter than a sector. */
+static void a_short_last_grain_may_lack_its_padding(void **state)
+{
+    struct image image = build_layout(FRONT);
+    uint8_t *disk = calloc(1, DISK_BYTES);
+    uint32_t at;
+
+    (void)state;
+    assert_non_null(disk);
+    memcpy(disk, the_disk, DISK_BYTES);
+    memset(disk + 9 * GRAIN_BYTES, 7, GRAIN_BYTES);
+    at = add_packed(&image, 9, disk + 9 * GRAIN_BYTES, GRAIN_BYTES);
+    set_entry(&image, 9, at);
+    image.len = (size_t)at * 512 + 12 + im_le32(sector(&image, at) + 8);
+    assert_true(image.len < (size_t)at * 512 + 512);
+    faces_accept(&im_format_vmdk, image.p, image.len, disk, DISK_BYTES);
+    free(image.p);
+    free(disk);
+}
+
+/* VirtualBox before 4: the tables in front, but only a footer says so. */
+static struct image build_old_virtualbox(void)
+{
+    struct image image = build_layout(FRONT);
+
+    (void)add_marker(&image, 1, 3);
+    image.footer = add(&image, 1);
+    memcpy(sector(&image, image.footer), image.p, 512);
+    put64(image.p + DIRECTORY, UINT64_MAX);
+    put64(image.p + REDUNDANT, 0);
+    (void)add_marker(&image, 0, 0);
+    return image;
+}
+
+/* As a file; a pipe's tables have gone by unseen. */
+static void old_virtualbox_is(struct image *image, bool accepted, const char *words)
+{
+    struct taken *taken = taken_new();
+    struct im_error err = { 0 };
+    uint64_t size = 0;
+
+    for (enum face face = FACE_WALK; face <= FACE_FETCH; face++) {
+        int r = faces_take(&im_format_vmdk, image->p, image->len, face, taken, &size, &err);
+
+        if (accepted != (r == 0) || (r < 0 && !strstr(err.message, words)))
+            fail_msg("face %d: %s", (int)face, err.message);
+        if (accepted)
+            assert_memory_equal(taken->bytes, the_disk, DISK_BYTES);
+    }
+    assert_true(faces_take(&im_format_vmdk, image->p, image->len, FACE_PIPE, taken, &size, &err) <
+                0);
+    if (accepted)
+        assert_non_null(strstr(err.message, "give it as a file"));
+    taken_free(taken);
+    free(image->p);
+}
+
+static void tables_in_front_may_be_named_by_a_footer(void **state)
+{
+    struct image good = build_old_virtualbox();
+    struct image no_footer = build_old_virtualbox();
+    struct image moved = build_old_virtualbox();
+    struct image missing = build_old_virtualbox();
+    struct image table = build_old_virtualbox();
+
+    (void)state;
+    old_virtualbox_is(&good, true, "");
+    no_footer.len -= 3 * 512; /* and the marker before it; then an end */
+    (void)add_marker(&no_footer, 0, 0);
+    old_virtualbox_is(&no_footer, false, "without a footer");
+    put64(sector(&moved, moved.footer) + DIRECTORY, moved.directory + 1);
+    old_virtualbox_is(&moved, false, "");
+    set_entry(&missing, 300, 0);
+    old_virtualbox_is(&missing, false, "but its grain table says it is not");
+    put32(sector(&table, table.footer - 1) + 12, 2);
+    old_virtualbox_is(&table, false, "this image has its tables in front");
 }
 
 /* --- probing --- */
@@ -1130,6 +1220,54 @@ static void large_files_are_sorted_in_parts(void **state)
     assert_int_equal(im_format_vmdk.open(&memory.base, &options, &disk, &err), -EBADMSG);
     assert_non_null(strstr(err.message, "grain 102 at sector 16777212 and grain 101"));
     taken_free(taken);
+    free(image.p);
+}
+
+struct runs {
+    struct im_sink sink;
+    struct taken *taken;
+    unsigned count;
+    uint64_t end; /* of the last one, in the source */
+};
+
+static int runs_place(struct im_sink *sink, struct im_source *source, uint64_t origin, uint64_t len,
+                      uint64_t offset, struct im_error *err)
+{
+    struct runs *runs = (struct runs *)sink;
+
+    assert_true(origin >= runs->end); /* forwards */
+    runs->count++;
+    runs->end = origin + len;
+    return runs->taken->sink.place(&runs->taken->sink, source, origin, len, offset, err);
+}
+
+static void runs_progress(struct im_sink *sink, uint64_t done, uint64_t total)
+{
+    struct runs *runs = (struct runs *)sink;
+
+    assert_true(done >= runs->end && done <= total);
+}
+
+/* Grains 0 to 2 follow each other in the file and on the disk; 300, 299, the last and 511 do not.
+ * A run is given at once, however long it is. */
+static void neighbouring_grains_are_one_run(void **state)
+{
+    struct image image = build_layout(SPARSE);
+    struct memory memory = memory_source(image.p, image.len, false);
+    struct im_open options = { .max_size = UINT64_MAX };
+    struct runs runs = { .sink = { .place = runs_place, .progress = runs_progress },
+                         .taken = taken_new() };
+    struct im_disk *disk = NULL;
+    struct im_error err = { 0 };
+
+    (void)state;
+    memory.base.direct = true;
+    assert_int_equal(im_format_vmdk.open(&memory.base, &options, &disk, &err), 0);
+    assert_int_equal(im_disk_walk(disk, &runs.sink, &err), 0);
+    assert_memory_equal(runs.taken->bytes, the_disk, DISK_BYTES);
+    assert_int_equal(runs.count, 5);
+    im_disk_close(disk);
+    taken_free(runs.taken);
     free(image.p);
 }
 
@@ -1316,7 +1454,8 @@ int main(void)
         cmocka_unit_test(a_stream_may_have_its_directory_in_the_header),
         cmocka_unit_test(images_with_data_elsewhere_are_refused),
         cmocka_unit_test(descriptors_that_contradict_are_refused),
-        cmocka_unit_test(files_that_are_only_descriptors_are_refused),
+        cmocka_unit_test(files_of_other_kinds_are_refused),
+        cmocka_unit_test(an_empty_descriptor_is_that_of_a_piece),
         cmocka_unit_test(headers_that_are_wrong_are_refused),
         cmocka_unit_test(a_disk_above_the_limit_is_refused_at_open),
         cmocka_unit_test(grains_outside_the_file_are_refused),
@@ -1334,11 +1473,14 @@ int main(void)
         cmocka_unit_test(a_table_that_the_directory_does_not_name_is_refused),
         cmocka_unit_test(footers_that_differ_are_refused),
         cmocka_unit_test(special_markers_out_of_place_are_refused),
-        cmocka_unit_test(the_tail_of_a_front_image_must_be_whole),
+        cmocka_unit_test(the_tail_of_a_front_image_may_lack_only_padding),
+        cmocka_unit_test(a_short_last_grain_may_lack_its_padding),
+        cmocka_unit_test(tables_in_front_may_be_named_by_a_footer),
         cmocka_unit_test(the_probe_knows_vmdk_and_nothing_else),
         cmocka_unit_test(a_disk_declared_raw_that_begins_as_a_vmdk_is_refused),
         cmocka_unit_test(a_blank_terabyte_is_opened_without_reading_its_tables),
         cmocka_unit_test(large_files_are_sorted_in_parts),
+        cmocka_unit_test(neighbouring_grains_are_one_run),
         cmocka_unit_test(the_walk_reads_forwards_whatever_the_order_of_grains),
         cmocka_unit_test(an_overhead_that_is_wrong_is_refused),
         cmocka_unit_test(a_blank_front_image_reaches_to_its_overhead),
