@@ -97,6 +97,9 @@ static int collect_prints(struct vmdk_walk *walk, struct im_error *err)
         table->used = true;
         used++;
         vmdk->prints[t] = table->print;
+        if (table->farthest.sector > vmdk->farthest.sector)
+            vmdk->farthest = (struct vmdk_place){ table->farthest.sector,
+                                                  t * VMDK_TABLE_ENTRIES + table->farthest.grain };
     }
     if (used < walk->passed_len)
         return vmdk_damaged(err,
@@ -122,6 +125,12 @@ int vmdk_prove(struct vmdk_walk *walk, struct im_error *err)
                                 vmdk->header.directory, walk->directory);
         r = collect_prints(walk, err);
     }
+    if (r == 0 && (uint64_t)vmdk->farthest.sector * VMDK_SECTOR >= walk->at)
+        r = vmdk_damaged(err,
+                         "the grain table says grain %" PRIu32 " is at sector %" PRIu32
+                         ", but the file ends at byte %" PRIu64
+                         ": it is truncated or its table damaged",
+                         vmdk->farthest.grain, vmdk->farthest.sector, walk->at);
     for (uint32_t t = 0; r == 0 && t < vmdk->tables; t++)
         if (vmdk->prints[t] != walk->prints[t])
             r = table_disagrees(walk, t, err);

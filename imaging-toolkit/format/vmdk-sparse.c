@@ -243,6 +243,9 @@ static int walk_list(struct vmdk *vmdk, struct im_sink *sink, struct im_error *e
         len = im_min(n * grain_bytes, vmdk->disk.size - offset);
         sink->progress(sink, piece->before + at, piece->total);
         r = im_window_place(&vmdk->window, sink, at, len, piece->start + offset, err);
+        if (r == -EBADMSG)
+            im_error_prefix(err, "grain %" PRIu32 " at sector %" PRIu32, vmdk->list[i].grain,
+                            vmdk->list[i].sector);
         if (r < 0)
             return r;
         sink->progress(sink, piece->before + at + len, piece->total);

@@ -100,6 +100,17 @@ uint64_t vmdk_print_table(const struct vmdk *vmdk, const uint8_t *entries)
     return sum;
 }
 
+void vmdk_note_farthest(const struct vmdk *vmdk, const uint8_t *entries, uint32_t first,
+                        struct vmdk_place *farthest)
+{
+    for (unsigned i = 0; i < VMDK_TABLE_ENTRIES; i++) {
+        uint32_t sector = vmdk_entry(vmdk, entries, i);
+
+        if (sector > farthest->sector)
+            *farthest = (struct vmdk_place){ sector, first + i };
+    }
+}
+
 static int by_sector(const void *a, const void *b, void *arg)
 {
     const uint32_t *directory = arg;
@@ -214,6 +225,7 @@ static int note_primary(struct vmdk *vmdk, uint32_t table, const uint8_t *entrie
     vmdk->prints[table] = vmdk_print_table(vmdk, entries);
     for (unsigned i = 0; i < VMDK_TABLE_ENTRIES; i++)
         vmdk->allocated += vmdk_entry(vmdk, entries, i) != 0;
+    vmdk_note_farthest(vmdk, entries, table * VMDK_TABLE_ENTRIES, &vmdk->farthest);
     return vmdk_is_stream(vmdk) ? 0 : vmdk_sparse_collect(vmdk, table, entries, err);
 }
 

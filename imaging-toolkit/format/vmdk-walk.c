@@ -119,10 +119,11 @@ static int on_table(struct vmdk_walk *walk, uint64_t sectors, struct im_error *e
         walk->passed = grown;
         walk->passed_size = size;
     }
-    walk->passed[walk->passed_len++] = (struct vmdk_passed){
+    walk->passed[walk->passed_len] = (struct vmdk_passed){
         .sector = (uint32_t)(walk->at / VMDK_SECTOR + 1),
         .print = vmdk_print_table(vmdk, p),
     };
+    vmdk_note_farthest(vmdk, p, 0, &walk->passed[walk->passed_len++].farthest);
     walk->at += VMDK_SECTOR + VMDK_TABLE_BYTES;
     return 0;
 }

@@ -86,10 +86,11 @@ struct vmdk {
     uint64_t file_sectors; /* of the source; when unknown, so many that a byte offset still fits */
     uint32_t grains;       /* of the disk, the last one perhaps partial */
     uint32_t tables;
-    uint64_t key[2];     /* of the fingerprints; secret */
-    uint32_t *directory; /* first sector of every grain table, 0: none; NULL: not seen yet */
-    uint64_t *prints;    /* fingerprint of every table; 0: it names no grain */
-    uint64_t allocated;  /* grains the tables name */
+    uint64_t key[2];            /* of the fingerprints; secret */
+    uint32_t *directory;        /* first sector of every grain table, 0: none; NULL: not seen yet */
+    uint64_t *prints;           /* fingerprint of every table; 0: it names no grain */
+    uint64_t allocated;         /* grains the tables name … */
+    struct vmdk_place farthest; /* … and of them the last in the file (tables in front) */
     struct im_window window;
 
     struct vmdk_claim *claims;
@@ -224,6 +225,11 @@ uint32_t vmdk_entry(const struct vmdk *vmdk, const uint8_t *entries, unsigned i)
  * chance of about 2^-64 that nobody can improve who does not know the key. */
 uint64_t vmdk_print(const struct vmdk *vmdk, uint32_t index, uint32_t sector);
 
+/* Remember the entry of a table, whose first grain is number `first`, that names the last place in
+ * the file, when it lies behind *farthest. */
+void vmdk_note_farthest(const struct vmdk *vmdk, const uint8_t *entries, uint32_t first,
+                        struct vmdk_place *farthest);
+
 /* The fingerprint of a whole table. */
 uint64_t vmdk_print_table(const struct vmdk *vmdk, const uint8_t *entries);
 
@@ -283,6 +289,7 @@ struct vmdk_passed {
     uint32_t sector;
     bool used; /* by the directory */
     uint64_t print;
+    struct vmdk_place farthest; /* grain: counted from the table's first */
 };
 
 /* A walk under way. */

@@ -58,11 +58,12 @@ shared vhd-fixed-force vhd 0
 shared vhdx vhdx 0
 shared vmdk-mono vmdk 0
 
-# Blocks of a dynamic VHD begin one sector too late for that: copied, and right.
+# Blocks of a dynamic VHD are one sector longer than they should be, so that one in eight begins at a
+# block of the file system: the others are copied, and all are right.
 "$lib/make-disk" vhd-dyn-force x/image disk.raw
 said=$("$IMAGING_TOOLKIT" convert -f vhd -O raw --output json x/image x/out)
 same_as_raw disk.raw x/out
-case $said in *'"shared_bytes":0,'*) ;; *) fail "shared where it cannot be: $said" ;; esac
+python3 -c 'import json, sys; r = json.loads(sys.argv[1]); assert r["shared_bytes"] * 4 < r["data_bytes"], r' "$said"
 rm x/out x/image
 
 # From another file system: copied.

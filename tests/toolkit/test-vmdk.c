@@ -662,7 +662,7 @@ static void grains_outside_the_file_are_refused(void **state)
     set_entry(&image, present[2], UINT32_MAX);
     damaged(&image, "reaches past the end of the file");
     set_entry(&front, present[2], (uint32_t)(front.len / 512) + 1);
-    refuse_and_free(&front, EBADMSG, "DamagedImage", "the file is truncated");
+    refuse_and_free(&front, EBADMSG, "DamagedVmdk", ", but the file ends at byte");
 }
 
 static void grains_that_share_sectors_are_refused(void **state)
