@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -38,7 +37,6 @@ struct copy {
     bool unknown;         /* the disk's size is known only at its end … */
     uint64_t end;         /* … of the last byte given */
     bool cannot_share;    /* the store said so once */
-    uint8_t *piece;       /* PIECE bytes, when they are needed */
     uint64_t done, total; /* of the progress told last */
     uint64_t shared_bytes;
     _Atomic uint64_t data_bytes; /* written by inflating threads too */
@@ -88,8 +86,7 @@ static int check_head(const void *buf, size_t len, struct im_error *err)
                         hidden->name);
 }
 
-/* The output of the pool and of everything else that has bytes in memory; `there`: they have been
- * shared already. */
+/* The output of the pool; `there`: the bytes have been shared already. */
 static int write_data(void *arg, const void *buf, size_t len, uint64_t offset, bool there,
                       struct im_error *err)
 {
@@ -147,42 +144,41 @@ static int write_in_order(struct copy *copy, const void *buf, size_t len, uint64
     return 0;
 }
 
-static int need_inflater(struct copy *copy, struct im_error *err)
+/* The pool of threads that write; what is compressed or hashed is worth all of them. */
+static int need_pool(struct copy *copy, unsigned jobs, struct im_error *err)
 {
     if (!copy->inflater)
-        copy->inflater = im_inflater_new(copy->limits->jobs, write_data, copy);
+        copy->inflater = im_inflater_new(jobs, write_data, copy);
     return copy->inflater ? 0 : im_fail(err, ENOMEM, "out of memory or threads");
 }
 
-/* Let the pool hash and write a copy of the bytes. */
+/* Room for plain bytes in the pool.  Without a digest one thread writes while this one reads: more
+ * of them would only wait, since writers of one file take turns. */
+static int reserve(struct copy *copy, size_t len, uint64_t offset, bool there, void **ret_buf,
+                   struct im_error *err)
+{
+    int r = need_pool(copy, copy->limits->digest ? copy->limits->jobs : 1, err);
+
+    return r < 0 ? r : im_inflater_reserve(copy->inflater, len, offset, there, ret_buf, err);
+}
+
+/* Let the pool write a copy of the bytes. */
 static int queue_data(struct copy *copy, const uint8_t *p, size_t len, uint64_t offset,
                       struct im_error *err)
 {
-    int r = need_inflater(copy, err);
-
-    while (r == 0 && len > 0) {
+    while (len > 0) {
         size_t step = (size_t)im_min(len, PIECE - offset % PIECE);
         void *buf = NULL;
+        int r = reserve(copy, step, offset, false, &buf, err);
 
-        r = im_inflater_reserve(copy->inflater, step, offset, false, &buf, err);
-        if (r == 0)
-            memcpy(buf, p, step);
+        if (r < 0)
+            return r;
+        memcpy(buf, p, step);
         p += step;
         offset += step;
         len -= step;
     }
-    return r;
-}
-
-/* Hashing is worth another thread, writing alone is not: writers of one file take turns. */
-static int give_data(struct copy *copy, const void *buf, size_t len, uint64_t offset,
-                     struct im_error *err)
-{
-    if (copy->store->sequential)
-        return write_in_order(copy, buf, len, offset, err);
-    if (copy->limits->digest)
-        return queue_data(copy, buf, len, offset, err);
-    return write_data(copy, buf, len, offset, false, err);
+    return 0;
 }
 
 static int on_data(struct im_sink *sink, const void *buf, size_t len, uint64_t offset,
@@ -198,7 +194,8 @@ static int on_data(struct im_sink *sink, const void *buf, size_t len, uint64_t o
     if (copy->unknown && copy->end > copy->limits->max_size)
         return im_fail(err, EFBIG, "the image holds more than the %" PRIu64 " bytes allowed",
                        copy->limits->max_size);
-    return give_data(copy, buf, len, offset, err);
+    return copy->store->sequential ? write_in_order(copy, buf, len, offset, err)
+                                   : queue_data(copy, buf, len, offset, err);
 }
 
 static int on_deflated(struct im_sink *sink, const void *zlib, size_t zlib_len, size_t len,
@@ -208,7 +205,7 @@ static int on_deflated(struct im_sink *sink, const void *zlib, size_t zlib_len, 
     int r = im_cancel_check(err);
 
     if (r == 0)
-        r = need_inflater(copy, err);
+        r = need_pool(copy, copy->limits->jobs, err);
     return r < 0 ? r : im_inflater_add(copy->inflater, zlib, zlib_len, len, offset, origin, err);
 }
 
@@ -238,25 +235,14 @@ static int share(struct copy *copy, struct im_source *source, uint64_t origin, u
     return copy->cannot_share ? 0 : r;
 }
 
-/* Read a piece to where it is needed, and hand it on. */
+/* Let the pool write a piece, read to where it takes it from. */
 static int read_piece(struct copy *copy, struct im_source *source, uint64_t origin, size_t len,
                       uint64_t offset, bool there, struct im_error *err)
 {
-    void *buf = copy->piece;
-    int r = 0;
+    void *buf = NULL;
+    int r = reserve(copy, len, offset, there, &buf, err);
 
-    if (copy->limits->digest) {
-        r = need_inflater(copy, err);
-        if (r == 0)
-            r = im_inflater_reserve(copy->inflater, len, offset, there, &buf, err);
-        return r < 0 ? r : im_source_read(source, buf, len, origin, err);
-    }
-    if (!buf)
-        buf = copy->piece = malloc(PIECE);
-    if (!buf)
-        return im_fail(err, ENOMEM, "out of memory");
-    r = im_source_read(source, buf, len, origin, err);
-    return r < 0 ? r : write_data(copy, buf, len, offset, there, err);
+    return r < 0 ? r : im_source_read(source, buf, len, origin, err);
 }
 
 /* Bytes that were shared are read all the same for a digest; the disk's first ones always. */
@@ -394,7 +380,6 @@ int im_copy(struct im_disk *disk, struct im_store *store, const struct im_copy_l
     int r = walk(&copy, disk, err);
 
     im_inflater_free(copy.inflater);
-    free(copy.piece);
     if (r < 0)
         return r;
     ret_result->size = ret_result->file_size = copy.unknown ? copy.end : disk->size;
