@@ -43,6 +43,7 @@ struct service {
     struct svc_object_service object_service;
     struct svc_route routes[2];
     struct svc_httpd *httpd;
+    char *objects_url;
 };
 
 static int make_dir(const char *path, struct im_error *err)
@@ -155,6 +156,7 @@ static void stop(struct service *service)
     service->tasks = task_table_close(service->tasks);
     if (service->lock >= 0)
         (void)close(service->lock);
+    free(service->objects_url);
     svc_conf_done(&service->conf);
 }
 
@@ -169,6 +171,19 @@ static char *endpoint(const struct service *service)
     if (strcmp(address, "::") == 0)
         address = "::1";
     return im_asprintf(strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
+}
+
+/* Let the workers find uploads in our own object store. */
+static int show_objects(struct service *service, struct im_error *err)
+{
+    char *where IM_FREE = endpoint(service);
+
+    if (where)
+        service->objects_url = im_asprintf("http://%s" SVC_OBJECTS_PATH "/", where);
+    if (!service->objects_url)
+        return im_fail(err, ENOMEM, "out of memory");
+    dispatch_objects(service->dispatch, service->objects_url);
+    return 0;
 }
 
 /* Tell people and scripts where the service is. */
@@ -224,6 +239,8 @@ static int run(struct service *service)
 
     block_signals(&signals);
     r = start(service, &err);
+    if (r == 0)
+        r = show_objects(service, &err);
     if (r == 0)
         r = announce(service, &err);
     if (r == 0) {

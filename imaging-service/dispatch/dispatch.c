@@ -44,6 +44,7 @@ struct dispatch {
     const struct svc_conf *conf;
     struct task_table *table;
     atomic_bool stop;
+    _Atomic(const char *) objects_url; /* NULL: not told yet */
 
     pthread_mutex_t lock;      /* guards what follows */
     pthread_cond_t changed;    /* look_ms came nearer, or stop */
@@ -217,6 +218,7 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
             .conf = conf,
             .table = table,
             .stop = &dispatch->stop,
+            .objects_url = &dispatch->objects_url,
             .clock_ms = clock_ms,
             .wake_fd = -1,
         };
@@ -308,6 +310,11 @@ static void poke_busy(struct dispatch *dispatch)
     for (unsigned i = 0; i < dispatch->slots; i++)
         if (dispatch->slot[i].worker.wake_fd >= 0)
             (void)eventfd_write(dispatch->slot[i].worker.wake_fd, 1);
+}
+
+void dispatch_objects(struct dispatch *dispatch, const char *url)
+{
+    atomic_store(&dispatch->objects_url, url);
 }
 
 void dispatch_wake(struct dispatch *dispatch)

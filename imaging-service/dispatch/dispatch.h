@@ -16,6 +16,10 @@ struct dispatch;
 int dispatch_start(const struct svc_conf *conf, struct task_table *table,
                    struct dispatch **ret_dispatch, struct im_error *err);
 
+/* Where this service's own object store can be reached: all its objects' URLs begin with url, which
+ * outlives the dispatcher.  Until it is told, uploads are read through HTTP alone. */
+void dispatch_objects(struct dispatch *dispatch, const char *url);
+
 /* A task was added or cancelled: look now rather than at the next poll. */
 void dispatch_wake(struct dispatch *dispatch);
 

@@ -40,14 +40,14 @@ static int format_name(const char *format, char ret_name[FORMAT_MAX + 1], struct
     return im_fail(err, EINVAL, "'%.32s' is not the name of a disk image format", format);
 }
 
-int plan_job(const struct task *task, const struct claim_files *files, char **ret_json,
-             struct im_error *err)
+int plan_job(const struct task *task, const struct claim_files *files,
+             const struct plan_objects *objects, char **ret_json, struct im_error *err)
 {
     char *source IM_FREE = im_asprintf("manifest:%s", task->manifest_url);
     char format[FORMAT_MAX + 1];
     uint64_t bytes = 0;
     json_error_t why;
-    json_t *job;
+    json_t *job, *where = NULL;
     char *json;
     int r = plan_volume_bytes(task, &bytes, err);
 
@@ -57,11 +57,13 @@ int plan_job(const struct task *task, const struct claim_files *files, char **re
         return r;
     if (!source)
         return im_fail(err, ENOMEM, "out of memory");
-    job = json_pack_ex(&why, 0, "{s:s, s:s, s:I, s:[{s:s, s:I}], s:s, s:s, s:s, s:b, s:s}",
+    if (objects)
+        where = json_pack("{s:s, s:s}", "prefix", objects->url, "dir", objects->dir);
+    job = json_pack_ex(&why, 0, "{s:s, s:s, s:I, s:[{s:s, s:I}], s:s, s:s, s:s, s:b, s:s, s:o*}",
                        "source", source, "format", format, "max_size", (json_int_t)bytes, "stages",
                        "name", "grow", "size", (json_int_t)bytes, "store", files->part, "volume",
                        strrchr(files->volume, '/') + 1, "digest", "fs-verity", "force", 1,
-                       "scratch", files->scratch);
+                       "scratch", files->scratch, "objects", where);
     if (!job)
         return im_fail(err, EINVAL, "task %s cannot be written as a job: %s", task->id, why.text);
     json = json_dumps(job, JSON_COMPACT);

@@ -10,7 +10,14 @@
 /* Bytes of the volume; 0 or -EFBIG when they cannot be counted. */
 int plan_volume_bytes(const struct task *task, uint64_t *ret_bytes, struct im_error *err);
 
-/* The job of a task as JSON text, owned by the caller (free).  A pure function of its arguments.
- * Errors: -EFBIG (volume), -EINVAL (the row has text that JSON cannot hold), -ENOMEM. */
-int plan_job(const struct task *task, const struct claim_files *files, char **ret_json,
-             struct im_error *err);
+/* The object store of this service, for the toolkit to find parts of an upload in its files. */
+struct plan_objects {
+    const char *url; /* all its objects' URLs begin so: "http://127.0.0.1:8773/objects/" */
+    const char *dir;
+};
+
+/* The job of a task as JSON text, owned by the caller (free).  objects may be NULL.  A pure
+ * function of its arguments. Errors: -EFBIG (volume), -EINVAL (the row has text that JSON cannot
+ * hold), -ENOMEM. */
+int plan_job(const struct task *task, const struct claim_files *files,
+             const struct plan_objects *objects, char **ret_json, struct im_error *err);

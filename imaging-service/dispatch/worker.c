@@ -380,11 +380,16 @@ static void convert(struct run *run, const char *job)
 
 static void plan_and_convert(struct run *run)
 {
+    const struct worker *worker = run->worker;
+    const struct plan_objects objects = {
+        .url = worker->objects_url ? atomic_load(worker->objects_url) : NULL,
+        .dir = worker->conf->objects_dir,
+    };
     char *job IM_FREE = NULL;
     char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
 
-    if (plan_job(run->task, &run->files, &job, &err) < 0)
+    if (plan_job(run->task, &run->files, objects.url ? &objects : NULL, &job, &err) < 0)
         (void)end_task(run,
                        message_failure(message, (int)im_error_status(&err), err.code, err.message));
     else

@@ -16,7 +16,8 @@ struct worker {
     struct task_table *table;
     const atomic_bool *stop; /* end the child and give the task back */
     int64_t clock_ms;        /* what to add to the monotonic clock, see worker_now */
-    int wake_fd;             /* eventfd: look at the row and at stop now */
+    const _Atomic(const char *) *objects_url; /* NULL, or as dispatch_objects was told it */
+    int wake_fd;                              /* eventfd: look at the row and at stop now */
 };
 
 /* Milliseconds since 1970 as they were at the start plus what a clock that never jumps has counted

@@ -24,6 +24,10 @@
 /* Bytes of a body that is not an object: the location of a new bucket. */
 #define SMALL_BODY_MAX (64u * 1024)
 
+/* Which file holds the object, told to who asks and has just shown that he may read it.  It is no
+ * secret: the name follows from bucket and key.  See imaging-toolkit/source/local.h. */
+#define FILE_FIELD "X-Euca-Object-File"
+
 /* One request from its headers to its answer. */
 struct object_state {
     struct svc_store *store;
@@ -160,6 +164,8 @@ static int get_object(struct object_state *state, struct svc_response *response,
     write_etag(response, object.md5);
     write_modified(response, object.modified_s);
     svc_response_field(response, "Accept-Ranges", "bytes");
+    if (!status && svc_request_header(request, FILE_FIELD)) /* the toolkit on this machine asks */
+        svc_response_field(response, FILE_FIELD, "%s %s", object.file, object.id.text);
     if (response->status == 206)
         svc_response_field(response, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
                            offset, offset + length - 1, object.size);

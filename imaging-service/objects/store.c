@@ -208,6 +208,7 @@ static int read_trailer(int fd, struct svc_object *object, char key[SVC_KEY_MAX 
     object->fd = fd;
     object->size = size;
     object->modified_s = st.st_mtim.tv_sec;
+    object->id = im_file_id(&st);
     return 0;
 }
 
@@ -233,6 +234,7 @@ int svc_object_open(struct svc_store *store, const char *bucket, const char *key
     if (r < 0)
         return im_fail_errno(err, -r, "the file '%s/%s' of the object store is damaged", bucket,
                              name);
+    (void)snprintf(ret_object->file, sizeof(ret_object->file), "%s/%s", bucket, name);
     (void)im_steal_fd(&fd);
     return 0;
 }

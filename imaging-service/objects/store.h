@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/io.h"
 
 /* Bytes of a key, as S3 has it. */
 #define SVC_KEY_MAX 1024
@@ -47,6 +48,8 @@ struct svc_object {
     uint64_t size;
     int64_t modified_s; /* seconds since 1970 */
     uint8_t md5[16];
+    char file[SVC_BUCKET_MAX + 66]; /* its name below the store's directory */
+    struct im_file_id id;           /* … and which file that is: objects are only ever replaced */
 };
 
 /* Open for reading; the caller closes fd.  -ENOENT; -EBADMSG when the file is damaged. */

@@ -122,6 +122,12 @@ static void read_head(struct exchange *exchange)
     copy_header(exchange->easy, "Content-Encoding", response->content_encoding,
                 sizeof(response->content_encoding));
     copy_header(exchange->easy, "Date", response->date, sizeof(response->date));
+    copy_header(exchange->easy, "Retry-After", response->retry_after,
+                sizeof(response->retry_after));
+    copy_header(exchange->easy, "x-amz-server-side-encryption", response->encryption,
+                sizeof(response->encryption));
+    copy_header(exchange->easy, "X-Euca-Object-File", response->object_file,
+                sizeof(response->object_file));
 }
 
 /* Keep the body as text.  An error document above the ceiling is cut there: its beginning says what
@@ -214,7 +220,8 @@ static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_o
     (void)down;
     (void)up_total;
     (void)up;
-    return exchange->request->cancel && *exchange->request->cancel;
+    return exchange->request->cancel &&
+           __atomic_load_n(exchange->request->cancel, __ATOMIC_RELAXED);
 }
 
 static void free_list(struct curl_slist **list)

@@ -52,6 +52,9 @@ struct im_http_response {
     char content_range[96]; /* Content-Range value, "" when absent */
     char content_encoding[32]; /* "" when absent */
     char date[64];          /* Date header, "" when absent */
+    char retry_after[64];   /* Retry-After, "" when absent */
+    char encryption[32];    /* x-amz-server-side-encryption, "" when absent */
+    char object_file[400];  /* X-Euca-Object-File (see source/local.h), "" when absent */
     struct im_buffer text;  /* body when there is no on_data, or of a status that is not 2xx */
 };
 

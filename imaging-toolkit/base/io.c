@@ -6,9 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -75,6 +78,15 @@ void im_file_extent(int fd, uint64_t offset, uint64_t len, bool *ret_hole, uint6
         end = lseek(fd, (off_t)offset, SEEK_HOLE);
     if (end > (off_t)offset && (uint64_t)end - offset < len)
         *ret_len = (uint64_t)end - offset;
+}
+
+struct im_file_id im_file_id(const struct stat *st)
+{
+    struct im_file_id id;
+
+    (void)snprintf(id.text, sizeof(id.text), "%ju-%jd.%09ld", (uintmax_t)st->st_ino,
+                   (intmax_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+    return id;
 }
 
 int im_sync_parent(const char *path)

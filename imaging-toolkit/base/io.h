@@ -21,6 +21,14 @@ int im_write(int fd, const void *buf, size_t len);
  * cannot tell, all is data. */
 void im_file_extent(int fd, uint64_t offset, uint64_t len, bool *ret_hole, uint64_t *ret_len);
 
+/* What tells a file from every other, and from itself after a change: inode and time of the last
+ * change of its bytes. */
+struct stat;
+struct im_file_id {
+    char text[64];
+};
+struct im_file_id im_file_id(const struct stat *st);
+
 /* fsync the directory that holds `path`; 0 or -errno. */
 int im_sync_parent(const char *path);
 

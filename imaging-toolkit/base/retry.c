@@ -48,15 +48,15 @@ static int64_t pause_ms(unsigned n)
     return (int64_t)(dice % (uint32_t)(step + 1));
 }
 
-bool im_retry_wait(unsigned n, const volatile bool *cancel)
+bool im_retry_pause(int64_t ms, const volatile bool *cancel)
 {
-    int64_t until = im_clock_monotonic_ms() + pause_ms(n);
+    int64_t until = im_clock_monotonic_ms() + ms;
 
     for (;;) {
         int64_t left = until - im_clock_monotonic_ms();
         struct timespec slice = { .tv_nsec = SLICE_MS * 1000000L };
 
-        if (cancel && *cancel)
+        if (cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED))
             return false;
         if (left <= 0)
             return true;
@@ -64,4 +64,9 @@ bool im_retry_wait(unsigned n, const volatile bool *cancel)
             slice.tv_nsec = (long)left * 1000000L;
         (void)nanosleep(&slice, NULL);
     }
+}
+
+bool im_retry_wait(unsigned n, const volatile bool *cancel)
+{
+    return im_retry_pause(pause_ms(n), cancel);
 }

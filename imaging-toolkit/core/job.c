@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "core/digest.h"
 #include "core/inflate.h"
+#include "core/objects.h"
 #include "core/source.h"
 #include "core/store.h"
 
@@ -75,6 +76,14 @@ static int get_text(const json_t *value, const char *name, char **ret, struct im
     free(*ret);
     *ret = strdup(json_string_value(value));
     return *ret ? 0 : im_fail(err, ENOMEM, "out of memory");
+}
+
+/* {"prefix": URL, "dir": PATH} */
+static int get_objects(const json_t *value, struct im_error *err)
+{
+    int r = get_text(json_object_get(value, "prefix"), "objects.prefix", &im_objects.prefix, err);
+
+    return r < 0 ? r : get_text(json_object_get(value, "dir"), "objects.dir", &im_objects.dir, err);
 }
 
 static int get_format(const json_t *value, struct im_job *job, struct im_error *err)
@@ -142,6 +151,8 @@ static int get_member(const char *name, const json_t *value, struct im_job *job,
         return get_size(value, name, &job->max_size, err);
     if (strcmp(name, "extents") == 0)
         return get_text(value, name, &job->extents, err);
+    if (strcmp(name, "objects") == 0)
+        return get_objects(value, err);
     if (strcmp(name, "volume") == 0)
         return get_text(value, name, &job->volume, err);
     if (strcmp(name, "round_up") == 0)

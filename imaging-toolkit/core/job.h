@@ -47,6 +47,7 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
  * {"source": SPEC, "format": NAME, "store": SPEC, "max_size": BYTES, "force": BOOL,
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
  *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
+ *  "objects": {"prefix": URL, "dir": DIR},
  *  "scratch": DIR, "jobs": N, "stages": [{"name": NAME, "size": BYTES}, …]}
  * source, format and store are required, unknown members are refused.  -EINVAL. */
 int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err);

@@ -13,13 +13,18 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/crypto.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/retry.h"
 #include "base/text.h"
 
 /* Bytes that are not what was promised rarely get better: a proxy's bad day, no more. */
 #define DAMAGED_TRIES 3
+
+static bool is_cancelled(const struct im_fetch_rules *rules)
+{
+    return __atomic_load_n(rules->cancel, __ATOMIC_RELAXED);
+}
 
 bool im_fetch_again(struct im_fetch_tries *tries, int failure)
 {
@@ -37,7 +42,24 @@ bool im_fetch_again(struct im_fetch_tries *tries, int failure)
         return false;
     }
     tries->done++;
-    return im_retry_wait(tries->done, rules->cancel);
+    return im_retry_pause(tries->after_ms, rules->cancel) &&
+           im_retry_wait(tries->done, rules->cancel);
+}
+
+int64_t im_fetch_retry_after_ms(const struct im_http_response *response)
+{
+    const char *text = response->retry_after;
+    int64_t most = IM_FETCH_RETRY_AFTER_MAX_S * 1000, ms;
+    uint64_t seconds;
+
+    if (!im_retry_status(response->status) || !text[0])
+        return 0;
+    if (im_parse_uint(text, UINT64_MAX, &seconds) == 0)
+        return seconds < IM_FETCH_RETRY_AFTER_MAX_S ? (int64_t)seconds * 1000 : most;
+    if (im_clock_parse_http(text, &ms) < 0)
+        return 0;
+    ms -= im_clock_now_ms();
+    return ms < 0 ? 0 : ms < most ? ms : most;
 }
 
 void im_fetch_healed(struct im_fetch_tries *tries)
@@ -110,12 +132,18 @@ int im_fetch_exchange(struct im_http *http, struct im_http_request *request,
             im_error_prefix(err, "%s", what);
         else
             r = im_fetch_status(ret_response, what, request->url, rules->missing_code, err);
+        tries.after_ms = im_fetch_retry_after_ms(ret_response);
     } while (r < 0 && im_fetch_again(&tries, r));
-    if (r < 0 && *rules->cancel)
+    if (r < 0 && is_cancelled(rules))
         return im_fail(err, ECANCELED, "%s: cancelled", what);
     if (r == 0)
         im_fetch_healed(&tries);
     return r;
+}
+
+bool im_fetch_is_sealed(const struct im_http_response *response)
+{
+    return strncasecmp(response->encryption, "aws:kms", strlen("aws:kms")) == 0;
 }
 
 bool im_fetch_md5_of_etag(const char *etag, uint8_t *ret_md5)
@@ -138,10 +166,11 @@ struct run {
     struct im_fetch *fetch;
     struct im_http_response *response;
     uint8_t *buf;
-    size_t got;     /* bytes in buf */
-    char etag[128]; /* of the answer the bytes in buf came from */
-    bool judged;    /* the head of this try's answer was looked at */
-    bool ranged;    /* this try asked for a Range */
+    size_t got;       /* bytes in buf */
+    char etag[128];   /* of the answer the bytes in buf came from */
+    bool judged;      /* the head of this try's answer was looked at */
+    bool ranged;      /* this try asked for a Range */
+    int64_t after_ms; /* see struct im_fetch_tries */
     struct im_error *err;
 };
 
@@ -207,6 +236,7 @@ static int judge_head(struct run *run)
         return damaged(run, "it changed while it was read (ETag %s, now %s)", etag, response->etag);
     if (run->got == 0)
         memcpy(run->etag, response->etag, sizeof(run->etag));
+    run->fetch->sealed = im_fetch_is_sealed(response);
     return 0;
 }
 
@@ -243,24 +273,6 @@ static void make_headers(struct run *run, char *range, char *match, size_t size,
     *ret_headers = match;
 }
 
-/* All bytes are there: do they have the digest the server promised? */
-static int prove(struct run *run)
-{
-    uint8_t want[16], have[16];
-    char text[33];
-
-    if (run->got != run->fetch->len)
-        return damaged(run, "the server sent %zu bytes instead of %zu", run->got, run->fetch->len);
-    if (is_whole(run->fetch) && im_fetch_md5_of_etag(run->etag, want)) {
-        im_hash(IM_MD5, run->buf, run->got, have);
-        im_hex(have, sizeof(have), text);
-        if (memcmp(want, have, sizeof(want)) != 0)
-            return damaged(run, "the bytes have MD5 %s, but the server's ETag says %s", text,
-                           run->etag);
-    }
-    return 0;
-}
-
 static int try_once(struct run *run, struct im_http *http, const struct im_fetch_rules *rules)
 {
     struct im_http_response response IM_HTTP_RESPONSE_DONE;
@@ -282,6 +294,7 @@ static int try_once(struct run *run, struct im_http *http, const struct im_fetch
     run->response = &response;
     run->judged = false;
     r = im_http_do(http, &request, &response, &why);
+    run->after_ms = im_fetch_retry_after_ms(&response);
     if (r == -EBADMSG) /* ours, from on_data: the sentence is in run->err already */
         return r;
     if (r < 0)
@@ -292,7 +305,9 @@ static int try_once(struct run *run, struct im_http *http, const struct im_fetch
                         run->err);
     if (r == 0 && !run->judged) /* an answer without a body */
         r = judge_head(run);
-    return r < 0 ? r : prove(run);
+    if (r == 0 && run->got != run->fetch->len)
+        r = damaged(run, "the server sent %zu bytes instead of %zu", run->got, run->fetch->len);
+    return r;
 }
 
 int im_fetch(struct im_http *http, struct im_fetch *fetch, const struct im_fetch_rules *rules,
@@ -309,8 +324,9 @@ int im_fetch(struct im_http *http, struct im_fetch *fetch, const struct im_fetch
         /* only what a strong ETag vouches for may be continued */
         if (r == -EBADMSG || !run.etag[0])
             run.got = 0;
+        tries.after_ms = run.after_ms;
         if (!im_fetch_again(&tries, r))
-            return *rules->cancel ? im_fail(err, ECANCELED, "%s: cancelled", fetch->what) : r;
+            return is_cancelled(rules) ? im_fail(err, ECANCELED, "%s: cancelled", fetch->what) : r;
     }
     im_fetch_healed(&tries);
     if (!fetch->etag[0])

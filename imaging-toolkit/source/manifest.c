@@ -20,8 +20,10 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "core/cancel.h"
+#include "core/objects.h"
 #include "core/source.h"
 #include "source/fetch.h"
+#include "source/local.h"
 #include "source/parts.h"
 
 #define PREFIX  "manifest:"
@@ -89,22 +91,51 @@ static int read_path(const char *path, struct im_manifest **ret_manifest, struct
 
 /* ---- are all parts there? ---- */
 
+/* What was told of a part. */
+struct told {
+    char etag[128];
+    bool sealed;
+    char *file; /* as im_piece has it */
+};
+
 /* What the askers share. */
 struct roll {
     const struct im_manifest *manifest;
     const struct im_fetch_rules *rules;
-    char (*etag)[128];    /* per part, filled in */
+    struct told *told;    /* per part, filled in */
     pthread_mutex_t lock; /* guards what follows */
     size_t left;          /* parts nobody has asked for; the last of them is next */
     struct im_error err;  /* of the last part that failed, by index */
     size_t failed;        /* its index + 1, or 0 */
 };
 
+/* Ask the object store of this machine for the file that holds a part.  It is asked by the very GET
+ * that would fetch the part, for one byte of it, so that it tells nobody who could not have the
+ * bytes.  Whatever is odd means that the part is fetched. */
+static void ask_for_file(const struct im_fetch_rules *rules, struct im_http *http,
+                         const struct im_manifest_part *part, struct told *told)
+{
+    static const char *const headers[] = { IM_LOCAL_ASK, "Range: bytes=0-0", NULL };
+    struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
+    struct im_http_request request = { .method = "GET", .url = part->get_url, .headers = headers };
+    char range[64];
+
+    (void)snprintf(range, sizeof(range), "bytes 0-0/%" PRIu64, part->end - part->start + 1);
+    if (!im_objects.prefix ||
+        strncmp(part->get_url, im_objects.prefix, strlen(im_objects.prefix)) != 0 ||
+        im_fetch_exchange(http, &request, rules, "a part", &response, NULL) < 0)
+        return;
+    if (strcmp(response.content_range, range) == 0 && told->etag[0] &&
+        strcmp(response.etag, told->etag) == 0 && response.object_file[0])
+        told->file = strdup(response.object_file);
+}
+
 static int ask(struct roll *roll, struct im_http *http, size_t index, struct im_error *err)
 {
     const struct im_manifest_part *part = &roll->manifest->part[index];
     struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
     struct im_http_request request = { .method = "HEAD", .url = part->head_url };
+    struct told *told = &roll->told[index];
     uint64_t want = part->end - part->start + 1;
     char what[64];
     int r;
@@ -118,7 +149,9 @@ static int ask(struct roll *roll, struct im_http *http, size_t index, struct im_
                             "%s holds %" PRIu64 " bytes, but its range in the manifest has %" PRIu64
                             "; upload it again",
                             what, response.length, want);
-    memcpy(roll->etag[index], response.etag, sizeof(response.etag));
+    memcpy(told->etag, response.etag, sizeof(told->etag));
+    told->sealed = im_fetch_is_sealed(&response);
+    ask_for_file(roll->rules, http, part, told);
     return 0;
 }
 
@@ -168,11 +201,12 @@ static int call_roll(struct roll *roll, struct im_error *err)
 
 /* ---- opening ---- */
 
-static int open_parts(const char *name, const struct im_manifest *manifest, char (*etag)[128],
+static int open_parts(const char *name, const struct im_manifest *manifest, const struct told *told,
                       struct im_source **ret_source, struct im_error *err)
 {
     const struct im_parts_options options = { .missing_code = PENDING,
-                                              .file_format = manifest->file_format };
+                                              .file_format = manifest->file_format,
+                                              .local_dir = im_objects.dir };
     struct im_piece *pieces IM_FREE = calloc(manifest->part_count + 1, sizeof(*pieces));
 
     if (!pieces)
@@ -182,9 +216,31 @@ static int open_parts(const char *name, const struct im_manifest *manifest, char
 
         pieces[i] = (struct im_piece){ .url = part->get_url,
                                        .len = part->end - part->start + 1,
-                                       .etag = etag[i] };
+                                       .etag = told[i].etag,
+                                       .sealed = told[i].sealed,
+                                       .file = told[i].file };
     }
     return im_parts_open(name, pieces, manifest->part_count, &options, ret_source, err);
+}
+
+static int ask_and_open(const char *name, const struct im_manifest *manifest,
+                        const struct im_fetch_rules *rules, struct im_source **ret_source,
+                        struct im_error *err)
+{
+    struct told *told IM_FREE = calloc(manifest->part_count + 1, sizeof(*told));
+    struct roll roll = {
+        .manifest = manifest, .rules = rules, .told = told, .left = manifest->part_count
+    };
+    int r;
+
+    if (!told)
+        return im_fail(err, ENOMEM, "out of memory");
+    r = call_roll(&roll, err);
+    if (r == 0)
+        r = open_parts(name, manifest, told, ret_source, err);
+    for (size_t i = 0; i < manifest->part_count; i++)
+        free(told[i].file);
+    return r;
 }
 
 static int manifest_open(const char *spec, struct im_source **ret_source, struct im_error *err)
@@ -192,30 +248,18 @@ static int manifest_open(const char *spec, struct im_source **ret_source, struct
     const char *place = spec + strlen(PREFIX);
     bool is_url = strncasecmp(place, "http://", 7) == 0 || strncasecmp(place, "https://", 8) == 0;
     struct im_manifest *manifest IM_CLEANUP(free_manifest) = NULL;
-    char(*etag)[128] IM_FREE = NULL;
     atomic_int budget = IM_FETCH_BUDGET;
-    const struct im_fetch_rules rules = { .tries = OPEN_TRIES,
-                                          .cancel = &im_cancelled,
-                                          .budget = &budget,
-                                          .missing_code = PENDING };
-    struct roll roll = { .rules = &rules };
+    const struct im_fetch_rules rules = {
+        .tries = OPEN_TRIES, .cancel = &im_cancelled, .budget = &budget, .missing_code = PENDING
+    };
     char shown[1024];
     int r;
 
     r = is_url ? read_url(place, &rules, &manifest, err) : read_path(place, &manifest, err);
     if (r < 0)
         return r;
-    etag = calloc(manifest->part_count + 1, sizeof(*etag));
-    if (!etag)
-        return im_fail(err, ENOMEM, "out of memory");
-    roll.manifest = manifest;
-    roll.left = manifest->part_count;
-    roll.etag = etag;
-    r = call_roll(&roll, err);
-    if (r < 0)
-        return r;
-    return open_parts(is_url ? im_text_url(shown, sizeof(shown), place) : place, manifest, etag,
-                      ret_source, err);
+    return ask_and_open(is_url ? im_text_url(shown, sizeof(shown), place) : place, manifest, &rules,
+                        ret_source, err);
 }
 
 const struct im_source_type im_source_manifest = {

@@ -1,7 +1,8 @@
 /* parts - remote objects, one after the other, as one flat source of bytes.
  *
  * Segments of the objects are fetched into a bounded pool of memory (source/pool.h).  No byte is
- * given out before its segment is proven (source/fetch.h). */
+ * given out before its segment is proven (source/fetch.h, and MD5).  Objects that lie in files of
+ * this machine are not fetched at all (source/local.h). */
 #pragma once
 
 #include <stdbool.h>
@@ -23,12 +24,15 @@ struct im_piece {
     const char *url;  /* for GET */
     uint64_t len;     /* bytes, never 0 */
     const char *etag; /* as a HEAD told it, or "" */
+    bool sealed;      /* as a HEAD told it: the ETag is no MD5 (source/fetch.h) */
+    const char *file; /* where it stands on this machine (source/local.h), NULL: nowhere */
 };
 
 struct im_parts_options {
     const char *what;         /* for messages about the only piece; NULL: "part 3 of 12" */
     const char *missing_code; /* error code of HTTP 404, static storage; NULL: "NotFound" */
     const char *file_format;  /* kept for im_parts_file_format, may be NULL */
+    const char *local_dir;    /* in which the pieces' files lie; NULL: there are none */
     unsigned tries;           /* of one request, 0: IM_RETRY_TRIES */
     long stall_timeout_s;     /* abort a try below 1000 bytes/s for so long, 0: 30 */
 };

@@ -1,7 +1,8 @@
 /* pool - segments in memory: who waits, what is fetched next, what makes room.
  *
- * One mutex guards the slots and is never held while filling or copying.  A slot's buffer belongs
- * to the thread that fills it while FILLING and to those who pinned it while READY. */
+ * One mutex guards the slots and is never held while filling, proving or copying.  A slot's buffer
+ * belongs to the thread that fills or proves it while FILLING or PROVING, to those who pinned it
+ * while READY, and to nobody while HERE, when it waits for others to be proven with. */
 
 #include <config.h>
 
@@ -16,17 +17,17 @@
 
 #include "core/cancel.h"
 
-/* Two connections fill any link and leave the cores to the decoders (measured). */
-#define THREADS 2
+/* One for each segment of a group, so that a group comes together; each has a connection. */
+#define THREADS IM_POOL_GROUP
 
 /* Segments wanted beyond the one being read.  With it they leave one slot for another place (a
  * footer, a table) that is looked at now and then. */
-#define AHEAD 3
+#define AHEAD (IM_POOL_SLOTS - 2)
 
 /* How often a waiting reader looks at the cancel flag. */
 #define LOOK_MS 100
 
-enum state { FREE, WANTED, FILLING, READY, FAILED };
+enum state { FREE, WANTED, FILLING, HERE, PROVING, READY, FAILED };
 
 struct slot {
     enum state state;
@@ -34,9 +35,10 @@ struct slot {
     uint8_t *buf;
     size_t len;
     unsigned pins;
-    bool urgent;   /* a reader waits for it */
-    uint64_t tick; /* when it was last wanted */
-    uint64_t used; /* bytes given to readers */
+    bool urgent;      /* a reader waits for it */
+    unsigned damaged; /* how often it was found so */
+    uint64_t tick;    /* when it was last wanted */
+    uint64_t used;    /* bytes given to readers */
     struct im_error err;
 };
 
@@ -48,6 +50,7 @@ struct im_pool {
     pthread_t thread[THREADS];
     size_t thread_count;
     bool stop;
+    unsigned waiting; /* readers */
     uint64_t tick;
     struct slot slot[IM_POOL_SLOTS];
 };
@@ -91,17 +94,67 @@ static void fill(struct im_pool *pool, struct slot *slot, struct im_http *http)
         slot->buf = malloc(pool->slot_size);
     (void)pthread_mutex_unlock(&pool->lock);
     if (http && slot->buf)
-        r = owner->fill(owner->arg, http, segment, slot->buf, &slot->len, &slot->err);
+        r = owner->fill(owner->arg, http, segment, slot->damaged, slot->buf, &slot->len,
+                        &slot->err);
     else
         (void)im_fail(&slot->err, ENOMEM, "out of memory");
     (void)pthread_mutex_lock(&pool->lock);
-    slot->state = r == 0 ? READY : FAILED;
+    slot->state = r < 0 ? FAILED : r > 0 ? HERE : READY;
     (void)pthread_cond_broadcast(&pool->changed);
-    if (r < 0)
+    if (r != 0)
         return;
     (void)pthread_mutex_unlock(&pool->lock);
     owner->filled(owner->arg, segment);
     (void)pthread_mutex_lock(&pool->lock);
+}
+
+/* The segments to prove now, in ret_group: as many as are proven together; fewer only when a reader
+ * waits for one of them, or has nothing proven left before it and no more are on their way. */
+static size_t next_group(struct im_pool *pool, struct slot *ret_group[IM_POOL_GROUP])
+{
+    bool due = true;
+    size_t count = 0;
+
+    for (size_t i = 0; i < IM_POOL_SLOTS; i++) {
+        struct slot *slot = &pool->slot[i];
+
+        if (slot->state == FILLING || (slot->state == READY && slot->used == 0))
+            due = false;
+    }
+    for (size_t i = 0; i < IM_POOL_SLOTS && count < IM_POOL_GROUP; i++) {
+        struct slot *slot = &pool->slot[i];
+
+        if (slot->state != HERE)
+            continue;
+        due = due || slot->urgent;
+        ret_group[count++] = slot;
+    }
+    return due || count == IM_POOL_GROUP ? count : 0;
+}
+
+/* Called and left with the lock held. */
+static void prove(struct im_pool *pool, struct slot *const group[], size_t count)
+{
+    struct im_pool_proof proof[IM_POOL_GROUP];
+
+    for (size_t i = 0; i < count; i++) {
+        struct slot *slot = group[i];
+
+        slot->state = PROVING;
+        proof[i] = (struct im_pool_proof){ .segment = slot->segment,
+                                           .buf = slot->buf,
+                                           .len = slot->len,
+                                           .damaged = slot->damaged,
+                                           .err = &slot->err };
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    pool->owner.prove(pool->owner.arg, proof, count);
+    (void)pthread_mutex_lock(&pool->lock);
+    for (size_t i = 0; i < count; i++) {
+        group[i]->state = proof[i].good ? READY : WANTED;
+        group[i]->damaged += !proof[i].good;
+    }
+    (void)pthread_cond_broadcast(&pool->changed);
 }
 
 static void *thread_main(void *arg)
@@ -111,9 +164,13 @@ static void *thread_main(void *arg)
 
     (void)pthread_mutex_lock(&pool->lock);
     while (!pool->stop) {
+        struct slot *group[IM_POOL_GROUP];
+        size_t count = next_group(pool, group);
         struct slot *slot = next_wanted(pool);
 
-        if (slot)
+        if (count > 0)
+            prove(pool, group, count);
+        else if (slot)
             fill(pool, slot, http);
         else
             (void)pthread_cond_wait(&pool->changed, &pool->lock);
@@ -160,8 +217,10 @@ static struct slot *want(struct im_pool *pool, size_t segment, size_t low, size_
     best->state = WANTED;
     best->segment = segment;
     best->urgent = urgent;
+    best->damaged = 0;
     best->used = 0;
     best->tick = ++pool->tick;
+    (void)pthread_cond_broadcast(&pool->changed);
     return best;
 }
 
@@ -214,7 +273,6 @@ static struct slot *wait_ready(struct im_pool *pool, size_t segment, bool forwar
             slot = want(pool, segment, segment, segment, true);
         if (forwards)
             look_ahead(pool, segment);
-        (void)pthread_cond_broadcast(&pool->changed);
         if (slot && slot->state == READY)
             return slot;
         if (slot && slot->state == FAILED) {
@@ -222,9 +280,13 @@ static struct slot *wait_ready(struct im_pool *pool, size_t segment, bool forwar
             *err = slot->err;
             return NULL;
         }
-        if (slot)
+        if (slot && !slot->urgent) {
             slot->urgent = true;
+            (void)pthread_cond_broadcast(&pool->changed);
+        }
+        pool->waiting++;
         wait_for_change(pool);
+        pool->waiting--;
     }
 }
 
@@ -273,8 +335,10 @@ void im_pool_release(struct im_pool *pool, size_t segment, size_t used)
     (void)pthread_mutex_lock(&pool->lock);
     slot = find(pool, segment); /* pinned, so it is there */
     slot->pins--;
+    /* a reader waits for a place, perhaps this one; or the last proven segment is begun */
+    if (pool->waiting > 0 || slot->used == 0)
+        (void)pthread_cond_broadcast(&pool->changed);
     slot->used += used;
-    (void)pthread_cond_broadcast(&pool->changed);
     (void)pthread_mutex_unlock(&pool->lock);
 }
 

@@ -12,17 +12,36 @@
 #include "base/error.h"
 #include "base/http.h"
 
-/* Segments in memory at once: 50 MiB, which leaves room for decoders below 64 MiB in all. */
-#define IM_POOL_SLOTS 5
+/* Segments that are proven together … */
+#define IM_POOL_GROUP 3
+
+/* … and segments in memory at once: a group that is read, a group that comes, and one for another
+ * place.  70 MiB, which leaves decoders enough below 128 MiB in all. */
+#define IM_POOL_SLOTS (2 * IM_POOL_GROUP + 1)
 
 struct im_pool;
 
+/* A segment that is to be proven. */
+struct im_pool_proof {
+    size_t segment;
+    const uint8_t *buf;
+    size_t len;
+    unsigned damaged;     /* how often it was found damaged before */
+    bool good;            /* the verdict … */
+    struct im_error *err; /* … and the reason when it is not */
+};
+
 struct im_pool_owner {
-    /* Fill buf (slot_size bytes) with a segment, *ret_len bytes long.  Called by several
-     * threads at once. */
-    int (*fill)(void *arg, struct im_http *http, size_t segment, uint8_t *buf, size_t *ret_len,
-                struct im_error *err);
-    /* The segment can be had from the pool now.  Called by the thread that filled it. */
+    /* Fill buf (slot_size bytes) with a segment, *ret_len bytes long.  0: anybody may read it; 1:
+     * it is to be proven first, best together with others.  damaged: how often it was found damaged
+     * before; *err then says how, for the owner to give up with.  Called by several threads at
+     * once. */
+    int (*fill)(void *arg, struct im_http *http, size_t segment, unsigned damaged, uint8_t *buf,
+                size_t *ret_len, struct im_error *err);
+    /* Prove up to IM_POOL_GROUP segments at once; those not good are filled again. */
+    void (*prove)(void *arg, struct im_pool_proof *proof, size_t count);
+    /* The segment can be had from the pool now.  Called by the thread that filled it, unless it was
+     * to be proven. */
     void (*filled)(void *arg, size_t segment);
     /* Whether to read ahead this segment.  Must not call the pool. */
     bool (*is_wanted)(void *arg, size_t segment);

@@ -27,7 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 ERROR = (b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%s</Code>'
          b'<Message>made up</Message></Error>')
 LOGGED = ('Accept', 'Accept-Encoding', 'Expect', 'Range', 'If-Match', 'Content-Length',
-          'Content-Type', 'Host')
+          'Content-Type', 'Host', 'X-Euca-Object-File')
 
 lock = threading.Lock()
 served = {}
@@ -110,7 +110,21 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, length=len(body) - 1)
         etag = hashlib.md5(body).hexdigest()
         headers = [] if 'noetag' in fault else [('ETag', '"%s"' % etag)]
+        if 'kms' in fault.split('+'):
+            headers = self.sealed(body)
         return self.answer(200, body, headers)
+
+    def sealed(self, whole):
+        """S3 with a key service: the ETag has the form of an MD5 and is none."""
+        return [('ETag', '"%s"' % hashlib.md5(whole + b'sealed').hexdigest()),
+                ('x-amz-server-side-encryption', 'aws:kms')]
+
+    def told(self, path):
+        """What the object store on this machine says to who asks where the object stands."""
+        if 'X-Euca-Object-File' in self.headers and os.path.exists(path + '.told'):
+            with open(path + '.told', encoding='latin-1') as file:
+                return [('X-Euca-Object-File', file.read())]
+        return []
 
     def do_GET(self):
         self.note()
@@ -119,7 +133,8 @@ class Handler(BaseHTTPRequestHandler):
         for status in (403, 404, 412, 416, 429, 500, 501, 503):
             if str(status) in faults:
                 code = {403: b'AccessDenied', 404: b'NoSuchKey'}.get(status, b'Other')
-                return self.answer(status, ERROR % code)
+                after = [('Retry-After', '1')] if 'after' in faults else []
+                return self.answer(status, ERROR % code, after)
         if 'nosuchkey' in faults:
             return self.answer(200, ERROR % b'NoSuchKey')
         if 'bigerror' in faults:
@@ -128,10 +143,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(404, ERROR % b'NoSuchKey')
         with open(path, 'rb') as file:
             whole = file.read()
-        return self.send_object(faults, whole)
+        return self.send_object(faults, whole, self.told(path) if 'told' in faults else [])
 
-    def send_object(self, faults, whole):
+    def send_object(self, faults, whole, told):
         etag = hashlib.md5(whole).hexdigest()
+        if 'kms' in faults:
+            etag = hashlib.md5(whole + b'sealed').hexdigest()
         if 'changed' in faults:
             etag = hashlib.md5(b'changed').hexdigest()
         if 'If-Match' in self.headers and self.headers['If-Match'] != '"%s"' % etag:
@@ -148,7 +165,10 @@ class Handler(BaseHTTPRequestHandler):
             headers.append(('Content-Range', 'bytes %d-%d/%d' % (first, last, len(whole))))
         if 'wrongetag' in faults:
             etag = hashlib.md5(whole + b'!').hexdigest()
-        if 'weaketag' in faults:
+        headers += told
+        if 'kms' in faults:
+            headers += self.sealed(whole)[:1 if 'quiet' in faults else 2]
+        elif 'weaketag' in faults:
             headers.append(('ETag', 'W/"%s"' % etag))
         elif 'noetag' not in faults:
             headers.append(('ETag', '"%s"' % etag))

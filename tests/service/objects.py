@@ -112,6 +112,30 @@ class Semantics(Base):
         self.refused("NoSuchKey", 404, self.s3.get_object, Bucket="b", Key="one")
         self.refused("404", 404, self.s3.head_object, Bucket="b", Key="one")
 
+    def test_the_file_is_told_to_who_may_read_it(self):
+        ask = {"x-euca-object-file": "wanted"}
+
+        def told(headers):
+            answer = self.send("GET", "here", headers)
+            return answer.headers.get("X-Euca-Object-File")
+
+        for data in (b"first", b"second, of another file"):
+            self.s3.put_object(Bucket="b", Key="here", Body=data)
+            name, identity = told(self.v4("GET", "here", headers=dict(ask))).split(" ")
+            self.assertEqual(name, "b/" + hashlib.sha256(b"here").hexdigest())
+            path = os.path.join(self.service.dir, "objects", name)
+            with open(path, "rb") as file:
+                self.assertEqual(file.read(len(data)), data)
+            stat = os.stat(path)
+            self.assertEqual(identity, f"{stat.st_ino}-{stat.st_mtime_ns // 10**9}."
+                                       f"{stat.st_mtime_ns % 10**9:09d}")
+        self.assertIsNotNone(told(self.v4("GET", "here", headers={**ask, "range": "bytes=0-0"})))
+        self.assertIsNone(told(self.v4("GET", "here")))  # nobody asked
+        self.assertIsNone(told(ask))  # no signature
+        self.assertIsNone(told(self.v4("GET", "here", headers=dict(ask), secret="wrong")))
+        self.assertIsNone(told(self.v4("GET", "here", headers={
+            **ask, "if-none-match": f'"{md5(data)}"'})))
+
     def test_missing_buckets(self):
         for call, more in ((self.s3.put_object, {"Key": "k", "Body": b"x"}),
                            (self.s3.get_object, {"Key": "k"}), (self.s3.delete_object, {"Key": "k"}),

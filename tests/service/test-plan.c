@@ -34,12 +34,18 @@ static struct task a_task(void)
     };
 }
 
-static int plan(const struct task *task, char **ret_json, struct im_error *err)
+static int plan_with(const struct task *task, const struct plan_objects *objects, char **ret_json,
+                     struct im_error *err)
 {
     struct claim_files files CLAIM_FILES_DONE = { 0 };
 
     assert_int_equal(claim_files_init(&conf, task, &files, err), 0);
-    return plan_job(task, &files, ret_json, err);
+    return plan_job(task, &files, objects, ret_json, err);
+}
+
+static int plan(const struct task *task, char **ret_json, struct im_error *err)
+{
+    return plan_with(task, NULL, ret_json, err);
 }
 
 static void test_names(void **state)
@@ -70,6 +76,21 @@ static void test_job(void **state)
               "\"store\":\"/srv/volumes/.import-vol-0123abcd.3.part\","
               "\"volume\":\"vol-00112233445566778.raw\",\"digest\":\"fs-verity\",\"force\":true,"
               "\"scratch\":\"/srv/scratch/import-vol-0123abcd.3\"}");
+}
+
+/* Where the service's own object store is goes along when it is known. */
+static void test_objects(void **state)
+{
+    static const struct plan_objects objects = { .url = "http://127.0.0.1:8773/objects/",
+                                                 .dir = "/srv/objects" };
+    struct task task = a_task();
+    char *json IM_FREE = NULL;
+    struct im_error err;
+
+    (void)state;
+    assert_int_equal(plan_with(&task, &objects, &json, &err), 0);
+    assert_non_null(strstr(json, ",\"objects\":{\"prefix\":\"http://127.0.0.1:8773/objects/\","
+                                 "\"dir\":\"/srv/objects\"}}"));
 }
 
 static void test_formats(void **state)
@@ -141,7 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),    cmocka_unit_test(test_job),
         cmocka_unit_test(test_formats),  cmocka_unit_test(test_volume_bytes),
-        cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_bad_text), cmocka_unit_test(test_objects),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,7 @@ cd "$1"
 mkdir x
 mount -o loop xfs.img x 2>/dev/null || skip "a loop file cannot be mounted here"
 top=$1
-trap 'cd /; umount "$top/x"' EXIT
+trap 'status=$?; cd /; umount "$top/x"; (exit $status); finish' EXIT
 
 free_kib() { df --output=avail -k x | tail -n 1; }
 

@@ -8,11 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
 #include "base/crypto.h"
+#include "base/md5.h"
 
 static const struct {
     enum im_hash hash;
@@ -113,6 +116,34 @@ static void random_bytes_fill_the_buffer_and_differ(void **state)
     assert_int_equal(first[32], 0);
 }
 
+/* Whatever lies beside it, an MD5 is the one OpenSSL finds alone: all lengths around a block's end,
+ * and long ones beside short ones. */
+static void md5s_side_by_side(void **state)
+{
+    static const size_t lengths[] = { 0, 1, 3, 55, 56, 63, 64, 65, 119, 120, 128, 1000, 70001 };
+    const size_t count = sizeof(lengths) / sizeof(lengths[0]);
+    uint8_t *bytes IM_FREE = malloc(70001 + 2);
+    uint8_t alone[IM_HASH_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < 70001 + 2; i++)
+        bytes[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (size_t i = 0; i < count * count * count; i++) {
+        struct im_md5 md5[IM_MD5_LANES] = {
+            { .data = bytes, .len = lengths[i % count] },
+            { .data = bytes + 1, .len = lengths[i / count % count] },
+            { .data = bytes + 2, .len = lengths[i / count / count] },
+        };
+        size_t lanes = 1 + i % IM_MD5_LANES;
+
+        im_md5_many(md5, lanes);
+        for (size_t l = 0; l < lanes; l++) {
+            im_hash(IM_MD5, md5[l].data, md5[l].len, alone);
+            assert_memory_equal(md5[l].digest, alone, 16);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +152,7 @@ int main(void)
         cmocka_unit_test(base64_is_padded),
         cmocka_unit_test(comparison_takes_every_byte),
         cmocka_unit_test(random_bytes_fill_the_buffer_and_differ),
+        cmocka_unit_test(md5s_side_by_side),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,9 +9,11 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/job.h"
+#include "core/objects.h"
 
 static void a_whole_job_is_understood(void **state)
 {
@@ -35,6 +37,22 @@ static void a_whole_job_is_understood(void **state)
     assert_int_equal(job.stage_count, 1);
     assert_string_equal(job.stage[0].stage->name, "grow");
     assert_int_equal(job.stage[0].args.size, 1073741824);
+}
+
+static void the_object_store_of_this_machine_is_known(void **state)
+{
+    struct im_job job IM_JOB_DONE = { 0 };
+
+    (void)state;
+    assert_int_equal(im_job_parse("{\"source\":\"a\",\"format\":\"raw\",\"store\":\"b\","
+                                  "\"objects\":{\"prefix\":\"http://h/o/\",\"dir\":\"/o\"}}",
+                                  &job, NULL),
+                     0);
+    assert_string_equal(im_objects.prefix, "http://h/o/");
+    assert_string_equal(im_objects.dir, "/o");
+    free(im_objects.prefix);
+    free(im_objects.dir);
+    im_objects = (struct im_objects){ 0 };
 }
 
 static void what_is_left_out_has_a_default(void **state)
@@ -72,6 +90,8 @@ static void a_bad_job_is_refused_with_the_reason(void **state)
         { "{" GOOD ",\"stages\":{}}", "must be a list" },
         { "{" GOOD ",\"stages\":[{\"name\":\"shrink\"}]}", "no stage 'shrink'" },
         { "{" GOOD ",\"stages\":[1]}", "no stage" },
+        { "{" GOOD ",\"objects\":\"/o\"}", "\"objects.prefix\"" },
+        { "{" GOOD ",\"objects\":{\"dir\":\"/o\"}}", "\"objects.prefix\"" },
         { "{" GOOD ",\"colour\":\"red\"}", "\"colour\" is not known" },
         { "{" GOOD ",\"source\":\"twice\"}", "duplicate" },
     };
@@ -93,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_job_is_understood),
+        cmocka_unit_test(the_object_store_of_this_machine_is_known),
         cmocka_unit_test(what_is_left_out_has_a_default),
         cmocka_unit_test(a_bad_job_is_refused_with_the_reason),
     };

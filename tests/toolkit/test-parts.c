@@ -19,10 +19,14 @@
 #include "../lib/fault-server.h"
 #include "aws/manifest.h"
 #include "base/cleanup.h"
+#include "base/crypto.h"
 #include "base/http.h"
+#include "base/io.h"
 #include "core/cancel.h"
+#include "core/objects.h"
 #include "core/source.h"
 #include "source/fetch.h"
+#include "source/local.h"
 #include "source/parts.h"
 #include "source/pool.h"
 
@@ -242,6 +246,91 @@ static void damaged_bytes_are_asked_for_three_times_at_most(void **state)
     im_source_close(source);
 }
 
+/* Parts are proven several at once: one that is damaged is asked for again, and its neighbours are
+ * not. */
+static void among_others_a_damaged_part_heals_alone(void **state)
+{
+    struct im_source *source = open_many("corrupt*1", 7);
+
+    (void)state;
+    for (uint64_t offset = 0; offset < source->size; offset += SMALL)
+        read_and_compare(source, small, offset, SMALL);
+    finish(source);
+    assert_int_equal(server_saw("GET", "/small7\t", NULL), 2);
+    assert_int_equal(server_saw("GET", "/small", NULL), MANY + 1);
+    im_source_close(source);
+}
+
+static void among_others_a_damaged_part_ends_the_source(void **state)
+{
+    struct im_source *source = open_many("corrupt", 7);
+    uint8_t *buf IM_FREE = malloc(MANY * SMALL);
+    struct im_error err = { 0 };
+
+    (void)state;
+    read_and_compare(source, small, 0, 7 * SMALL);
+    assert_int_equal(im_source_read(source, buf, SMALL, 7 * SMALL, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "part 8 of 40"));
+    assert_non_null(strstr(err.message, "MD5"));
+    read_and_compare(source, small, 8 * SMALL, SMALL);
+    assert_int_equal(im_source_finish(source, NULL), -EBADMSG);
+    im_source_close(source);
+}
+
+/* With SSE-KMS the ETag is 32 hex digits and no MD5: it only says whether the object changed. */
+static void an_etag_of_a_key_service_is_no_md5(void **state)
+{
+    struct im_source *source = open_one("kms", "small", SMALL, 2);
+
+    (void)state;
+    read_and_compare(source, small, 0, SMALL);
+    finish(source);
+    im_source_close(source);
+    source = open_one("kms", "large", LARGE, 2);
+    read_and_compare(source, large, 0, LARGE);
+    finish(source);
+    im_source_close(source);
+    source = open_one("kms+short", "small", SMALL, 2); /* lengths are still proven */
+    assert_int_equal(im_source_finish(source, NULL), -EBADMSG);
+    im_source_close(source);
+}
+
+static void the_server_may_ask_for_patience(void **state)
+{
+    static const struct {
+        long status;
+        const char *value;
+        int64_t ms;
+    } rows[] = {
+        { 503, "", 0 },
+        { 503, "0", 0 },
+        { 503, "7", 7000 },
+        { 429, "59", 59000 },
+        { 503, "60", 60000 },
+        { 503, "86400", 60000 },
+        { 503, "-1", 0 },
+        { 503, "soon", 0 },
+        { 404, "7", 0 },
+        { 200, "7", 0 },
+        { 503, "99999999999999999999", 0 },
+        { 503, "Fri, 20 Nov 2009 10:00:00 GMT", 0 },
+        { 503, "Fri, 20 Nov 2099 10:00:00 GMT", 60000 },
+    };
+    struct im_source *source = open_one("503+after*1", "small", SMALL, 2);
+    int64_t start = im_clock_monotonic_ms();
+
+    (void)state;
+    read_and_compare(source, small, 0, SMALL);
+    assert_true(im_clock_monotonic_ms() - start >= 1000);
+    im_source_close(source);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct im_http_response response = { .status = rows[i].status };
+
+        (void)snprintf(response.retry_after, sizeof(response.retry_after), "%s", rows[i].value);
+        assert_int_equal(im_fetch_retry_after_ms(&response), rows[i].ms);
+    }
+}
+
 static void a_redirect_is_not_followed(void **state)
 {
     char target[256], script[512];
@@ -453,9 +542,9 @@ static void only_forward_readers_are_read_ahead_for(void **state)
     struct im_source *jumping = open_many("ok", 0);
 
     (void)state;
-    read_and_compare(source, small, 0, 3 * SMALL); /* in the third part: read ahead to the sixth */
-    assert_true(server_sees("GET", "/small5\t", 1));
-    assert_int_equal(server_saw("GET", "/small7\t", NULL), 0);
+    read_and_compare(source, small, 0, 3 * SMALL); /* in the third part: read ahead five */
+    assert_true(server_sees("GET", "/small7\t", 1));
+    assert_int_equal(server_saw("GET", "/small8\t", NULL), 0);
     im_source_close(source);
 
     server_forget();
@@ -482,10 +571,15 @@ static void reads_end_with_the_source(void **state)
 
 static void a_large_object_is_fetched_in_ranges(void **state)
 {
-    struct im_source *source = open_one("ok", "large", LARGE, 1);
-    char line[SERVER_LINE];
+    struct im_source *source;
+    uint8_t md5[IM_HASH_MAX];
+    char etag[33], line[SERVER_LINE];
 
     (void)state;
+    im_hash(IM_MD5, large, LARGE, md5);
+    im_hex(md5, 16, etag);
+    source = open_pieces(
+        &(struct im_piece){ .url = server_url("ok", "large"), .len = LARGE, .etag = etag }, 1, 1);
     for (uint64_t offset = 0; offset < LARGE; offset += MIB)
         read_and_compare(source, large, offset,
                          LARGE - offset < MIB ? (size_t)(LARGE - offset) : MIB);
@@ -599,7 +693,7 @@ static void an_url_that_is_no_source_says_why(void **state)
 
 /* ---- a manifest as a source ---- */
 
-#define PARTS 12
+#define PARTS 30
 
 /* Write a manifest of PARTS parts of SMALL bytes; HEAD and GET of part `odd` by these scripts. */
 static void put_manifest(const char *name, size_t odd, const char *head, const char *get)
@@ -678,7 +772,7 @@ static void what_is_not_uploaded_yet_is_pending(void **state)
     } rows[] = {
         { "ok", "absent", "ok", "the manifest is not there yet" },
         { "nosuchkey", "manifest", "ok", "the manifest is not there yet" },
-        { "ok", "manifest", "head404", "part 3 of 12 is not there yet" },
+        { "ok", "manifest", "head404", "part 3 of 30 is not there yet" },
     };
     struct im_source *source = NULL;
 
@@ -703,8 +797,8 @@ static void while_an_upload_runs_few_parts_are_asked_for(void **state)
     (void)state;
     put_manifest("manifest", PARTS - 1, "head404", "ok");
     assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, &err), -ENOENT);
-    assert_string_equal(err.message, "part 12 of 12 is not there yet");
-    assert_in_range(server_saw("HEAD", "/small", NULL), 1, 8); /* four at a time */
+    assert_string_equal(err.message, "part 30 of 30 is not there yet");
+    assert_in_range(server_saw("HEAD", "/small", NULL), 1, PARTS - 1); /* four at a time */
 }
 
 static void broken_manifests_and_parts_are_refused(void **state)
@@ -722,7 +816,7 @@ static void broken_manifests_and_parts_are_refused(void **state)
 
     put_manifest("manifest", 4, "headshort", "ok");
     assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, &err), -EBADMSG);
-    assert_non_null(strstr(err.message, "part 5 of 12 holds 99999 bytes"));
+    assert_non_null(strstr(err.message, "part 5 of 30 holds 99999 bytes"));
 
     put_manifest("manifest", 4, "nohead", "ok");
     assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, &err), -EACCES);
@@ -731,8 +825,224 @@ static void broken_manifests_and_parts_are_refused(void **state)
     put_manifest("manifest", 4, "ok", "404");
     assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, &err), 0);
     assert_int_equal(im_source_finish(source, &err), -ENOENT);
-    assert_string_equal(err.message, "part 5 of 12 is not there yet");
+    assert_string_equal(err.message, "part 5 of 30 is not there yet");
     im_source_close(source);
+}
+
+/* ---- parts that stand in files of this machine ---- */
+
+/* The server tells that a part stands in this file, if it is `told` of it. */
+static void tell_file(const char *object, const char *file)
+{
+    char path[256], name[64], told[400];
+    struct stat st;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", server.dir, file);
+    assert_int_equal(stat(path, &st), 0);
+    (void)snprintf(name, sizeof(name), "%s.told", object);
+    (void)snprintf(told, sizeof(told), "%s %s", file, im_file_id(&st).text);
+    server_put(name, told, strlen(told));
+}
+
+/* The manifest with HEAD and GET of part 3 by these scripts; URLs with the script "told…" are those
+ * of this machine's object store. */
+static struct im_source *open_local(const char *head, const char *get)
+{
+    static char prefix[64];
+    struct im_source *source = NULL;
+    struct im_error err = { 0 };
+
+    server_forget();
+    tell_file("small3", "small3");
+    (void)snprintf(prefix, sizeof(prefix), "http://127.0.0.1:%u/told", server.port);
+    put_manifest("manifest", 3, head, get);
+    im_objects = (struct im_objects){ .prefix = prefix, .dir = server.dir };
+    if (open_manifest(server_url("ok", "manifest"), &source, &err) < 0)
+        fail_msg("%s", err.message);
+    im_objects = (struct im_objects){ 0 };
+    return source;
+}
+
+/* Whole GETs of part 3: all but the question for its file. */
+static unsigned fetched_part(void)
+{
+    return server_saw("GET", "/small3", NULL) - server_saw("/small3", "range=bytes=0-0", NULL);
+}
+
+/* … also where only HEAD says so. */
+static void what_head_says_of_an_etag_counts(void **state)
+{
+    struct im_source *source = NULL;
+
+    (void)state;
+    put_manifest("manifest", 3, "kms", "kms+quiet");
+    assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, NULL), 0);
+    read_and_compare(source, small, 0, PARTS * SMALL);
+    finish(source);
+    im_source_close(source);
+}
+
+static void a_part_of_this_machine_is_read_from_its_file(void **state)
+{
+    struct im_source *source = open_local("ok", "told");
+    uint64_t at, len;
+    char byte;
+    int fd;
+
+    (void)state;
+    assert_int_equal(server_saw("x-euca-object-file", "", NULL), 1); /* only that store is asked */
+    assert_false(source->direct);
+    assert_int_equal(im_source_local(source, 3 * SMALL + 10, 5 * SMALL, &fd, &at, &len), 0);
+    assert_int_equal(at, 10);
+    assert_int_equal(len, SMALL - 10);
+    assert_int_equal(im_pread(fd, &byte, 1, at), 1);
+    assert_memory_equal(&byte, small + 3 * SMALL + 10, 1);
+    assert_int_equal(im_source_local(source, 4 * SMALL, 1, &fd, &at, &len), -EOPNOTSUPP);
+    assert_int_equal(im_source_local(source, 3 * SMALL - 1, 1, &fd, &at, &len), -EOPNOTSUPP);
+    read_and_compare(source, small, 0, PARTS * SMALL);
+    finish(source);
+    assert_int_equal(fetched_part(), 0);
+    assert_int_equal(server_saw("GET", "/small", NULL), PARTS); /* once each, that question among */
+    im_source_close(source);
+}
+
+static void finish_asks_for_no_part_of_this_machine(void **state)
+{
+    struct im_source *source = open_local("ok", "told");
+
+    (void)state;
+    finish(source);
+    assert_int_equal(fetched_part(), 0);
+    im_source_close(source);
+}
+
+static void a_part_that_is_odd_is_fetched(void **state)
+{
+    static const struct {
+        const char *head, *get;
+        int number; /* of reading the part */
+    } rows[] = {
+        { "ok", "ok", 0 },                   /* another store's */
+        { "ok", "told+norange", 0 },         /* the answer is not to the question */
+        { "noetag", "told+noetag", 0 },      /* nothing says that it is the same object */
+        { "ok", "told+403", EACCES },        /* no valid signature: no bytes either way */
+        { "ok", "told+wrongetag", EBADMSG }, /* HEAD and GET mean two objects */
+        { "ok", "told+wrongrange", 0 },
+    };
+    uint64_t at, len;
+    int fd;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct im_source *source = open_local(rows[i].head, rows[i].get);
+        uint8_t buf[SMALL];
+
+        assert_int_equal(im_source_local(source, 3 * SMALL, 1, &fd, &at, &len), -EOPNOTSUPP);
+        assert_int_equal(im_source_read(source, buf, SMALL, 3 * SMALL, NULL), -rows[i].number);
+        if (rows[i].number == 0)
+            assert_memory_equal(buf, small + 3 * SMALL, SMALL);
+        im_source_close(source);
+    }
+}
+
+/* The object is replaced by another while it is read: its new bytes are not taken for the old. */
+static void a_part_that_was_replaced_is_noticed(void **state)
+{
+    struct im_source *source = open_local("ok", "told");
+    char from[256], to[256];
+    struct im_error err = { 0 };
+    uint64_t at, len;
+    uint8_t byte;
+    int fd;
+
+    (void)state;
+    server_put("new", small, SMALL);
+    (void)snprintf(from, sizeof(from), "%s/new", server.dir);
+    (void)snprintf(to, sizeof(to), "%s/small3", server.dir);
+    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(im_source_local(source, 3 * SMALL, 1, &fd, &at, &len), -EOPNOTSUPP);
+    assert_int_equal(im_source_read(source, &byte, 1, 3 * SMALL, &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "it changed while it was read"));
+    assert_int_equal(im_source_finish(source, NULL), -EBADMSG);
+    im_source_close(source);
+    server_put("small3", small + 3 * SMALL, SMALL);
+}
+
+/* A file that is open stays what it is. */
+static void a_part_that_is_replaced_later_stays(void **state)
+{
+    struct im_source *source = open_local("ok", "told");
+    char from[256], to[256];
+
+    (void)state;
+    read_and_compare(source, small, 3 * SMALL, 10);
+    server_put("new", small, SMALL);
+    (void)snprintf(from, sizeof(from), "%s/new", server.dir);
+    (void)snprintf(to, sizeof(to), "%s/small3", server.dir);
+    assert_int_equal(rename(from, to), 0);
+    read_and_compare(source, small, 3 * SMALL, SMALL);
+    im_source_close(source);
+    server_put("small3", small + 3 * SMALL, SMALL);
+}
+
+static void only_plain_files_beneath_the_directory(void **state)
+{
+    static const struct {
+        const char *name, *told;
+        bool good;
+    } rows[] = {
+        { "file", "sub/file", true },
+        { "file", "sub/../sub/file", true },
+        { "file", "/sub/file", false },
+        { "outside", "../outside", false },
+        { "file", "sub/link", false },
+        { "outside", "sub/up", false },
+        { "outside", "up/outside", false },
+        { "pipe", "sub/pipe", false },
+        { "sub", "sub", false },
+        { "file", "sub/absent", false },
+        { "file", "other/file", false },
+        { "file", "", false },
+    };
+    char dir[] = "/tmp/test-parts.XXXXXX", command[512], path[256], told[400];
+    struct im_local *local;
+    struct stat st;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(command, sizeof(command),
+                   "cd %s && mkdir in in/sub && echo 12345 >in/sub/file && echo 12345 >outside && "
+                   "ln -s file in/sub/link && ln -s ../../outside in/sub/up && ln -s .. in/up && "
+                   "ln -s sub in/other && "
+                   "mkfifo in/sub/pipe",
+                   dir);
+    assert_int_equal(system(command), 0);
+    (void)snprintf(path, sizeof(path), "%s/in", dir);
+    local = im_local_new(path);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        static const char *const places[] = { "in/sub", "in", "." };
+
+        for (size_t p = 0; p < 3; p++) { /* where the file that is meant stands */
+            (void)snprintf(path, sizeof(path), "%s/%s/%s", dir, places[p], rows[i].name);
+            if (stat(path, &st) == 0)
+                break;
+        }
+        (void)snprintf(told, sizeof(told), "%s %s", rows[i].told, im_file_id(&st).text);
+        if ((im_local_file(local, told, 6) >= 0) != rows[i].good)
+            fail_msg("%s: %s", told, rows[i].good ? "refused" : "opened");
+    }
+    (void)snprintf(path, sizeof(path), "%s/in/sub/file", dir);
+    assert_int_equal(stat(path, &st), 0);
+    (void)snprintf(told, sizeof(told), "sub/file %s", im_file_id(&st).text);
+    assert_true(im_local_file(local, told, 6) >= 0);
+    assert_int_equal(im_local_file(local, told, 7), -1); /* shorter than what is wanted */
+    assert_int_equal(im_local_file(local, "sub/file", 6), -1);
+    assert_int_equal(im_local_file(local, "sub/file 1-2.3", 6), -1);
+    assert_int_equal(im_local_file(NULL, told, 6), -1);
+    assert_null(im_local_free(local));
+    assert_null(im_local_new("/nonexistent"));
+    (void)snprintf(command, sizeof(command), "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
 }
 
 int main(void)
@@ -745,6 +1055,10 @@ int main(void)
         TEST(wrong_ranges_heal),
         TEST(lasting_faults_end),
         TEST(damaged_bytes_are_asked_for_three_times_at_most),
+        TEST(among_others_a_damaged_part_heals_alone),
+        TEST(among_others_a_damaged_part_ends_the_source),
+        TEST(an_etag_of_a_key_service_is_no_md5),
+        TEST(the_server_may_ask_for_patience),
         TEST(a_redirect_is_not_followed),
         TEST(nobody_listens),
         TEST(a_server_without_ranges_is_told_apart),
@@ -769,6 +1083,13 @@ int main(void)
         TEST(what_is_not_uploaded_yet_is_pending),
         TEST(while_an_upload_runs_few_parts_are_asked_for),
         TEST(broken_manifests_and_parts_are_refused),
+        TEST(what_head_says_of_an_etag_counts),
+        TEST(a_part_of_this_machine_is_read_from_its_file),
+        TEST(finish_asks_for_no_part_of_this_machine),
+        TEST(a_part_that_is_odd_is_fetched),
+        TEST(a_part_that_was_replaced_is_noticed),
+        TEST(a_part_that_is_replaced_later_stays),
+        TEST(only_plain_files_beneath_the_directory),
     };
 
     return cmocka_run_group_tests_name("parts", tests, group_setup, group_teardown);

@@ -1,0 +1,72 @@
+/* parts-inner - what the two files of source/parts.h share: places, and the state of a source. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/crypto.h"
+#include "source/fetch.h"
+#include "source/local.h"
+#include "source/parts.h"
+#include "source/pool.h"
+
+/* One object, in one or more segments. */
+struct piece {
+    char *url;
+    uint64_t start, len;
+    size_t first, segments;   /* its segments, counted over the whole source */
+    char etag[128];           /* "" until known */
+    bool told;                /* it was known from the start */
+    bool sealed;              /* … and no MD5, whatever it looks like */
+    char *file;               /* where it stands, NULL: nowhere that we can read */
+    struct im_hasher *hasher; /* running MD5 of a piece of several segments */
+    size_t hashed;            /* segments it has seen, in order */
+    bool hashing;             /* a thread is at it */
+    unsigned knocks;          /* times a thread found it so, or did it */
+};
+
+struct parts {
+    struct im_source base;
+    char *what, *file_format;
+    size_t piece_count, segment_count;
+    struct piece *piece;
+    struct im_pool *pool;
+    struct im_local *local; /* NULL: all is fetched */
+    struct im_fetch_rules rules;
+    atomic_int budget;
+    volatile bool stop;
+    atomic_bool finishing; /* nothing is read any more: only what is not proven yet is wanted */
+
+    pthread_mutex_t lock;      /* guards what follows, and the pieces; taken after the pool's */
+    pthread_cond_t hashed;     /* some thread stopped hashing */
+    bool *fetched;             /* per segment: was here, proven but for its piece's MD5 */
+    uint64_t next_offset, run; /* where the last read ended; how long it went forwards */
+    struct im_error broken;    /* a piece proved wrong after its first bytes were given out */
+};
+
+/* The piece that holds a segment. */
+struct piece *parts_piece_of(struct parts *parts, size_t segment);
+
+/* The piece that holds the byte at an offset. */
+struct piece *parts_piece_at(struct parts *parts, uint64_t offset);
+
+/* Where a segment begins in its piece, in bytes. */
+uint64_t parts_offset_in_piece(const struct piece *piece, size_t segment);
+
+/* ---- parts-proof.c ---- */
+
+/* A pool that fetches and proves the segments; the pieces do not change any more. */
+int parts_start_pool(struct parts *parts, struct im_error *err);
+
+/* Whether nothing needs to be read any more to know that the segment is right. */
+bool parts_is_proven(struct parts *parts, size_t segment);
+
+/* Carry the running MD5 of a piece on as far as the segments in the pool reach; another thread may
+ * be at it, and then does that. */
+void parts_advance_digest(struct parts *parts, struct piece *piece);
+
+/* Wait until no thread is at it. */
+void parts_wait_digest(struct parts *parts, struct piece *piece);
+
+/* 0, or why a piece proved wrong after its first bytes were given out. */
+int parts_is_broken(struct parts *parts, struct im_error *err);
