@@ -384,6 +384,12 @@ static int prove_end(struct vhd *vhd, struct im_error *err)
     r = im_window_get(&vhd->window, offset + got - VHD_FOOTER, VHD_FOOTER, &p, err);
     if (r == 0)
         r = vhd_parse_tail(p, &last, err);
+    if (r == 0 && offset + got - last.len < vhd->walked)
+        r = vhd_damaged(err,
+                        "the footer at byte %" PRIu64
+                        " lies on the last block, which ends at byte %" PRIu64
+                        ": the file is truncated",
+                        offset + got - last.len, vhd->walked);
     return r < 0 ? r : vhd_compare_footers(vhd->footer.raw, &last, err);
 }
 

@@ -253,19 +253,27 @@ static int walk_list(struct vmdk *vmdk, struct im_sink *sink, struct im_error *e
     return 0;
 }
 
+/* A pipe cannot tell beforehand whether all of the directory's sectors are there: it reads only what
+ * it needs of them. */
+static int prove_claims_end(struct vmdk *vmdk, struct im_error *err)
+{
+    const uint8_t *p;
+
+    return im_window_get(&vmdk->window,
+                         vmdk->claims[vmdk->claims_len - 1].end * VMDK_SECTOR - 1, 1, &p, err);
+}
+
 static int sparse_walk(struct im_disk *disk, struct im_sink *sink, struct im_error *err)
 {
     struct vmdk *vmdk = (struct vmdk *)disk;
+    int r = disk->source->sequential ? prove_claims_end(vmdk, err) : 0;
 
-    for (uint64_t part = 0; part < parts(vmdk); part++) {
-        int r = load_part(vmdk, part, err);
-
+    for (uint64_t part = 0; r == 0 && part < parts(vmdk); part++) {
+        r = load_part(vmdk, part, err);
         if (r == 0)
             r = walk_list(vmdk, sink, err);
-        if (r < 0)
-            return r;
     }
-    return 0;
+    return r;
 }
 
 const struct im_disk_ops vmdk_sparse_ops = {

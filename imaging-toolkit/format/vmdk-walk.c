@@ -203,6 +203,11 @@ static int on_end(struct vmdk_walk *walk, struct im_error *err)
                 return vmdk_damaged(
                     err, "there is more data at byte %" PRIu64 ", behind the end-of-stream marker",
                     walk->at + i);
+        if (got == 0 && walk->at % VMDK_SECTOR != 0 && !vmdk_tables_in_front(walk->vmdk))
+            return vmdk_damaged(err,
+                                "the file ends at byte %" PRIu64
+                                ", within a sector: it is truncated",
+                                walk->at);
         if (got == 0)
             return 0;
         walk->at += got;
