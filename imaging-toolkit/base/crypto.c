@@ -16,6 +16,8 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "base/sha256.h"
+
 struct im_hasher {
     EVP_MD_CTX *context;
 };
@@ -84,16 +86,20 @@ void im_hash(enum im_hash hash, const void *data, size_t len, uint8_t *ret_diges
 
 int im_sha256_blocks(const void *data, size_t size, size_t count, uint8_t *ret_digests)
 {
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    size_t first = im_sha256_many(data, size, count, ret_digests);
     const uint8_t *p = data;
+    EVP_MD_CTX *context;
 
+    if (first == count)
+        return 0;
+    context = EVP_MD_CTX_new();
     if (!context)
         return -ENOMEM;
     if (!EVP_DigestInit_ex(context, EVP_sha256(), NULL))
         broken("hash");
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = first; i < count; i++)
         /* without a method the one of before is started again, which is cheaper */
-        if ((i > 0 && !EVP_DigestInit_ex(context, NULL, NULL)) ||
+        if ((i > first && !EVP_DigestInit_ex(context, NULL, NULL)) ||
             !EVP_DigestUpdate(context, p + i * size, size) ||
             !EVP_DigestFinal_ex(context, ret_digests + i * 32, NULL))
             broken("hash");

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/crypto.h"
 #include "base/md5.h"
+#include "base/sha256.h"
 
 static const struct {
     enum im_hash hash;
@@ -144,6 +145,31 @@ static void md5s_side_by_side(void **state)
     }
 }
 
+/* Each block's SHA-256 is its own: every number of them, also where a few are left over, and sizes
+ * that only OpenSSL takes. */
+static void sha256s_side_by_side(void **state)
+{
+    static const size_t sizes[] = { 0, 1, 55, 64, 100, 128, 4096 };
+    const size_t most = 3 * IM_SHA256_LANES + 1;
+    uint8_t *bytes IM_FREE = malloc(4096 * most + 1);
+    uint8_t *digests IM_FREE = malloc(32 * most);
+    uint8_t alone[IM_HASH_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < 4096 * most + 1; i++)
+        bytes[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) * (most + 1); i++) {
+        size_t size = sizes[i / (most + 1)], count = i % (most + 1);
+
+        memset(digests, 0, 32 * most);
+        assert_int_equal(im_sha256_blocks(bytes + 1, size, count, digests), 0);
+        for (size_t k = 0; k < count; k++) {
+            im_hash(IM_SHA256, bytes + 1 + k * size, size, alone);
+            assert_memory_equal(digests + 32 * k, alone, 32);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +179,7 @@ int main(void)
         cmocka_unit_test(comparison_takes_every_byte),
         cmocka_unit_test(random_bytes_fill_the_buffer_and_differ),
         cmocka_unit_test(md5s_side_by_side),
+        cmocka_unit_test(sha256s_side_by_side),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
