@@ -78,6 +78,10 @@ static int check_header(struct im_source *source, struct im_error *err)
                        im_be32(header), MAGIC);
     if (version != 2 && version != 3)
         return im_fail(err, EOPNOTSUPP, "qcow2 version %u is not 2 or 3", version);
+    if (version == 3 && len < sizeof(header))
+        return im_fail(err, EBADMSG,
+                       "the qcow2 file ends at byte %zu, within its header of %zu bytes", len,
+                       sizeof(header));
     if (im_be64(header + 8) != 0)
         return im_fail(
             err, EOPNOTSUPP,

@@ -111,6 +111,11 @@ class Qcow2(ByQemuImg):
             with self.subTest(bit=bit):
                 self.bad(qcow2(DISK, header={"incompatible": 1 << bit}))
 
+    def test_file_ends_in_its_header(self):
+        for length in (8, 71, 72, 76, 80, 103):
+            with self.subTest(length=length):
+                self.bad(qcow2(DISK)[:length])
+
     def test_data_file(self):
         for name in self.names():
             image = qcow2(DISK, header={"incompatible": 4},
