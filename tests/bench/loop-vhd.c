@@ -1,68 +1,30 @@
-/* loop-vhd - the plain read loop of libvhdi: what somebody writes who has the library.
- *
- *   loop-vhd IMAGE OUT
- *
- * 1 MiB a read, all-zero MiBs left out, so that OUT is sparse.  VHD and VHDX.  Only for `make
- * bench`; libvmdk has a program of its own, because the two libraries export the same names. */
+/* loop-vhd - the plain read loop of libvhdi, for VHD and VHDX: loop-vhd IMAGE OUT. */
 
-#include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/types.h>
-#include <unistd.h>
+#include "loop.h"
 
 #include <libvhdi.h>
 
-#define PIECE ((size_t)1 << 20)
+static libvhdi_file_t *file;
+static libvhdi_error_t *error;
 
-static uint8_t buf[PIECE], zeros[PIECE];
-
-static int fail(const char *what, libvhdi_error_t *error)
+static void loop_explain(void)
 {
-    char text[512] = "";
-
-    if (error)
-        (void)libvhdi_error_sprint(error, text, sizeof(text));
-    fprintf(stderr, "loop-vhd: %s failed: %s\n", what, text);
-    return 1;
+    (void)libvhdi_error_fprint(error, stderr);
 }
 
-static int copy(libvhdi_file_t *file, int out)
+static int loop_open(const char *path, uint64_t *ret_size)
 {
-    libvhdi_error_t *error = NULL;
     size64_t size;
 
-    if (libvhdi_file_get_media_size(file, &size, &error) != 1)
-        return fail("reading the size", error);
-    if (ftruncate(out, (off_t)size) < 0)
-        return fail("making the output its size", NULL);
-    for (uint64_t at = 0; at < size;) {
-        size_t want = size - at < PIECE ? (size_t)(size - at) : PIECE;
-        ssize_t n = libvhdi_file_read_buffer_at_offset(file, buf, want, (off64_t)at, &error);
-
-        if (n <= 0)
-            return fail("reading", error);
-        if (memcmp(buf, zeros, (size_t)n) != 0 && pwrite(out, buf, (size_t)n, (off_t)at) != n)
-            return fail("writing", NULL);
-        at += (uint64_t)n;
-    }
-    return close(out) < 0 ? fail("closing", NULL) : 0;
+    if (libvhdi_file_initialize(&file, &error) != 1 ||
+        libvhdi_file_open(file, path, LIBVHDI_OPEN_READ, &error) != 1 ||
+        libvhdi_file_get_media_size(file, &size, &error) != 1)
+        return -1;
+    *ret_size = size;
+    return 0;
 }
 
-int main(int argc, char **argv)
+static ssize_t loop_read(void *buf, size_t len, uint64_t offset)
 {
-    libvhdi_file_t *file = NULL;
-    libvhdi_error_t *error = NULL;
-    int out;
-
-    if (argc != 3) {
-        fprintf(stderr, "usage: loop-vhd IMAGE OUT\n");
-        return 2;
-    }
-    if (libvhdi_file_initialize(&file, &error) != 1 ||
-        libvhdi_file_open(file, argv[1], LIBVHDI_OPEN_READ, &error) != 1)
-        return fail("opening", error);
-    out = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    return out < 0 ? fail("creating the output", NULL) : copy(file, out);
+    return libvhdi_file_read_buffer_at_offset(file, buf, len, (off64_t)offset, &error);
 }
