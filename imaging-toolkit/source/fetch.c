@@ -232,6 +232,8 @@ static int judge_head(struct run *run)
         return damaged(run, "the server sends %" PRIu64 " bytes instead of %zu", response->length,
                        fetch->len - run->got);
     etag = run->got > 0 ? run->etag : fetch->etag;
+    if (run->got > 0 && !response->etag[0])
+        return damaged(run, "the server went on without the ETag of the bytes it had sent");
     if (etag[0] && response->etag[0] && strcmp(etag, response->etag) != 0)
         return damaged(run, "it changed while it was read (ETag %s, now %s)", etag, response->etag);
     if (run->got == 0)
