@@ -195,7 +195,7 @@ class Handler(BaseHTTPRequestHandler):
         if 'resetbody' in faults:
             self.answer(status, body[:half], headers, len(body))
             return self.reset()
-        if 'cut' in faults:
+        if 'cut' in faults or ('cutwhole' in faults and status == 200):
             self.answer(status, body[:half], headers, len(body))
             self.close_connection = True
             return None

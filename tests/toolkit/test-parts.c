@@ -137,11 +137,25 @@ static void faults_heal(void **state)
         const char *script;
         unsigned requests;
     } faults[] = {
-        { "ok", 1 },           { "resethead*1", 2 }, { "resetbody*1", 2 }, { "cut*1", 2 },
-        { "short*1", 2 },      { "long*1", 2 },      { "wrongetag*1", 2 }, { "corrupt*1", 2 },
-        { "xml*1", 2 },        { "gzip*1", 2 },      { "500*1", 2 },       { "503*2", 3 },
-        { "429*1", 2 },        { "stall*1", 2 },     { "weaketag", 1 },    { "noetag", 1 },
-        { "noetag+cut*1", 2 }, { "nosize", 1 },      { "cut+forget*2", 3 },
+        { "ok", 1 },
+        { "resethead*1", 2 },
+        { "resetbody*1", 2 },
+        { "cut*1", 2 },
+        { "short*1", 2 },
+        { "long*1", 2 },
+        { "wrongetag*1", 2 },
+        { "corrupt*1", 2 },
+        { "xml*1", 2 },
+        { "gzip*1", 2 },
+        { "500*1", 2 },
+        { "503*2", 3 },
+        { "429*1", 2 },
+        { "stall*1", 2 },
+        { "weaketag", 1 },
+        { "noetag", 1 },
+        { "noetag+cut*1", 2 },
+        { "nosize", 1 },
+        { "cutwhole+forget*2", 3 },
     };
 
     (void)state;
