@@ -19,6 +19,7 @@ struct piece {
     bool told;                /* it was known from the start */
     bool sealed;              /* … and no MD5, whatever it looks like */
     char *file;               /* where it stands, NULL: nowhere that we can read */
+    bool proven_file;         /* it has the MD5 it must have */
     struct im_hasher *hasher; /* running MD5 of a piece of several segments */
     size_t hashed;            /* segments it has seen, in order */
     bool hashing;             /* a thread is at it */
@@ -57,6 +58,15 @@ uint64_t parts_offset_in_piece(const struct piece *piece, size_t segment);
 
 /* A pool that fetches and proves the segments; the pieces do not change any more. */
 int parts_start_pool(struct parts *parts, struct im_error *err);
+
+/* Prove a piece that stands on this machine, and those after it, before bytes of it are given out:
+ * its store did when it wrote the file, but disks forget.  Nothing to do for a piece without a
+ * file, which is fetched.  -EBADMSG code "DamagedPart". */
+int parts_prove_file(struct parts *parts, struct piece *piece, struct im_error *err);
+
+/* The file that holds the piece, good until the next call for any piece; -1: there is none, and
+ * from now on the piece is fetched.  Lock held. */
+int parts_file_of(struct parts *parts, struct piece *piece);
 
 /* Whether nothing needs to be read any more to know that the segment is right. */
 bool parts_is_proven(struct parts *parts, size_t segment);

@@ -16,7 +16,9 @@
 
 #include "base/bytes.h"
 #include "base/md5.h"
+#include "base/io.h"
 #include "base/text.h"
+#include "core/cancel.h"
 
 _Static_assert(IM_POOL_GROUP == IM_MD5_LANES, "segments are proven as many at once");
 
@@ -59,7 +61,7 @@ bool parts_is_proven(struct parts *parts, size_t segment)
 
     (void)pthread_mutex_lock(&parts->lock);
     if (piece->file)
-        proven = true; /* by the store, when it wrote the file */
+        proven = piece->proven_file;
     else if (has_running_digest(piece))
         proven = segment - piece->first < piece->hashed;
     else
@@ -152,6 +154,115 @@ int parts_is_broken(struct parts *parts, struct im_error *err)
         *err = parts->broken;
     (void)pthread_mutex_unlock(&parts->lock);
     return -number;
+}
+
+/* ---- pieces that stand on this machine ---- */
+
+/* Bytes of a long piece read at once. */
+#define READ_AT_ONCE (1u << 20)
+
+/* Read from the piece's file; false: that cannot be done any more, and the piece is fetched. */
+static bool read_file(struct parts *parts, struct piece *piece, void *buf, size_t len,
+                      uint64_t offset)
+{
+    bool done;
+    int fd;
+
+    (void)pthread_mutex_lock(&parts->lock);
+    fd = parts_file_of(parts, piece);
+    done = fd >= 0 && im_pread(fd, buf, len, offset) == (ssize_t)len;
+    if (!done) {
+        free(piece->file);
+        piece->file = NULL;
+    }
+    (void)pthread_mutex_unlock(&parts->lock);
+    return done;
+}
+
+static int judge_file(struct parts *parts, struct piece *piece, const uint8_t md5[16],
+                      struct im_error *err)
+{
+    (void)pthread_mutex_lock(&parts->lock);
+    piece->proven_file = compare_digest(parts, piece, md5, err);
+    (void)pthread_mutex_unlock(&parts->lock);
+    return piece->proven_file ? 0 : -EBADMSG;
+}
+
+/* Whether there is a file and it is not proven yet. */
+static bool needs_proof(struct parts *parts, struct piece *piece)
+{
+    uint8_t md5[16];
+    bool needs;
+
+    (void)pthread_mutex_lock(&parts->lock);
+    piece->proven_file = piece->proven_file || !has_digest(piece, md5);
+    needs = piece->file && !piece->proven_file;
+    (void)pthread_mutex_unlock(&parts->lock);
+    return needs;
+}
+
+/* A piece of several segments. */
+static int prove_long_file(struct parts *parts, struct piece *piece, struct im_error *err)
+{
+    struct im_hasher *hasher = im_hasher_new(IM_MD5);
+    void *buf = malloc(READ_AT_ONCE);
+    int r = hasher && buf ? 0 : im_fail(err, ENOMEM, "out of memory");
+    uint8_t md5[IM_HASH_MAX];
+    uint64_t at = 0;
+
+    while (r == 0 && at < piece->len) {
+        size_t len = (size_t)im_min(READ_AT_ONCE, piece->len - at);
+
+        r = im_cancel_check(err);
+        if (r < 0 || !read_file(parts, piece, buf, len, at))
+            break;
+        im_hasher_add(hasher, buf, len);
+        at += len;
+    }
+    if (r == 0 && at == piece->len) {
+        im_hasher_end(hasher, md5);
+        r = judge_file(parts, piece, md5, err);
+    }
+    im_hasher_free(hasher);
+    free(buf);
+    return r;
+}
+
+/* This one of one segment and those after it, hashed side by side. */
+static int prove_short_files(struct parts *parts, struct piece *piece, struct im_error *err)
+{
+    struct piece *end = parts->piece + parts->piece_count, *group[IM_MD5_LANES];
+    struct im_md5 md5[IM_MD5_LANES] = { 0 };
+    uint8_t *buf[IM_MD5_LANES] = { 0 };
+    size_t count = 0;
+    int r = 0;
+
+    for (; r == 0 && piece < end && count < IM_MD5_LANES; piece++) {
+        if (piece->segments > 1 || !needs_proof(parts, piece))
+            continue;
+        free(buf[count]); /* of one that could not be read */
+        buf[count] = malloc((size_t)piece->len);
+        r = buf[count] ? im_cancel_check(err) : im_fail(err, ENOMEM, "out of memory");
+        if (r < 0 || !read_file(parts, piece, buf[count], (size_t)piece->len, 0))
+            continue;
+        md5[count] = (struct im_md5){ .data = buf[count], .len = (size_t)piece->len };
+        group[count++] = piece;
+    }
+    if (r == 0 && count > 0)
+        im_md5_many(md5, count);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = judge_file(parts, group[i], md5[i].digest, err);
+    for (size_t i = 0; i < IM_MD5_LANES; i++)
+        free(buf[i]);
+    return r;
+}
+
+int parts_prove_file(struct parts *parts, struct piece *piece, struct im_error *err)
+{
+    if (!needs_proof(parts, piece))
+        return 0;
+    return piece->segments > 1 ? prove_long_file(parts, piece, err)
+                               : prove_short_files(parts, piece, err);
 }
 
 /* ---- what the pool asks ---- */

@@ -77,9 +77,7 @@ static bool note_read(struct parts *parts, uint64_t offset, size_t len)
 
 /* ---- pieces that stand on this machine ---- */
 
-/* The file that holds the piece, good until the next call for any piece; -1: there is none, and
- * from now on the piece is fetched.  Lock held. */
-static int file_of(struct parts *parts, struct piece *piece)
+int parts_file_of(struct parts *parts, struct piece *piece)
 {
     int fd = piece->file ? im_local_file(parts->local, piece->file, piece->len) : -1;
 
@@ -98,7 +96,7 @@ static bool read_file(struct parts *parts, struct piece *piece, void *buf, size_
     int fd;
 
     (void)pthread_mutex_lock(&parts->lock);
-    fd = file_of(parts, piece);
+    fd = parts_file_of(parts, piece);
     done = fd >= 0 && im_pread(fd, buf, len, offset) == (ssize_t)len;
     (void)pthread_mutex_unlock(&parts->lock);
     return done;
@@ -114,8 +112,10 @@ static int parts_local(struct im_source *source, uint64_t offset, uint64_t len, 
     if (offset >= source->size)
         return -EOPNOTSUPP;
     piece = parts_piece_at(parts, offset);
+    if (parts_prove_file(parts, piece, NULL) < 0)
+        return -EOPNOTSUPP; /* reading says why */
     (void)pthread_mutex_lock(&parts->lock);
-    fd = file_of(parts, piece);
+    fd = parts_file_of(parts, piece);
     (void)pthread_mutex_unlock(&parts->lock);
     if (fd < 0)
         return -EOPNOTSUPP;
@@ -161,6 +161,8 @@ static int parts_read(struct im_source *source, void *buf, size_t len, uint64_t 
         size_t got = (size_t)im_min(len - done, piece->len - at);
         int r = parts_is_broken(parts, err);
 
+        if (r == 0)
+            r = parts_prove_file(parts, piece, err);
         if (r == 0 && !read_file(parts, piece, (uint8_t *)buf + done, got, at))
             r = read_fetched(parts, piece, (uint8_t *)buf + done, &got, at, forwards, err);
         if (r < 0)
@@ -176,6 +178,12 @@ static int parts_finish(struct im_source *source, struct im_error *err)
 {
     struct parts *parts = (struct parts *)source;
 
+    for (size_t i = 0; i < parts->piece_count; i++) {
+        int r = parts_prove_file(parts, &parts->piece[i], err);
+
+        if (r < 0)
+            return r;
+    }
     atomic_store(&parts->finishing, true);
     for (size_t segment = 0; segment < parts->segment_count; segment++)
         while (!parts_is_proven(parts, segment)) {

@@ -859,15 +859,15 @@ static void tell_file(const char *object, const char *file)
 }
 
 /* The manifest with HEAD and GET of part 3 by these scripts; URLs with the script "told…" are those
- * of this machine's object store. */
-static struct im_source *open_local(const char *head, const char *get)
+ * of this machine's object store, which says that the part stands in `file`. */
+static struct im_source *open_told_of(const char *file, const char *head, const char *get)
 {
     static char prefix[64];
     struct im_source *source = NULL;
     struct im_error err = { 0 };
 
     server_forget();
-    tell_file("small3", "small3");
+    tell_file("small3", file);
     (void)snprintf(prefix, sizeof(prefix), "http://127.0.0.1:%u/told", server.port);
     put_manifest("manifest", 3, head, get);
     im_objects = (struct im_objects){ .prefix = prefix, .dir = server.dir };
@@ -875,6 +875,11 @@ static struct im_source *open_local(const char *head, const char *get)
         fail_msg("%s", err.message);
     im_objects = (struct im_objects){ 0 };
     return source;
+}
+
+static struct im_source *open_local(const char *head, const char *get)
+{
+    return open_told_of("small3", head, get);
 }
 
 /* Whole GETs of part 3: all but the question for its file. */
@@ -957,6 +962,73 @@ static void a_part_that_is_odd_is_fetched(void **state)
             assert_memory_equal(buf, small + 3 * SMALL, SMALL);
         im_source_close(source);
     }
+}
+
+/* A disk that forgets: the file is the one that was written, but a bit of it is not.  Nobody is
+ * given any of its bytes, nor those of an object that another header names. */
+static void a_part_damaged_on_this_machine_is_refused(void **state)
+{
+    static const char *const reads[] = { "local", "read", "finish" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+        uint64_t at, len;
+        struct im_error err = { 0 };
+        struct im_source *source;
+        uint8_t byte;
+        int fd, r;
+
+        server_put("damaged", small + 3 * SMALL + 1, SMALL);
+        source = open_told_of("damaged", "ok", "told");
+        if (i == 0)
+            r = im_source_local(source, 3 * SMALL, 1, &fd, &at, &len);
+        else if (i == 1)
+            r = im_source_read(source, &byte, 1, 3 * SMALL, &err);
+        else
+            r = im_source_finish(source, &err);
+        if (r != (i == 0 ? -EOPNOTSUPP : -EBADMSG))
+            fail_msg("%s: %d", reads[i], r);
+        if (i > 0) {
+            assert_string_equal(err.code, "DamagedPart");
+            assert_non_null(strstr(err.message, "part 4 of"));
+            assert_non_null(strstr(err.message, "MD5"));
+        }
+        im_source_close(source);
+    }
+}
+
+/* One of several segments. */
+static void a_large_part_of_this_machine_is_proven(void **state)
+{
+    const struct im_parts_options options = { .local_dir = server.dir };
+    uint8_t digest[IM_HASH_MAX];
+    char etag[33], name[256], told[400];
+    struct im_piece piece = {
+        .url = server_url("404", "large"), .len = LARGE, .etag = etag, .file = told
+    };
+    struct stat st;
+
+    (void)state;
+    im_hash(IM_MD5, large, LARGE, digest);
+    im_hex(digest, 16, etag);
+    (void)snprintf(name, sizeof(name), "%s/large", server.dir);
+    assert_int_equal(stat(name, &st), 0);
+    (void)snprintf(told, sizeof(told), "large %s", im_file_id(&st).text);
+    for (int damaged = 0; damaged < 2; damaged++) {
+        struct im_source *source = NULL;
+        struct im_error err = { 0 };
+        uint8_t byte;
+
+        if (damaged)
+            etag[5] = etag[5] == '0' ? '1' : '0';
+        assert_int_equal(im_parts_open("test", &piece, 1, &options, &source, NULL), 0);
+        assert_int_equal(im_source_read(source, &byte, 1, LARGE - 1, &err), damaged ? -EBADMSG : 0);
+        if (damaged)
+            assert_string_equal(err.code, "DamagedPart");
+        assert_int_equal(im_source_finish(source, NULL), damaged ? -EBADMSG : 0);
+        im_source_close(source);
+    }
+    assert_int_equal(server_saw("GET", "large", NULL), 0);
 }
 
 /* The object is replaced by another while it is read: its new bytes are not taken for the old. */
@@ -1103,6 +1175,8 @@ int main(void)
         TEST(a_part_that_is_odd_is_fetched),
         TEST(a_part_that_was_replaced_is_noticed),
         TEST(a_part_that_is_replaced_later_stays),
+        TEST(a_part_damaged_on_this_machine_is_refused),
+        TEST(a_large_part_of_this_machine_is_proven),
         TEST(only_plain_files_beneath_the_directory),
     };
 
