@@ -47,7 +47,7 @@ int plan_job(const struct task *task, const struct claim_files *files,
     char format[FORMAT_MAX + 1];
     uint64_t bytes = 0;
     json_error_t why;
-    json_t *job, *where = NULL;
+    json_t *job, *where = NULL, *announced = NULL;
     char *json;
     int r = plan_volume_bytes(task, &bytes, err);
 
@@ -59,11 +59,15 @@ int plan_job(const struct task *task, const struct claim_files *files,
         return im_fail(err, ENOMEM, "out of memory");
     if (objects)
         where = json_pack("{s:s, s:s}", "prefix", objects->url, "dir", objects->dir);
-    job = json_pack_ex(&why, 0, "{s:s, s:s, s:I, s:[{s:s, s:I}], s:s, s:s, s:s, s:b, s:s, s:o*}",
-                       "source", source, "format", format, "max_size", (json_int_t)bytes, "stages",
-                       "name", "grow", "size", (json_int_t)bytes, "store", files->part, "volume",
-                       strrchr(files->volume, '/') + 1, "digest", "fs-verity", "force", 1,
-                       "scratch", files->scratch, "objects", where);
+    /* of other formats some clients announce the file's size, some the disk's */
+    if (strcmp(format, "raw") == 0)
+        announced = json_integer((json_int_t)task->image_bytes);
+    job = json_pack_ex(&why, 0,
+                       "{s:s, s:o*, s:s, s:I, s:[{s:s, s:I}], s:s, s:s, s:s, s:b, s:s, s:o*}",
+                       "source", source, "bytes", announced, "format", format, "max_size",
+                       (json_int_t)bytes, "stages", "name", "grow", "size", (json_int_t)bytes,
+                       "store", files->part, "volume", strrchr(files->volume, '/') + 1, "digest",
+                       "fs-verity", "force", 1, "scratch", files->scratch, "objects", where);
     if (!job)
         return im_fail(err, EINVAL, "task %s cannot be written as a job: %s", task->id, why.text);
     json = json_dumps(job, JSON_COMPACT);

@@ -311,7 +311,7 @@ static void set_exchange(struct exchange *exchange, char *reason)
 }
 
 /* What libcurl's many codes mean to a caller who wonders whether to try again. */
-static int number_of(CURLcode code)
+static int number_of(CURLcode code, const char *reason)
 {
     switch (code) {
     case CURLE_COULDNT_CONNECT:
@@ -323,10 +323,9 @@ static int number_of(CURLcode code)
     case CURLE_ABORTED_BY_CALLBACK:
         return ECANCELED;
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
         return EINVAL;
-    case CURLE_OUT_OF_MEMORY:
-        return ENOMEM;
+    case CURLE_OUT_OF_MEMORY: /* with a reason it is an answer's header that is too large */
+        return *reason ? ECONNRESET : ENOMEM;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
         return EACCES;
@@ -339,7 +338,7 @@ static int tell(const struct exchange *exchange, CURLcode code, const char *reas
                 struct im_error *err)
 {
     char url[256], why[CURL_ERROR_SIZE];
-    int number = exchange->failure ? -exchange->failure : number_of(code);
+    int number = exchange->failure ? -exchange->failure : number_of(code, reason);
 
     im_text_url(url, sizeof(url), exchange->request->url);
     if (exchange->failure == -EFBIG && !exchange->request->on_data)

@@ -18,15 +18,18 @@ const struct im_command *const im_commands[] = {
 int im_getopt(int argc, char **argv, const char *shorts, const struct option *longs,
               struct im_error *err)
 {
+    char letter[] = "-?";
+    const char *name;
     int c;
 
     opterr = 0;
     c = getopt_long(argc, argv, shorts, longs, NULL);
+    letter[1] = (char)optopt; /* 0 for a long one */
+    name = optopt > 0 && optopt < 128 ? letter : argv[optind - 1];
     if (c == ':')
-        (void)im_fail(err, EINVAL, "option '%s' needs a value", argv[optind - 1]);
+        (void)im_fail(err, EINVAL, "option '%s' needs a value", name);
     else if (c == '?')
-        (void)im_fail(err, EINVAL, "there is no option '%s'; see '%s --help'", argv[optind - 1],
-                      argv[0]);
+        (void)im_fail(err, EINVAL, "there is no option '%s'; see '%s --help'", name, argv[0]);
     return c == ':' ? '?' : c;
 }
 

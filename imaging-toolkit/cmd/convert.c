@@ -131,7 +131,7 @@ static int set_option(int option, struct request *request, struct im_error *err)
     case OPT_LEVEL:
         return im_level_parse(optarg, &job->level, err);
     case OPT_ROUND_UP:
-        if (im_parse_size(optarg, &job->round_up) < 0)
+        if (im_parse_size(optarg, &job->round_up) < 0 || job->round_up == 0)
             return im_fail(err, EINVAL, "--round-up '%s' is not a size like 512 or 1M", optarg);
         return 0;
     case OPT_DIGEST:

@@ -21,6 +21,9 @@
 #include "core/source.h"
 #include "core/store.h"
 
+/* Of disks in all formats but raw. */
+#define SECTOR 512u
+
 unsigned im_jobs_default(void)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -147,6 +150,8 @@ static int get_member(const char *name, const json_t *value, struct im_job *job,
         return get_format(value, job, err);
     if (strcmp(name, "stages") == 0)
         return get_stages(value, job, err);
+    if (strcmp(name, "bytes") == 0)
+        return get_size(value, name, &job->bytes, err);
     if (strcmp(name, "max_size") == 0)
         return get_size(value, name, &job->max_size, err);
     if (strcmp(name, "extents") == 0)
@@ -249,12 +254,14 @@ struct run {
     struct im_source *source;
     struct im_disk *disk;
     struct im_store *store;
-    struct im_digest *digest; /* NULL: not wanted */
+    struct im_store *manifest; /* beside the store, NULL: none is wanted */
+    struct im_digest *digest;  /* NULL: not wanted */
 };
 
 static void run_done(struct run *run)
 {
     im_digest_free(run->digest);
+    im_store_close(run->manifest);
     im_store_close(run->store);
     im_disk_close(run->disk);
     im_source_close(run->source);
@@ -271,22 +278,40 @@ static int check_size(const struct im_job *job, const struct im_disk *disk, stru
                    (disk->size >> 30) + ((disk->size & 0x3fffffff) != 0));
 }
 
-/* Let the disk grow to a multiple of job->round_up. */
+/* What was announced must be there, not less and not more. */
+static int check_bytes(const struct im_job *job, const struct im_source *source,
+                       struct im_error *err)
+{
+    if (job->bytes == 0 || source->size == job->bytes || source->size == IM_SIZE_UNKNOWN)
+        return 0;
+    return im_fail_code(err, EBADMSG, "SizeMismatch",
+                        "the image has %" PRIu64 " bytes, but %" PRIu64
+                        " were announced; upload all of it, or import it with its real size",
+                        source->size, job->bytes);
+}
+
+/* Let the disk grow to a multiple of job->round_up; all formats but raw hold whole sectors. */
 static int round_up(const struct im_job *job, struct run *run, struct im_error *err)
 {
+    uint64_t unit = job->round_up;
     struct im_args args = { 0 };
     uint64_t rest;
 
-    if (job->round_up == 0)
-        return 0;
-    if (run->disk->size == IM_SIZE_UNKNOWN)
+    if (unit == 0)
+        unit = job->to->encode && run->disk->size != IM_SIZE_UNKNOWN ? SECTOR : 1;
+    if (job->to->encode && unit % SECTOR != 0 && job->round_up != 0)
+        return im_fail(err, EINVAL,
+                       "a disk of %s has whole sectors: round up to a multiple of %u, not of "
+                       "%" PRIu64,
+                       job->to->name, SECTOR, unit);
+    if (run->disk->size == IM_SIZE_UNKNOWN && job->round_up != 0)
         return im_fail(err, EOPNOTSUPP, "a disk of unknown size cannot be rounded up; give a file");
-    rest = run->disk->size % job->round_up;
+    rest = run->disk->size % unit;
     if (rest == 0)
         return 0;
-    if (__builtin_add_overflow(run->disk->size, job->round_up - rest, &args.size))
+    if (__builtin_add_overflow(run->disk->size, unit - rest, &args.size))
         return im_fail(err, EFBIG, "a disk of %" PRIu64 " bytes cannot be rounded up to %" PRIu64,
-                       run->disk->size, job->round_up);
+                       run->disk->size, unit);
     return im_stage_find("grow")->apply(&args, &run->disk, err);
 }
 
@@ -301,12 +326,28 @@ static int open_disk(struct run *run, struct im_error *err)
     int r = im_source_open(job->source, &run->source, err);
 
     if (r == 0)
+        r = check_bytes(job, run->source, err);
+    if (r == 0)
         r = im_format_open(job->format, run->source, &options, &run->disk, err);
     if (r == 0)
         r = check_size(job, run->disk, err);
     for (unsigned i = 0; r == 0 && i < job->stage_count; i++)
         r = job->stage[i].stage->apply(&job->stage[i].args, &run->disk, err);
     return r < 0 ? r : round_up(job, run, err);
+}
+
+/* The manifest belongs to the volume, but so may another's: it is replaced only when that is. */
+static int open_manifest(struct run *run, struct im_error *err)
+{
+    const struct im_store_options options = {
+        .size = IM_SIZE_UNKNOWN,
+        .force = run->job->force,
+        .no_sync = run->job->no_sync,
+    };
+    char *path IM_FREE = im_manifest_path(run->job->store);
+
+    return path ? im_store_open(path, &options, &run->manifest, err)
+                : im_fail(err, ENOMEM, "out of memory");
 }
 
 static int open_store(struct run *run, struct im_error *err)
@@ -323,8 +364,9 @@ static int open_store(struct run *run, struct im_error *err)
         return r;
     if (run->store->fd < 0)
         return im_fail(err, EINVAL, "a digest of what goes into a pipe has no place; write a file");
-    if (!(job->digests & IM_DIGEST_FSVERITY) || job->to->encode)
-        return 0; /* an encoder's file is read again */
+    r = open_manifest(run, err);
+    if (r < 0 || !(job->digests & IM_DIGEST_FSVERITY) || job->to->encode)
+        return r; /* an encoder's file is read again */
     run->digest = im_digest_new();
     return run->digest ? 0 : im_fail(err, ENOMEM, "out of memory");
 }
@@ -393,7 +435,7 @@ static int find_digests(struct run *run, struct im_copy_result *result, struct i
     return r;
 }
 
-static int write_manifest(struct run *run, const struct im_copy_result *result, const char *path,
+static int write_manifest(struct run *run, const struct im_copy_result *result,
                           struct im_error *err)
 {
     const struct im_job *job = run->job;
@@ -405,22 +447,12 @@ static int write_manifest(struct run *run, const struct im_copy_result *result, 
         .started_ms = run->started_ms,
         .ended_ms = im_clock_now_ms(),
     };
-    struct im_store_options options = {
-        .size = IM_SIZE_UNKNOWN,
-        .force = true, /* it belongs to the volume, and is there alone only after a power cut */
-        .no_sync = job->no_sync,
-    };
     char *text IM_FREE = im_manifest_text(&facts, result, run->store);
-    struct im_store *store = NULL;
-    int r =
-        text ? im_store_open(path, &options, &store, err) : im_fail(err, ENOMEM, "out of memory");
+    int r = text ? 0 : im_fail(err, ENOMEM, "out of memory");
 
     if (r == 0)
-        r = im_store_write(store, text, strlen(text), 0, err);
-    if (r == 0)
-        r = im_store_commit(store, strlen(text), err);
-    im_store_close(store);
-    return r;
+        r = im_store_write(run->manifest, text, strlen(text), 0, err);
+    return r == 0 ? im_store_commit(run->manifest, strlen(text), err) : r;
 }
 
 /* The manifest first: a volume is never without the one it was promised. */
@@ -432,7 +464,7 @@ static int commit(struct run *run, const struct im_copy_result *result, struct i
     im_progress_finish(run->progress);
     im_progress_stage(run->progress, "commit");
     if (r == 0 && run->job->digests)
-        r = write_manifest(run, result, manifest, err);
+        r = write_manifest(run, result, err);
     else if (r == 0 && run->job->force && run->store->fd >= 0)
         (void)unlink(manifest); /* of the volume that is replaced */
     if (r < 0)

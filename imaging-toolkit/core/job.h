@@ -26,6 +26,7 @@ struct im_job {
     char *extents;     /* directory of the image's further files, or NULL */
     bool no_sync;      /* do not wait until the result is on the disk */
     char *scratch;     /* directory, NULL: TMPDIR or /var/tmp */
+    uint64_t bytes;    /* that the source must have; 0: any */
     uint64_t max_size; /* largest virtual size in bytes; UINT64_MAX: any */
     bool force;        /* replace what exists */
     unsigned jobs;     /* inflating threads; 0: one per core */
@@ -44,7 +45,7 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
                       struct im_error *err);
 
 /* Read a job from JSON text:
- * {"source": SPEC, "format": NAME, "store": SPEC, "max_size": BYTES, "force": BOOL,
+ * {"source": SPEC, "bytes": BYTES, "format": NAME, "store": SPEC, "max_size": BYTES, "force": BOOL,
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
  *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
  *  "objects": {"prefix": URL, "dir": DIR},

@@ -89,6 +89,17 @@ static int read_path(const char *path, struct im_manifest **ret_manifest, struct
     return r < 0 ? r : im_manifest_parse(text, len, ret_manifest, err);
 }
 
+/* A RAW image has nothing in it that would tell that its end is missing. */
+static int check_raw_size(const struct im_manifest *manifest, struct im_error *err)
+{
+    if (strcasecmp(manifest->file_format, "RAW") != 0 || manifest->size == manifest->file_size)
+        return 0;
+    return im_fail_code(err, EBADMSG, "InvalidManifest",
+                        "the manifest gives the RAW image %" PRIu64
+                        " bytes, but its parts hold %" PRIu64,
+                        manifest->size, manifest->file_size);
+}
+
 /* ---- are all parts there? ---- */
 
 /* What was told of a part. */
@@ -256,6 +267,8 @@ static int manifest_open(const char *spec, struct im_source **ret_source, struct
     int r;
 
     r = is_url ? read_url(place, &rules, &manifest, err) : read_path(place, &manifest, err);
+    if (r == 0)
+        r = check_raw_size(manifest, err);
     if (r < 0)
         return r;
     return ask_and_open(is_url ? im_text_url(shown, sizeof(shown), place) : place, manifest, &rules,

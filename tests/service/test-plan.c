@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,23 @@ static void test_job(void **state)
               "\"store\":\"/srv/volumes/.import-vol-0123abcd.3.part\","
               "\"volume\":\"vol-00112233445566778.raw\",\"digest\":\"fs-verity\",\"force\":true,"
               "\"scratch\":\"/srv/scratch/import-vol-0123abcd.3\"}");
+}
+
+/* What was announced of a raw image is all of it; of others it may be the file or the disk. */
+static void test_bytes(void **state)
+{
+    static char raw[] = "Raw";
+    struct task task = a_task();
+    char *json IM_FREE = NULL;
+    char wanted[64];
+    struct im_error err;
+
+    (void)state;
+    task.format = raw;
+    assert_int_equal(plan(&task, &json, &err), 0);
+    (void)snprintf(wanted, sizeof(wanted), ",\"bytes\":%" PRIu64 ",\"format\":\"raw\",",
+                   task.image_bytes);
+    assert_non_null(strstr(json, wanted));
 }
 
 /* Where the service's own object store is goes along when it is known. */
@@ -162,7 +180,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),    cmocka_unit_test(test_job),
         cmocka_unit_test(test_formats),  cmocka_unit_test(test_volume_bytes),
-        cmocka_unit_test(test_bad_text), cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_bad_text), cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_objects),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

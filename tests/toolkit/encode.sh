@@ -90,6 +90,19 @@ head -c 1000000 /dev/urandom >disk.raw
 convert -f raw -O vhd --subformat fixed --round-up 1M disk.raw image
 [ "$(stat -c %s image)" = $((1048576 + 512)) ] || fail "$(stat -c %s image) bytes"
 rm image
+fails_with 2 'a multiple of 512' "$IMAGING_TOOLKIT" convert -f raw -O vmdk --round-up 1000 disk.raw image
+fails_with 2 "--round-up '0'" "$IMAGING_TOOLKIT" convert -f raw -O vmdk --round-up 0 disk.raw image
+
+say "# whole sectors, and what is printed is what is there"
+head -c 1000 /dev/urandom >odd.raw
+for form in vmdk vhd qcow2; do
+    convert -f raw -O $form odd.raw image >out
+    holds_text 'image: 1024 bytes' out
+    "$IMAGING_TOOLKIT" info image >out
+    holds_text 'virtual-size: 1024 bytes' out
+    rm image
+done
+rm odd.raw out
 
 say "# a blank disk of 1 TiB takes no time and no space"
 truncate -s 1T disk.raw

@@ -27,6 +27,10 @@ fails_with 5 8388608 job '{"source": "disk.vmdk", "format": "vmdk", "store": "ou
     "stages": [{"name": "grow", "size": 4096}]}'
 tail -n 1 progress | grep -q '"event":"error"' || fail "no error line: $(cat progress)"
 fails_with 5 8388608 job '{"source": "disk.raw", "format": "raw", "store": "out/a", "max_size": 4096}'
+fails_with 4 'has 8388608 bytes, but 8388609 were announced' \
+    job '{"source": "disk.raw", "bytes": 8388609, "format": "raw", "store": "out/a"}'
+job '{"source": "disk.raw", "bytes": 8388608, "format": "raw", "store": "out/a"}' >said
+rm out/a
 fails_with 3 missing job '{"source": "missing", "format": "raw", "store": "out/a"}'
 
 say "# a job that is not understood is refused whole"

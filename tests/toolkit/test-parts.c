@@ -710,16 +710,17 @@ static void an_url_that_is_no_source_says_why(void **state)
 #define PARTS 30
 
 /* Write a manifest of PARTS parts of SMALL bytes; HEAD and GET of part `odd` by these scripts. */
-static void put_manifest(const char *name, size_t odd, const char *head, const char *get)
+static void put_manifest_of(const char *name, char *format, uint64_t size, size_t odd,
+                            const char *head, const char *get)
 {
-    static char format[] = "RAW", importer[] = "test", key[] = "k", url[] = "http://h/x";
+    static char importer[] = "test", key[] = "k", url[] = "http://h/x";
     struct im_manifest_part part[PARTS];
     char heads[PARTS][128], gets[PARTS][128];
     struct im_manifest manifest = { .file_format = format,
                                     .importer_name = importer,
                                     .importer_version = importer,
                                     .self_destruct_url = url,
-                                    .size = PARTS * SMALL,
+                                    .size = size,
                                     .volume_gib = 1,
                                     .part_count = PARTS,
                                     .part = part };
@@ -741,6 +742,13 @@ static void put_manifest(const char *name, size_t odd, const char *head, const c
     }
     assert_int_equal(im_manifest_write(&manifest, &out, NULL), 0);
     server_put(name, out.data, out.len);
+}
+
+static void put_manifest(const char *name, size_t odd, const char *head, const char *get)
+{
+    static char format[] = "RAW";
+
+    put_manifest_of(name, format, PARTS * SMALL, odd, head, get);
 }
 
 static int open_manifest(const char *place, struct im_source **ret_source, struct im_error *err)
@@ -776,6 +784,26 @@ static void a_manifest_is_a_source(void **state)
     assert_int_equal(open_manifest(path, &source, &err), 0);
     im_source_close(source);
     assert_false(im_source_manifest.accepts(path));
+}
+
+/* Of other formats clients mean the disk by it. */
+static void the_size_of_a_raw_image_is_that_of_its_parts(void **state)
+{
+    static char raw[] = "raw", vmdk[] = "VMDK";
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        for (uint64_t size = PARTS * SMALL - 1; size <= PARTS * SMALL + 1; size++) {
+            struct im_source *source = NULL;
+            struct im_error err = { 0 };
+            int wanted = i == 0 && size != PARTS * SMALL ? -EBADMSG : 0;
+
+            put_manifest_of("manifest", i == 0 ? raw : vmdk, size, 0, "ok", "ok");
+            assert_int_equal(open_manifest(server_url("ok", "manifest"), &source, &err), wanted);
+            if (wanted < 0)
+                assert_string_equal(err.code, "InvalidManifest");
+            im_source_close(source);
+        }
 }
 
 static void what_is_not_uploaded_yet_is_pending(void **state)
@@ -1166,6 +1194,7 @@ int main(void)
         TEST(an_url_is_a_source),
         TEST(an_url_that_is_no_source_says_why),
         TEST(a_manifest_is_a_source),
+        TEST(the_size_of_a_raw_image_is_that_of_its_parts),
         TEST(what_is_not_uploaded_yet_is_pending),
         TEST(while_an_upload_runs_few_parts_are_asked_for),
         TEST(broken_manifests_and_parts_are_refused),

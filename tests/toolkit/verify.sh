@@ -211,3 +211,27 @@ status=0
 wait $toolkit || status=$?
 [ $status = 130 ] || fail "stopped, it ended with $status"
 wait_for 10 ended "$reader"
+
+# --- whose manifest is it?
+
+# Of two that write one volume the second to end touches nothing of the first.
+mkfifo slow
+"$IMAGING_TOOLKIT" convert -f raw -O raw --digest fs-verity - twice <slow >loser 2>&1 &
+exec 3>slow
+"$IMAGING_TOOLKIT" convert -f raw -O raw --digest fs-verity good twice >out
+cp twice.manifest.json kept
+head -c 4096 /dev/urandom >&3
+exec 3>&-
+! wait $! || fail "two wrote one volume"
+holds_text 'exists; --force replaces it' loser
+cmp kept twice.manifest.json
+verify twice >out
+
+# A manifest that stands there alone is replaced only on demand.
+rm twice
+fails_with 1 "'twice.manifest.json' exists; --force replaces it" \
+    "$IMAGING_TOOLKIT" convert -f raw -O raw --digest fs-verity good twice
+cmp kept twice.manifest.json
+[ ! -e twice ]
+"$IMAGING_TOOLKIT" convert --force -f raw -O raw --digest fs-verity good twice >out
+verify twice >out
