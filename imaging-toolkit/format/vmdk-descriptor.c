@@ -194,6 +194,7 @@ static int check_extent(const struct vmdk *vmdk, char *line, struct im_error *er
     const char *sectors = next_word(&line);
     const char *type = next_word(&line);
     uint64_t capacity = vmdk->header.capacity;
+    uint64_t grain = vmdk->header.grain;
     uint64_t size;
     char shown[64];
     int r;
@@ -208,7 +209,7 @@ static int check_extent(const struct vmdk *vmdk, char *line, struct im_error *er
         return r;
     /* VirtualBox rounds the header's capacity up to whole grains */
     if (im_parse_uint(sectors, UINT64_MAX, &size) < 0 || size > capacity ||
-        capacity - size >= vmdk->header.grain)
+        (size < capacity && (capacity % grain != 0 || capacity - size >= grain)))
         return vmdk_damaged(err,
                             "the VMDK's extent line says '%s' sectors, but its header %" PRIu64,
                             im_text_printable(shown, sizeof(shown), sectors), capacity);
