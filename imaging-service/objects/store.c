@@ -223,7 +223,7 @@ int svc_object_open(struct svc_store *store, const char *bucket, const char *key
     if (bucket_fd < 0)
         return bucket_fd;
     hash_name(key, name);
-    fd = openat(bucket_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    fd = openat(bucket_fd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return im_fail_code(err, ENOENT, "NoSuchKey", "The specified key does not exist.");
     if (fd < 0)
@@ -384,7 +384,7 @@ static void insert(struct svc_listing *listing, size_t max, struct svc_entry *en
 static int list_file(int bucket_fd, const char *name, const char *prefix, const char *after,
                      size_t max, struct svc_listing *listing)
 {
-    int fd IM_CLOSE = openat(bucket_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd IM_CLOSE = openat(bucket_fd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     char key[SVC_KEY_MAX + 1];
     struct svc_object object;
     struct svc_entry entry = { 0 };

@@ -93,7 +93,7 @@ static int check_header(struct im_source *source, struct im_error *err)
     return version == 3 ? check_features(im_be64(header + 72), err) : 0;
 }
 
-/* ---- what qemu-img's checker leaves out: a file that ends inside a cluster ---- */
+/* ---- what qemu-img's checker leaves out: a file that ends too early ---- */
 
 struct qcow2 {
     struct im_source *file;
@@ -163,7 +163,7 @@ static int check_tables(const struct qcow2 *qcow2, struct im_error *err)
 }
 
 /* qemu-img reads zeros past the end of the file; its checker finds lost clusters, but not the lost
- * part of one, which only a file that ends inside a cluster can have. */
+ * part of one, and where the table of level 1 is lost it finds a blank disk. */
 static int prove(struct im_source *file, struct im_error *err)
 {
     uint8_t header[104] = { 0 };
@@ -191,7 +191,7 @@ static int prove(struct im_source *file, struct im_error *err)
         return im_fail_code(err, EBADMSG, "DamagedQcow2",
                             "the qcow2 image has %" PRIu32 " entries of level 1, more than %u",
                             qcow2.l1_len, L1_MAX);
-    return file->size % qcow2.cluster == 0 ? 0 : check_tables(&qcow2, err);
+    return check_tables(&qcow2, err);
 }
 
 static int qcow2_open(struct im_source *source, const struct im_open *options,

@@ -7,6 +7,7 @@ names."""
 import os
 import shutil
 import struct
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True
@@ -110,6 +111,23 @@ class Qcow2(ByQemuImg):
         for bit in (1, 2, 4, 6, 7, 31, 32, 63):
             with self.subTest(bit=bit):
                 self.bad(qcow2(DISK, header={"incompatible": 1 << bit}))
+
+    def test_file_ends_before_its_table(self):
+        """As qemu-img lays it out: header, refcounts, then the table; without it all is zeros."""
+        image = qcow2(DISK)
+        at, form = QCOW2_FIELDS["l1"]
+        table = struct.unpack_from(form, image, at)[0]
+        ordered = image + image[table:table + CLUSTER]
+        ordered = patched(ordered, at, struct.pack(form, len(image)))
+        for length in (len(image), len(image) + 7):
+            with self.subTest(length=length):
+                self.bad(ordered[:length])
+        path = self.bench.put(b"")
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "20G"], check=True)
+        with open(path, "rb") as file:
+            blank = file.read()
+        self.assertEqual(struct.unpack_from(form, blank, at)[0] % CLUSTER, 0)
+        self.bad(blank[:struct.unpack_from(form, blank, at)[0]])
 
     def test_file_ends_in_its_header(self):
         for length in (8, 71, 72, 76, 80, 103):
