@@ -29,6 +29,8 @@
 #define COMPRESSED  (UINT64_C(1) << 62)
 #define ALL_ZEROS   UINT64_C(1)
 
+#define SECTOR 512u
+
 /* QEMU's own limit: 32 MiB */
 #define L1_MAX (4u << 20)
 
@@ -97,6 +99,7 @@ static int check_header(struct im_source *source, struct im_error *err)
 
 struct qcow2 {
     struct im_source *file;
+    uint32_t bits;    /* of an offset in a cluster */
     uint64_t cluster; /* bytes */
     uint64_t size;    /* of the disk */
     uint64_t l1_at;
@@ -113,6 +116,18 @@ static int truncated(const struct qcow2 *qcow2, const char *what, uint64_t at, u
                         what, at, len, qcow2->file->size);
 }
 
+/* "Compressed Clusters Descriptor": where it begins, and how many sectors it reaches into beside
+ * the first.  qemu-img takes a zlib stream that is cut for a short one and fills up with zeros. */
+static int check_compressed(const struct qcow2 *qcow2, uint64_t entry, struct im_error *err)
+{
+    uint32_t x = 62 - (qcow2->bits - 8);
+    uint64_t at = entry & ((UINT64_C(1) << x) - 1);
+    uint64_t more = entry >> x & ((UINT64_C(1) << (qcow2->bits - 8)) - 1);
+    uint64_t end = at / SECTOR * SECTOR + (more + 1) * SECTOR;
+
+    return end > qcow2->file->size ? truncated(qcow2, "compressed cluster", at, end - at, err) : 0;
+}
+
 /* A cluster of data, number `number` of the disk, as an entry of level 2 names it. */
 static int check_cluster(const struct qcow2 *qcow2, uint64_t number, uint64_t entry,
                          struct im_error *err)
@@ -120,8 +135,11 @@ static int check_cluster(const struct qcow2 *qcow2, uint64_t number, uint64_t en
     uint64_t at = entry & OFFSET_MASK;
     uint64_t len;
 
-    /* zeros and nothing have no place; a compressed one that is cut does not inflate */
-    if (entry & COMPRESSED || entry & ALL_ZEROS || at == 0 || number > qcow2->size / qcow2->cluster)
+    if (number > qcow2->size / qcow2->cluster)
+        return 0;
+    if (entry & COMPRESSED)
+        return check_compressed(qcow2, entry, err);
+    if (entry & ALL_ZEROS || at == 0) /* zeros and nothing have no place */
         return 0;
     len = im_min(qcow2->cluster, qcow2->size - number * qcow2->cluster);
     if (at > qcow2->file->size || len > qcow2->file->size - at)
@@ -182,6 +200,7 @@ static int prove(struct im_source *file, struct im_error *err)
                             "the qcow2 header gives clusters of 2^%" PRIu32
                             " bytes; 2^9 to 2^21 are possible",
                             bits);
+    qcow2.bits = bits;
     qcow2.cluster = UINT64_C(1) << bits;
     qcow2.size = im_be64(header + 24);
     qcow2.l1_len = im_be32(header + 36);

@@ -129,6 +129,22 @@ class Qcow2(ByQemuImg):
         self.assertEqual(struct.unpack_from(form, blank, at)[0] % CLUSTER, 0)
         self.bad(blank[:struct.unpack_from(form, blank, at)[0]])
 
+    def test_cut_compressed(self):
+        """A deflate stream that is cut is a short one to qemu-img."""
+        text = b"".join(b"line %d of a file\n" % i for i in range(30000))
+        disk = (text + bytes(8 * CLUSTER))[:8 * CLUSTER]
+        raw = self.bench.put(disk)
+        path = raw + ".z"
+        subprocess.run(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", raw, path],
+                       check=True)
+        with open(path, "rb") as file:
+            image = file.read()
+        os.unlink(path)
+        self.bench.accepted(self, image, "qcow2", disk)
+        for cut in (1, 100, 300, 511, 512, 600, 5000):
+            with self.subTest(cut=cut):
+                self.bad(image[:-cut])
+
     def test_file_ends_in_its_header(self):
         for length in (8, 71, 72, 76, 80, 103):
             with self.subTest(length=length):
