@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <jansson.h>
 
@@ -57,11 +58,14 @@ static int read_manifest(const char *path, const char *volume, json_t **ret_mani
                          struct im_error *err)
 {
     char *text IM_FREE = NULL;
-    char why[JSON_ERROR_TEXT_LENGTH];
     json_error_t at;
+    struct stat st;
     size_t len;
-    int r = im_read_file(path, MANIFEST_MAX, &text, &len, err);
+    int r;
 
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* a FIFO would let us wait */
+        return im_fail(err, EBADMSG, "the manifest '%s' is no regular file", path);
+    r = im_read_file(path, MANIFEST_MAX, &text, &len, err);
     if (r == -ENOENT)
         return im_fail(err, ENOENT,
                        "there is no manifest '%s' to verify '%s' by; convert with --digest "
@@ -73,9 +77,9 @@ static int read_manifest(const char *path, const char *volume, json_t **ret_mani
     if (r < 0)
         return r;
     *ret_manifest = json_loadb(text, len, JSON_REJECT_DUPLICATES, &at);
-    if (!*ret_manifest)
-        return im_fail(err, EBADMSG, "the manifest '%s' is not JSON: line %d, column %d: %s", path,
-                       at.line, at.column, im_text_printable(why, sizeof(why), at.text));
+    if (!*ret_manifest) /* what stands there is told to nobody: it may be any file */
+        return im_fail(err, EBADMSG, "the manifest '%s' is not JSON, see line %d, column %d", path,
+                       at.line, at.column);
     return 0;
 }
 

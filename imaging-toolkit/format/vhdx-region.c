@@ -249,8 +249,15 @@ static int read_items(struct vhdx *vhdx, struct metadata *metadata, struct im_er
 
 static int check_block_size(struct vhdx *vhdx, const uint8_t *parameters, struct im_error *err)
 {
+    uint32_t flags = im_le32(parameters + 4);
+
     vhdx->block = im_le32(parameters);
-    vhdx->fixed = im_le32(parameters + 4) & LEAVE_BLOCKS;
+    vhdx->fixed = flags & LEAVE_BLOCKS;
+    if (flags & ~(LEAVE_BLOCKS | HAS_PARENT))
+        return vhdx_damaged(err,
+                            "flags 0x%" PRIx32 " of the file parameters; only bits 0 and 1 "
+                            "have a meaning",
+                            flags);
     if (vhdx->block < BLOCK_MIN || vhdx->block > BLOCK_MAX ||
         (vhdx->block & (vhdx->block - 1)) != 0)
         return vhdx_damaged(

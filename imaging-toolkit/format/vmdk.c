@@ -44,6 +44,29 @@ static bool is_descriptor(const uint8_t *p, size_t len)
     return *want == '\0';
 }
 
+/* What QEMU's probe takes for a descriptor, too: behind lines that are comments or blank the
+ * version, which must end its line. */
+static bool is_versioned(const uint8_t *p, size_t len)
+{
+    const uint8_t *end = p + len;
+
+    while (p < end && *p != 'v') {
+        const uint8_t *newline = memchr(p, '\n', (size_t)(end - p));
+        const uint8_t *q = p;
+
+        while (q < end && *q == ' ')
+            q++;
+        if (q < end && *q == '\r')
+            q++;
+        if (!newline || (*p != '#' && q != newline))
+            return false;
+        p = newline + 1;
+    }
+    if (end - p < 10 || memcmp(p, "version=", 8) != 0 || p[8] < '1' || p[8] > '3')
+        return false;
+    return p[9] == '\n' || (end - p > 10 && p[9] == '\r' && p[10] == '\n');
+}
+
 /* The magic of a sparse extent. */
 static bool is_sparse(const uint8_t *p, size_t len)
 {
@@ -67,7 +90,8 @@ static enum im_bid vmdk_probe(const struct im_probe *probe)
     const uint8_t *head = probe->head;
     size_t len = probe->head_len;
 
-    return is_sparse(head, len) || is_descriptor(head, len) || foreign_kind(head, len)
+    return is_sparse(head, len) || is_descriptor(head, len) || is_versioned(head, len) ||
+                   foreign_kind(head, len)
                ? IM_BID_CERTAIN
                : IM_BID_NO;
 }

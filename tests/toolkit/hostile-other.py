@@ -233,6 +233,10 @@ class Raw(hostile.Case):
                             (b"vhdxfile", "vhdx"),
                             (b"conectix", "vhd"), (b"# Disk DescriptorFile\nversion=1\n", "vmdk"),
                             (b"COWD\1\0\0\0\3\0\0\0", "vmdk"),
+                            (b"version=1\nCID=0", "vmdk"), (b"version=3\r\n", "vmdk"),
+                            (b"# a\n#\n  \n\r\nversion=2\n", "vmdk"), (b"version=4\n", None),
+                            (b"version=1 \n", None), (b"x\nversion=1\n", None),
+                            (b" version=1\n", None),
                             (b"QFI\xfb\0\0\0\1", ""), (b"QED\0", ""), (VDI_MAGIC, "vdi"),
                             (SESPARSE, ""),
                             (b"LUKS\xba\xbe\0\1", None), (b"\xeb\x63\x90", None)):

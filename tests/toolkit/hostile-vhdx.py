@@ -224,6 +224,8 @@ class Metadata(Case):
         self.bad(vhdx(DISK, flags=2, items={ITEM_PARENT: (locator, 4)}), "parent", ways=ALL_WAYS)
         self.bad(vhdx(DISK, items={ITEM_PARENT: (locator, 4)}))
         self.bad(vhdx(DISK, flags=3), "parent")
+        for flags in (4, 1 << 31):
+            self.bad(vhdx(DISK, flags=flags), "0x%x" % flags)
         self.good(vhdx(DISK, flags=1)) # blocks stay allocated: a fixed disk
 
 

@@ -105,7 +105,7 @@ head='"version": 1, "size": 8388608'
 zeros=$(printf '%064d' 0)
 refused 'is not JSON' ''
 refused 'is not JSON' '{'
-refused 'is not JSON: line 1, column' "{$head, \"digests\": {\"sha256\": \"\\ud800\"}}"
+refused 'is not JSON, see line 1, column' "{$head, \"digests\": {\"sha256\": \"\\ud800\"}}"
 refused 'is not JSON' "{$head, \"digests\": {\"sha256\": \"$zeros\", \"sha256\": \"$zeros\"}}"
 refused 'is not JSON' "$(printf '[%.0s' {1..100000})"
 refused 'no "version"' '[]'
@@ -211,6 +211,14 @@ status=0
 wait $toolkit || status=$?
 [ $status = 130 ] || fail "stopped, it ended with $status"
 wait_for 10 ended "$reader"
+
+# --- no file that is none, and no word of another file
+
+mkfifo pipe
+fails_with 4 'no regular file' timeout 10 "$IMAGING_TOOLKIT" verify --manifest pipe good
+printf 'canary-4711' >secret
+fails_with 4 'is not JSON, see line 1' "$IMAGING_TOOLKIT" verify --manifest secret good
+! grep canary said || fail "it tells what stands in another file"
 
 # --- whose manifest is it?
 
