@@ -3,7 +3,6 @@
 Not the judge of the figures; that is report.py.
 """
 import contextlib
-import mmap
 import os
 import shutil
 import signal
@@ -15,7 +14,6 @@ DEADLINE_S = 3600  # of one command: libvhdi needs minutes, nothing needs an hou
 HOLE = getattr(os, "SEEK_HOLE")
 DATA = getattr(os, "SEEK_DATA")
 PIECE = 4 << 20
-CLAIM = 2 << 30  # of memory: what the largest run here uses, page cache included
 
 
 class Failed(Exception):
@@ -59,19 +57,6 @@ def warm(paths):
                     break
                 at += n
         os.close(fd)
-
-
-def claim():
-    """Touch free memory and give it back.  Virtual machines return what is free to their host after
-    a while; a run that came after would pay for getting it again, with more time than it measures.
-    """
-    with open("/proc/meminfo", encoding="ascii") as text:
-        free = next(int(line.split()[1]) << 10 for line in text if line.startswith("MemFree:"))
-    zeros = bytes(PIECE)
-    with mmap.mmap(-1, max(PIECE, min(CLAIM, free // 2) // PIECE * PIECE)) as memory:
-        memory.madvise(mmap.MADV_HUGEPAGE)
-        for at in range(0, len(memory), PIECE):
-            memory[at:at + PIECE] = zeros
 
 
 def disk_usage(top):
@@ -167,12 +152,11 @@ class Lab:
         self.environment.update(TMPDIR=self.scratch, LC_ALL="C")
 
     def clean(self, outs):
-        """Nothing is left of the run before, not even dirty pages; memory is at hand."""
+        """Nothing is left of the run before, not even dirty pages."""
         for directory in (self.scratch, outs):
             shutil.rmtree(directory, ignore_errors=True)
             os.makedirs(directory)
         os.sync()
-        claim()
 
     def close(self):
         for path in (self.costs, self.said):

@@ -15,10 +15,9 @@ INTRO = """# Benchmarks
 prints these tables; `make bench BENCH_WRITE=1` writes them here.  Only what stands between the two
 marks of "Notes" is written by hand.
 
-- **ours**, **theirs**: median wall time of alternating runs, caches warm.  Before each run outputs
-  are deleted, `sync` is called, and 2 GiB of free memory are touched, since a virtual machine may
-  have given them back to its host.  **ratio**: median of ours to theirs pair by pair, with the
-  smallest and largest.
+- **ours**, **theirs**: median wall time of alternating runs, caches warm, outputs deleted and
+  `sync` called between runs.  **ratio**: median of ours to theirs pair by pair, with the smallest
+  and largest.
 - **sync**: *yes* when both sides wait until the result is on the disk (ours by default, qemu-img by
   flags that flush), *no* when neither has to (ours by `--no-sync`, qemu-img by default).
 - **against**: in parentheses the flags of qemu-img, the fastest of those listed below the tables.
