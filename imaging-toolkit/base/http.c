@@ -311,7 +311,7 @@ static void set_exchange(struct exchange *exchange, char *reason)
 }
 
 /* What libcurl's many codes mean to a caller who wonders whether to try again. */
-static int number_of(CURLcode code, const char *reason)
+static int number_of(CURLcode code)
 {
     switch (code) {
     case CURLE_COULDNT_CONNECT:
@@ -324,8 +324,6 @@ static int number_of(CURLcode code, const char *reason)
         return ECANCELED;
     case CURLE_URL_MALFORMAT:
         return EINVAL;
-    case CURLE_OUT_OF_MEMORY: /* with a reason it is an answer's header that is too large */
-        return *reason ? ECONNRESET : ENOMEM;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
         return EACCES;
@@ -334,11 +332,21 @@ static int number_of(CURLcode code, const char *reason)
     }
 }
 
+/* What libcurl says of it.  Memory is the name it has for a line of an answer's head that outgrows
+ * its buffer; one that is really short ends elsewhere as well. */
+static const char *text_of(CURLcode code, const char *reason)
+{
+    if (*reason)
+        return reason;
+    return code == CURLE_OUT_OF_MEMORY ? "the head of the answer is too large"
+                                       : curl_easy_strerror(code);
+}
+
 static int tell(const struct exchange *exchange, CURLcode code, const char *reason,
                 struct im_error *err)
 {
     char url[256], why[CURL_ERROR_SIZE];
-    int number = exchange->failure ? -exchange->failure : number_of(code, reason);
+    int number = exchange->failure ? -exchange->failure : number_of(code);
 
     im_text_url(url, sizeof(url), exchange->request->url);
     if (exchange->failure == -EFBIG && !exchange->request->on_data)
@@ -348,7 +356,7 @@ static int tell(const struct exchange *exchange, CURLcode code, const char *reas
         return im_fail_errno(err, number, "%s %s", exchange->request->method, url);
     if (number == ECANCELED)
         return im_fail(err, number, "%s %s was cancelled", exchange->request->method, url);
-    im_text_printable(why, sizeof(why), *reason ? reason : curl_easy_strerror(code));
+    im_text_printable(why, sizeof(why), text_of(code, reason));
     if (number == EACCES)
         return im_fail_code(err, number, "UntrustedCertificate", "%s %s: %s",
                             exchange->request->method, url, why);

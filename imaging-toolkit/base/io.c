@@ -89,6 +89,12 @@ struct im_file_id im_file_id(const struct stat *st)
     return id;
 }
 
+bool im_stat_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 int im_sync_parent(const char *path)
 {
     char *copy IM_FREE = strdup(path);

@@ -29,6 +29,9 @@ struct im_file_id {
 };
 struct im_file_id im_file_id(const struct stat *st);
 
+/* The same file, with the same size and time of the last change of its bytes? */
+bool im_stat_same(const struct stat *a, const struct stat *b);
+
 /* fsync the directory that holds `path`; 0 or -errno. */
 int im_sync_parent(const char *path);
 

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "core/source.h"
 
 /* Time between two tellings: a program or a bar, and a log. */
 #define OFTEN_MS  200
@@ -75,32 +76,53 @@ static void send_line(struct im_progress *progress, const char *event, json_t *o
     free(text);
 }
 
+/* Without "total" where nobody knows it. */
 static void tell_program(struct im_progress *progress)
 {
+    bool known = progress->total != IM_SIZE_UNKNOWN;
+
     send_line(progress, "progress",
-              json_pack("{s:s, s:I, s:I, s:I}", "stage", progress->stage, "done",
-                        (json_int_t)progress->done, "total", (json_int_t)progress->total, "rate",
+              json_pack("{s:s, s:I, s:o*, s:I}", "stage", progress->stage, "done",
+                        (json_int_t)progress->done, "total",
+                        known ? json_integer((json_int_t)progress->total) : NULL, "rate",
                         (json_int_t)rate_of(progress)));
 }
 
-static void tell_person(struct im_progress *progress)
+static void tell_size_unknown(struct im_progress *progress, const char *done, const char *rate)
 {
-    char done[16], total[16], rate[16];
+    if (progress->bar)
+        fprintf(stderr, "\r%-6s %s  %s/s\033[K", progress->stage, done, rate);
+    else
+        fprintf(stderr, "%s: %s, %s/s\n", progress->stage, done, rate);
+}
+
+static void tell_share(struct im_progress *progress, const char *done, const char *rate)
+{
+    char total[16], bar[31];
     unsigned percent =
         progress->total ? (unsigned)((double)progress->done * 100 / (double)progress->total) : 0;
-    char bar[31];
 
     memset(bar, ' ', sizeof(bar) - 1);
     memset(bar, '#', (size_t)percent * (sizeof(bar) - 1) / 100);
     bar[sizeof(bar) - 1] = '\0';
-    im_format_size(done, sizeof(done), progress->done);
     im_format_size(total, sizeof(total), progress->total);
-    im_format_size(rate, sizeof(rate), rate_of(progress));
     if (progress->bar)
         fprintf(stderr, "\r%-6s [%s] %3u%%  %s of %s  %s/s\033[K", progress->stage, bar, percent,
                 done, total, rate);
     else
         fprintf(stderr, "%s: %u%%, %s of %s, %s/s\n", progress->stage, percent, done, total, rate);
+}
+
+static void tell_person(struct im_progress *progress)
+{
+    char done[16], rate[16];
+
+    im_format_size(done, sizeof(done), progress->done);
+    im_format_size(rate, sizeof(rate), rate_of(progress));
+    if (progress->total == IM_SIZE_UNKNOWN)
+        tell_size_unknown(progress, done, rate);
+    else
+        tell_share(progress, done, rate);
     progress->drawn = progress->bar;
 }
 
@@ -133,6 +155,8 @@ void im_progress_update(struct im_progress *progress, uint64_t done, uint64_t to
 
 void im_progress_finish(struct im_progress *progress)
 {
+    if (progress->total == IM_SIZE_UNKNOWN)
+        progress->total = progress->done;
     progress->done = progress->total;
 }
 

@@ -14,7 +14,8 @@ struct im_progress *im_progress_new(int fd);
 /* What is being done now ("open", "copy", "commit"); a static string. */
 void im_progress_stage(struct im_progress *progress, const char *stage);
 
-/* Bytes done of total in this stage; called often, tells at most five times a second. */
+/* Bytes done of total (or IM_SIZE_UNKNOWN) in this stage; called often, tells at most five times a
+ * second. */
 void im_progress_update(struct im_progress *progress, uint64_t done, uint64_t total);
 
 /* Everything of this stage is done, whatever was not worth telling. */

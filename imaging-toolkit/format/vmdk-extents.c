@@ -22,6 +22,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/text.h"
 #include "core/cancel.h"
 
@@ -30,10 +31,8 @@ struct extent {
     bool blank;       /* reads as zeros: ZERO, or a sparse one without grains */
     const char *name; /* in split->text */
     struct vmdk_piece piece;
-    uint64_t origin;    /* of a flat one's data in its file, bytes */
-    uint64_t file_size; /* bytes */
-    dev_t dev;
-    ino_t ino;
+    uint64_t origin;   /* of a flat one's data in its file, bytes */
+    struct stat found; /* its file when the disk was opened */
 };
 
 #define NONE SIZE_MAX
@@ -67,15 +66,16 @@ static int identify(struct im_source *source, struct stat *ret_st)
     return 0;
 }
 
-/* It must still be the file that was found when the disk was opened. */
+/* It must still be the file that was found when the disk was opened, with the same bytes. */
 static int check_same(const struct split *split, const struct extent *extent, struct im_error *err)
 {
     struct stat st;
 
-    if (identify(split->source, &st) == 0 && st.st_dev == extent->dev && st.st_ino == extent->ino &&
-        split->source->size == extent->file_size)
+    if (identify(split->source, &st) == 0 && im_stat_same(&st, &extent->found))
         return 0;
-    return vmdk_damaged(err, "the file has been changed or exchanged while the disk is read");
+    return im_fail_code(err, EBADMSG, "ImageChanged",
+                        "the file was changed or exchanged while the disk was read; try again when "
+                        "nothing writes to it");
 }
 
 static int check_flat(const struct split *split, const struct extent *extent, struct im_error *err)
@@ -129,6 +129,15 @@ static int need_extent(struct split *split, size_t i, struct im_error *err)
     return 0;
 }
 
+/* What came of reading from extent i: it counts only when the file is what it was. */
+static int check_after(struct split *split, size_t i, int r, struct im_error *err)
+{
+    if (r < 0)
+        return r;
+    r = check_same(split, &split->extent[i], err);
+    return r < 0 ? blame(split, i, r, err) : 0;
+}
+
 /* The extent that holds a byte of the disk. */
 static size_t find(const struct split *split, uint64_t offset)
 {
@@ -159,8 +168,10 @@ static int read_extent(struct split *split, size_t i, void *buf, size_t len, uin
     if (r < 0)
         return r;
     if (split->sparse)
-        return im_disk_read(split->sparse, buf, len, within, err);
-    return im_source_read(split->source, buf, len, split->extent[i].origin + within, err);
+        r = im_disk_read(split->sparse, buf, len, within, err);
+    else
+        r = im_source_read(split->source, buf, len, split->extent[i].origin + within, err);
+    return check_after(split, i, r, err);
 }
 
 static int split_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset,
@@ -204,7 +215,7 @@ static int split_map(struct im_disk *disk, uint64_t offset, uint64_t len, struct
     else if (r == 0)
         r = im_source_map(split->source, extent->origin + within, im_min(len, here), ret, err);
     ret->offset = offset;
-    return r;
+    return check_after(split, i, r, err);
 }
 
 static int walk_extent(struct split *split, size_t i, struct im_sink *sink, struct im_error *err)
@@ -215,12 +226,12 @@ static int walk_extent(struct split *split, size_t i, struct im_sink *sink, stru
     if (r < 0)
         return r;
     if (split->sparse)
-        return im_disk_walk(split->sparse, sink, err);
+        return check_after(split, i, im_disk_walk(split->sparse, sink, err), err);
     sink->progress(sink, extent->piece.before, extent->piece.total);
     r = sink->place(sink, split->source, extent->origin, extent->piece.len, extent->piece.start,
                     err);
     sink->progress(sink, extent->piece.before + extent->piece.len, extent->piece.total);
-    return r;
+    return check_after(split, i, r, err);
 }
 
 static int split_walk(struct im_disk *disk, struct im_sink *sink, struct im_error *err)
@@ -296,18 +307,14 @@ static int place_extents(struct split *split, const struct vmdk_line *lines, str
 static int take_extent(struct split *split, size_t i, struct im_error *err)
 {
     struct extent *extent = &split->extent[i];
-    struct stat st;
     int r = im_source_open_in(split->dir, extent->name, &split->source, err);
 
+    if (r == 0 && identify(split->source, &extent->found) < 0)
+        r = im_fail(err, EIO, "the file cannot be looked at");
     if (r == 0)
         r = prove(split, extent, err);
-    if (r == 0 && identify(split->source, &st) < 0)
-        r = im_fail(err, EIO, "the file cannot be looked at");
     if (r < 0)
         return blame(split, i, r, err);
-    extent->dev = st.st_dev;
-    extent->ino = st.st_ino;
-    extent->file_size = split->source->size;
     extent->blank = split->sparse && ((struct vmdk *)split->sparse)->allocated == 0;
     close_extent(split);
     return 0;
@@ -318,9 +325,9 @@ static int by_file(const void *a, const void *b)
     const struct extent *x = *(const struct extent *const *)a;
     const struct extent *y = *(const struct extent *const *)b;
 
-    if (x->dev != y->dev)
-        return x->dev < y->dev ? -1 : 1;
-    return (x->ino > y->ino) - (x->ino < y->ino);
+    if (x->found.st_dev != y->found.st_dev)
+        return x->found.st_dev < y->found.st_dev ? -1 : 1;
+    return (x->found.st_ino > y->found.st_ino) - (x->found.st_ino < y->found.st_ino);
 }
 
 /* No file is there twice, and the descriptor is not among them. */
@@ -338,7 +345,7 @@ static int check_files(const struct split *split, struct im_error *err)
 
         if (extent->kind == VMDK_ZERO)
             continue;
-        if (known && extent->dev == st.st_dev && extent->ino == st.st_ino)
+        if (known && extent->found.st_dev == st.st_dev && extent->found.st_ino == st.st_ino)
             return vmdk_unsupported(err, "extent %zu of the VMDK is its descriptor", i + 1);
         order[n++] = extent;
     }
@@ -361,7 +368,8 @@ static void count_bytes(struct split *split)
 
         extent->piece.before = total;
         if (!extent->blank)
-            total += extent->kind == VMDK_FLAT ? extent->piece.len : extent->file_size;
+            total +=
+                extent->kind == VMDK_FLAT ? extent->piece.len : (uint64_t)extent->found.st_size;
     }
     for (size_t i = 0; i < split->count; i++)
         split->extent[i].piece.total = total;

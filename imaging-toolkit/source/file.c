@@ -23,6 +23,7 @@
 struct file {
     struct im_source base;
     int fd;
+    struct stat found; /* when it was opened */
 };
 
 static int file_read(struct im_source *source, void *buf, size_t len, uint64_t offset,
@@ -57,6 +58,26 @@ static int file_local(struct im_source *source, uint64_t offset, uint64_t len, i
     return 0;
 }
 
+/* A disk's own size cannot change, and writing to it leaves no trace. */
+static int file_finish(struct im_source *source, struct im_error *err)
+{
+    const struct file *file = (struct file *)source;
+    const struct stat *found = &file->found;
+    struct stat now;
+
+    if (fstat(file->fd, &now) < 0)
+        return im_fail_errno(err, errno, "cannot look at '%s'", source->name);
+    if (!S_ISREG(now.st_mode))
+        return 0;
+    if (im_stat_same(&now, found))
+        return 0;
+    return im_fail_code(
+        err, EBADMSG, "ImageChanged",
+        "'%s' was written to while it was read (%jd bytes then, %jd now); try again "
+        "when nothing writes to it",
+        source->name, (intmax_t)found->st_size, (intmax_t)now.st_size);
+}
+
 static void file_close(struct im_source *source)
 {
     (void)close(((struct file *)source)->fd);
@@ -67,25 +88,23 @@ static const struct im_source_ops file_ops = {
     .read = file_read,
     .map = file_map,
     .local = file_local,
+    .finish = file_finish,
     .close = file_close,
 };
 
-static int size_of(int fd, const char *path, uint64_t *ret_size, struct im_error *err)
+static int size_of(int fd, const struct stat *st, const char *path, uint64_t *ret_size,
+                   struct im_error *err)
 {
-    struct stat st;
-
-    if (fstat(fd, &st) < 0)
-        return im_fail_errno(err, errno, "cannot look at '%s'", path);
-    if (S_ISREG(st.st_mode)) {
-        *ret_size = (uint64_t)st.st_size;
+    if (S_ISREG(st->st_mode)) {
+        *ret_size = (uint64_t)st->st_size;
         return 0;
     }
-    if (S_ISBLK(st.st_mode)) {
+    if (S_ISBLK(st->st_mode)) {
         if (ioctl(fd, BLKGETSIZE64, ret_size) < 0)
             return im_fail_errno(err, errno, "cannot get the size of '%s'", path);
         return 0;
     }
-    if (S_ISDIR(st.st_mode))
+    if (S_ISDIR(st->st_mode))
         return im_fail(err, EISDIR, "'%s' is a directory; give a file", path);
     return im_fail_code(err, EISDIR, "NotAFile",
                         "'%s' is neither a file nor a block device; pipe it into '-' instead",
@@ -96,15 +115,20 @@ int im_source_from_fd(int fd, const char *name, struct im_source **ret_source, s
 {
     int owned IM_CLOSE = fd;
     struct file *file;
+    struct stat st;
     uint64_t size;
-    int r = size_of(fd, name, &size, err);
+    int r;
 
+    if (fstat(fd, &st) < 0)
+        return im_fail_errno(err, errno, "cannot look at '%s'", name);
+    r = size_of(fd, &st, name, &size, err);
     if (r < 0)
         return r;
     file = im_source_new(sizeof(*file), &file_ops, name);
     if (!file)
         return im_fail(err, ENOMEM, "out of memory");
     file->fd = im_steal_fd(&owned);
+    file->found = st;
     file->base.size = size;
     file->base.direct = true;
     (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_SEQUENTIAL);

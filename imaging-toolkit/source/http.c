@@ -44,6 +44,14 @@ static int no_more(void *arg, const void *data, size_t len)
     return -ENODATA;
 }
 
+/* The failure of a question that decides; those of others are nobody's business. */
+static int give(struct im_error *err, const struct im_error *why, int r)
+{
+    if (err)
+        *err = *why;
+    return r;
+}
+
 /* Ask for one byte; the size stands beside it. */
 static int ask_by_range(struct im_http *http, const char *url, const struct im_fetch_rules *rules,
                         struct im_http_response *response, uint64_t *ret_size, struct im_error *err)
@@ -52,14 +60,15 @@ static int ask_by_range(struct im_http *http, const char *url, const struct im_f
     struct im_http_request request = {
         .method = "GET", .url = url, .headers = headers, .on_data = no_more
     };
-    int r = im_fetch_exchange(http, &request, rules, WHAT, response, err);
+    struct im_error why = { 0 };
+    int r = im_fetch_exchange(http, &request, rules, WHAT, response, &why);
 
     /* an empty object has no first byte */
     if (response->status == 416 && parse_total(response->content_range, ret_size) == 0 &&
         *ret_size == 0)
         return 0;
     if (r < 0 && r != -ENODATA)
-        return r;
+        return give(err, &why, r);
     if (response->status == 206)
         return parse_total(response->content_range, ret_size) < 0 ? -ENODATA : 0;
     *ret_size = response->length;
@@ -70,14 +79,15 @@ static int ask_size(struct im_http *http, const char *url, const struct im_fetch
                     struct im_http_response *response, uint64_t *ret_size, struct im_error *err)
 {
     struct im_http_request request = { .method = "HEAD", .url = url };
-    int r = im_fetch_exchange(http, &request, rules, WHAT, response, err);
+    struct im_error why = { 0 };
+    int r = im_fetch_exchange(http, &request, rules, WHAT, response, &why);
     char shown[256];
 
     *ret_size = response->length;
     if (r == 0 && *ret_size != UINT64_MAX)
         return 0;
     if (r < 0 && r != -EACCES) /* -EACCES: 403, 405, 501 … to HEAD; GET may be allowed */
-        return r;
+        return give(err, &why, r);
     im_http_response_done(response);
     r = ask_by_range(http, url, rules, response, ret_size, err);
     if (r == -ENODATA)

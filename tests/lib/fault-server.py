@@ -89,6 +89,15 @@ class Handler(BaseHTTPRequestHandler):
             pass
         self.close_connection = True
 
+    def flood(self, head):
+        """An answer without an end."""
+        try:
+            self.connection.sendall(b'HTTP/1.1 200 OK\r\n' + head)
+            while True:
+                self.connection.sendall(b'x' * 65536)
+        except OSError:
+            self.close_connection = True
+
     def read_body(self):
         body = b''
         if 'Content-Length' in self.headers:
@@ -98,6 +107,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.note()
         fault, path = self.script()
+        if 'bighead' in fault:
+            return self.flood(b'X-Long: ')
         if 'nohead' in fault:
             return self.answer(403)
         if 'head404' in fault or not os.path.exists(path):
@@ -135,6 +146,8 @@ class Handler(BaseHTTPRequestHandler):
                 code = {403: b'AccessDenied', 404: b'NoSuchKey'}.get(status, b'Other')
                 after = [('Retry-After', '1')] if 'after' in faults else []
                 return self.answer(status, ERROR % code, after)
+        if 'endless' in faults:
+            return self.flood(b'\r\n')
         if 'nosuchkey' in faults:
             return self.answer(200, ERROR % b'NoSuchKey')
         if 'bigerror' in faults:

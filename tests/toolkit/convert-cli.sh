@@ -100,6 +100,20 @@ say "# progress as JSON lines"
 is_json progress 'x[-1]["event"] == "result" and x[-1]["size"] == 16 << 20'
 is_json progress 'x[-2]["event"] == "progress" and x[-2]["done"] == x[-2]["total"] > 0'
 is_json progress 'all(set(y) >= {"time", "stage", "done", "total", "rate"} for y in x[:-1])'
+# from a pipe, whose size nobody knows, the copy has no total until it is done
+mkfifo slowly
+"$toolkit" convert -f raw -O raw --force --progress-fd 5 - out/a <slowly 5>progress &
+started+=($!)
+exec 7>slowly
+fed_until_told() {
+    head -c 65536 /dev/urandom >&7
+    grep -q '"stage":"copy","done":[1-9]' progress
+}
+wait_for 20 fed_until_told
+exec 7>&-
+wait $!
+is_json progress 'any("total" not in y and y["done"] > 0 for y in x if y.get("stage") == "copy")'
+is_json progress 'all(y["total"] >= y["done"] for y in x[:-1] if "total" in y)'
 fails_with 4 '' "$toolkit" convert -f vmdk -O raw --force --progress-fd 5 cut.vmdk out/a 5>progress
 is_json progress 'x[-1]["event"] == "error" and x[-1]["code"] and x[-1]["message"]'
 rm out/a
@@ -141,3 +155,30 @@ exec 7>&-
 [ $status = 130 ] || fail "status $status after SIGTERM: $(cat said)"
 no_sanitizer said
 nothing_but out
+
+# changed_under_way COMMAND...: the status of a conversion whose image, changing.raw, COMMAND acts
+# on while the conversion waits for its reader.
+changed_under_way() {
+    cp --sparse=always disk.raw changing.raw
+    touch -d 2001-01-01 changing.raw
+    "$toolkit" convert -f raw -O raw changing.raw - >pipe 2>said &
+    started+=($!)
+    exec 7<pipe
+    head -c 4096 <&7 >/dev/null
+    "$@"
+    cat <&7 >/dev/null
+    exec 7<&-
+    status=0
+    wait $! || status=$?
+    no_sanitizer said
+}
+
+say "# an image that changes while it is read: 4, whatever was read of it"
+changed_under_way true
+[ $status = 0 ] || fail "status $status for an image left alone: $(cat said)"
+for act in 'truncate -s -512' 'truncate -s 8M' 'truncate -s +512' 'touch'; do
+    # shellcheck disable=SC2086
+    changed_under_way $act changing.raw
+    [ $status = 4 ] || fail "status $status after $act: $(cat said)"
+done
+grep -q "'changing.raw' was written to while it was read" said

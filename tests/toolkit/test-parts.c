@@ -657,13 +657,10 @@ static void an_url_is_a_source(void **state)
     static const struct {
         const char *script, *name;
         uint64_t size;
-    } urls[] = { { "ok", "small", SMALL },
-                 { "nohead", "small", SMALL },
-                 { "nohead", "large", LARGE },
-                 { "nohead+norange", "small", SMALL },
-                 { "ok", "empty", 0 },
-                 { "nohead", "empty", 0 },
-                 { "ok", "small?key=value", SMALL } };
+    } urls[] = { { "ok", "small", SMALL },     { "nohead", "small", SMALL },
+                 { "nohead", "large", LARGE }, { "nohead+norange", "small", SMALL },
+                 { "nosize", "small", SMALL }, { "ok", "empty", 0 },
+                 { "nohead", "empty", 0 },     { "ok", "small?key=value", SMALL } };
 
     (void)state;
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
@@ -672,6 +669,7 @@ static void an_url_is_a_source(void **state)
 
         if (open_url(server_url(urls[i].script, urls[i].name), &source, &err) < 0)
             fail_msg("%s/%s: %s", urls[i].script, urls[i].name, err.message);
+        assert_int_equal(err.number, 0); /* nothing that a person would be shown */
         assert_int_equal(source->size, urls[i].size);
         assert_null(strchr(source->name, '?'));
         assert_null(im_parts_file_format(source) ? im_parts_file_format(source) : NULL);
@@ -690,6 +688,8 @@ static void an_url_that_is_no_source_says_why(void **state)
         int number;
         const char *code;
     } urls[] = { { "nosize+norange", "small", EACCES, "SizeUnknown" },
+                 { "nohead+endless", "small", EACCES, "SizeUnknown" },
+                 { "bighead", "small", ECONNRESET, "ConnectionFailed" },
                  { "ok", "absent", ENOENT, "NotFound" },
                  { "nohead+403", "small", EACCES, "AccessDenied" } };
     struct im_source *source = NULL;
