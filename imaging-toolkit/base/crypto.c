@@ -1,4 +1,4 @@
-/* crypto - hashes, HMAC, random bytes and comparison through OpenSSL 3's EVP interface.
+/* crypto - hashes, HMAC, AES-GCM, random bytes and comparison through OpenSSL 3's EVP interface.
  *
  * The only file that includes OpenSSL.  Nothing here knows what is signed. */
 
@@ -141,6 +141,65 @@ void im_base64(const void *data, size_t len, char *ret_text)
         p += n;
         len -= n;
     }
+}
+
+/* Lengths are counted in int by OpenSSL; what is sealed is a few hundred bytes. */
+static EVP_CIPHER_CTX *gcm_new(bool encrypt, const uint8_t *key, const uint8_t *nonce,
+                               const void *aad, size_t aad_len, size_t len)
+{
+    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+    int n;
+
+    if (!context || aad_len > INT_MAX || len > INT_MAX ||
+        !EVP_CipherInit_ex(context, EVP_aes_256_gcm(), NULL, key, nonce, encrypt) ||
+        !EVP_CipherUpdate(context, NULL, &n, aad, (int)aad_len))
+        broken("use AES-256-GCM");
+    return context;
+}
+
+void im_gcm_seal(const uint8_t key[IM_GCM_KEY], const uint8_t nonce[IM_GCM_NONCE], const void *aad,
+                 size_t aad_len, const void *plain, size_t len, uint8_t *ret_cipher,
+                 uint8_t ret_tag[IM_GCM_TAG])
+{
+    EVP_CIPHER_CTX *context = gcm_new(true, key, nonce, aad, aad_len, len);
+    uint8_t none[IM_GCM_TAG]; /* GCM is a stream: nothing is left for the end */
+    int n;
+
+    if (!EVP_EncryptUpdate(context, ret_cipher, &n, plain, (int)len) ||
+        !EVP_EncryptFinal_ex(context, none, &n) ||
+        !EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, IM_GCM_TAG, ret_tag))
+        broken("encrypt");
+    EVP_CIPHER_CTX_free(context);
+}
+
+int im_gcm_open(const uint8_t key[IM_GCM_KEY], const uint8_t nonce[IM_GCM_NONCE], const void *aad,
+                size_t aad_len, const void *cipher, size_t len, const uint8_t tag[IM_GCM_TAG],
+                uint8_t *ret_plain)
+{
+    EVP_CIPHER_CTX *context = gcm_new(false, key, nonce, aad, aad_len, len);
+    uint8_t none[IM_GCM_TAG], expected[IM_GCM_TAG];
+    bool proven;
+    int n;
+
+    memcpy(expected, tag, sizeof(expected)); /* OpenSSL does not promise to leave it alone */
+    if (!EVP_DecryptUpdate(context, ret_plain, &n, cipher, (int)len) ||
+        !EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, IM_GCM_TAG, expected))
+        broken("decrypt");
+    proven = EVP_DecryptFinal_ex(context, none, &n) > 0;
+    EVP_CIPHER_CTX_free(context);
+    if (!proven)
+        im_wipe(ret_plain, len);
+    return proven ? 0 : -EBADMSG;
+}
+
+void im_wipe(void *data, size_t len)
+{
+    OPENSSL_cleanse(data, len);
+}
+
+bool im_equal_bytes(const void *a, const void *b, size_t len)
+{
+    return CRYPTO_memcmp(a, b, len) == 0;
 }
 
 bool im_equal_secret(const char *a, const char *b)

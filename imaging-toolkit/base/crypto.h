@@ -1,4 +1,4 @@
-/* crypto - the only file that knows OpenSSL: hashes, HMAC, random bytes, comparison. */
+/* crypto - the only file that knows OpenSSL: hashes, HMAC, AES-GCM, random bytes, comparison. */
 #pragma once
 
 #include <stdbool.h>
@@ -35,6 +35,29 @@ void im_hex(const void *data, size_t len, char *ret_text);
 
 /* Base64 with padding of len bytes into ret_text (4 × ceil(len / 3) + 1 bytes). */
 void im_base64(const void *data, size_t len, char *ret_text);
+
+/* AES-256-GCM (NIST SP 800-38D). */
+#define IM_GCM_KEY   32
+#define IM_GCM_NONCE 12
+#define IM_GCM_TAG   16
+
+/* Encrypt len bytes into ret_cipher (len bytes, may be plain itself), bound to aad_len bytes of
+ * aad. A nonce must never serve twice with one key. */
+void im_gcm_seal(const uint8_t key[IM_GCM_KEY], const uint8_t nonce[IM_GCM_NONCE], const void *aad,
+                 size_t aad_len, const void *plain, size_t len, uint8_t *ret_cipher,
+                 uint8_t ret_tag[IM_GCM_TAG]);
+
+/* Decrypt len bytes into ret_plain (len bytes); -EBADMSG, with ret_plain zeroed, when anything was
+ * changed or the key is another. */
+int im_gcm_open(const uint8_t key[IM_GCM_KEY], const uint8_t nonce[IM_GCM_NONCE], const void *aad,
+                size_t aad_len, const void *cipher, size_t len, const uint8_t tag[IM_GCM_TAG],
+                uint8_t *ret_plain);
+
+/* Overwrite a secret in a way no compiler leaves out. */
+void im_wipe(void *data, size_t len);
+
+/* True when both runs of len bytes are equal; takes the same time for all. */
+bool im_equal_bytes(const void *a, const void *b, size_t len);
 
 /* True when both strings are equal; takes a time that depends on their lengths only. */
 bool im_equal_secret(const char *a, const char *b);

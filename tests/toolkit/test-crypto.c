@@ -1,8 +1,9 @@
-/* Digests, HMAC and encodings against published values: RFC 1321, FIPS 180-4, RFC 2202, RFC 4231,
- * RFC 4648. */
+/* Digests, HMAC, AES-GCM and encodings against published values: RFC 1321, FIPS 180-4, RFC 2202, RFC
+ * 4231, RFC 4648, and the paper on GCM. */
 
 #include <config.h>
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -170,11 +171,68 @@ static void sha256s_side_by_side(void **state)
     }
 }
 
+/* Bytes of hexadecimal text; how many. */
+static size_t from_hex(const char *text, uint8_t *bytes)
+{
+    size_t len = strlen(text) / 2;
+
+    for (size_t i = 0; i < len; i++) {
+        char pair[3] = { text[2 * i], text[2 * i + 1], '\0' };
+
+        bytes[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    return len;
+}
+
+/* Test case 16 of "The Galois/Counter Mode of Operation (GCM)", McGrew and Viega. */
+static void gcm_is_the_published_one(void **state)
+{
+    uint8_t key[32], nonce[12], aad[32], plain[64], cipher[64], tag[16], out[64], out_tag[16];
+    size_t len, aad_len;
+
+    (void)state;
+    (void)from_hex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308", key);
+    (void)from_hex("cafebabefacedbaddecaf888", nonce);
+    (void)from_hex("76fc6ece0f4e1768cddf8853bb2d551b", tag);
+    aad_len = from_hex("feedfacedeadbeeffeedfacedeadbeefabaddad2", aad);
+    len = from_hex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+                   "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+                   plain);
+    (void)from_hex("522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
+                   "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662",
+                   cipher);
+    im_gcm_seal(key, nonce, aad, aad_len, plain, len, out, out_tag);
+    assert_memory_equal(out, cipher, len);
+    assert_memory_equal(out_tag, tag, sizeof(tag));
+    assert_int_equal(im_gcm_open(key, nonce, aad, aad_len, cipher, len, tag, out), 0);
+    assert_memory_equal(out, plain, len);
+    for (size_t i = 0; i < 8 * sizeof(tag); i++) {
+        tag[i / 8] ^= (uint8_t)(1 << i % 8);
+        assert_int_equal(im_gcm_open(key, nonce, aad, aad_len, cipher, len, tag, out), -EBADMSG);
+        assert_int_equal(out[0] | out[len - 1], 0);
+        tag[i / 8] ^= (uint8_t)(1 << i % 8);
+    }
+    assert_int_equal(im_gcm_open(key, nonce, aad, aad_len - 1, cipher, len, tag, out), -EBADMSG);
+}
+
+static void wiped_bytes_are_zero(void **state)
+{
+    char secret[] = "secret";
+
+    (void)state;
+    im_wipe(secret, 3);
+    assert_memory_equal(secret, "\0\0\0ret", 7);
+    assert_true(im_equal_bytes("abc", "abd", 2));
+    assert_false(im_equal_bytes("abc", "abd", 3));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests_are_the_published_ones),
         cmocka_unit_test(hmacs_are_the_published_ones),
+        cmocka_unit_test(gcm_is_the_published_one),
+        cmocka_unit_test(wiped_bytes_are_zero),
         cmocka_unit_test(base64_is_padded),
         cmocka_unit_test(comparison_takes_every_byte),
         cmocka_unit_test(random_bytes_fill_the_buffer_and_differ),
