@@ -61,6 +61,10 @@ static const char *const subresources[] = {
 };
 #define SUBRESOURCES (sizeof(subresources) / sizeof(subresources[0]))
 
+/* A header, which in a presigned URL (botocore's) stands in the query and is signed as if it were
+ * one. */
+#define TOKEN "x-amz-security-token"
+
 static const char *header_signature(const struct im_signable *request)
 {
     const char *value = im_signable_header(request, "authorization");
@@ -154,10 +158,23 @@ static int parse_presigned(const struct im_query *query, struct im_s3v2_claim *c
     return set_claim(claim, key, strlen(key), signature, err);
 }
 
+static int set_token(struct im_s3v2_claim *claim, const char *token, struct im_error *err)
+{
+    if (!token)
+        return 0;
+    if (strlen(token) >= sizeof(claim->token))
+        return im_fail_code(err, EINVAL, "InvalidArgument",
+                            "the session token has %zu characters; %zu are allowed", strlen(token),
+                            sizeof(claim->token) - 1);
+    memcpy(claim->token, token, strlen(token) + 1);
+    return 0;
+}
+
 int im_s3v2_parse(const struct im_signable *request, struct im_s3v2_claim *ret_claim,
                   struct im_error *err)
 {
     const char *header = header_signature(request);
+    const char *token = im_signable_header(request, TOKEN);
     struct im_query query IM_QUERY_DONE = { 0 };
     struct im_s3v2_claim claim = { 0 };
     int r;
@@ -173,7 +190,11 @@ int im_s3v2_parse(const struct im_signable *request, struct im_s3v2_claim *ret_c
         r = im_query_parse(request->query, strlen(request->query), &query, err);
         if (r == 0)
             r = parse_presigned(&query, &claim, err);
+        if (r == 0 && !token)
+            token = single(&query, TOKEN);
     }
+    if (r == 0)
+        r = set_token(&claim, token, err);
     if (r == 0)
         *ret_claim = claim;
     return r;
@@ -190,6 +211,24 @@ static int add_plain(const struct im_signable *request, const char *name, struct
     if (r == -ENOENT)
         return im_buffer_puts(out, "\n");
     return r < 0 ? r : im_buffer_puts(out, line.data + strlen(name) + 1);
+}
+
+/* The request with the token of its query, if it has one there, among its headers. */
+static struct im_signable with_token(const struct im_signable *request,
+                                     const struct im_query *query,
+                                     struct im_header headers[IM_SIGNABLE_HEADERS_MAX])
+{
+    const char *token = single(query, TOKEN);
+    struct im_signable whole = *request;
+
+    if (!token || im_signable_header(request, TOKEN) ||
+        request->header_count >= IM_SIGNABLE_HEADERS_MAX)
+        return whole;
+    if (whole.header_count > 0)
+        memcpy(headers, whole.headers, whole.header_count * sizeof(*headers));
+    headers[whole.header_count++] = (struct im_header){ TOKEN, token };
+    whole.headers = headers;
+    return whole;
 }
 
 static int add_amz_headers(const struct im_signable *request, struct im_buffer *out)
@@ -239,9 +278,13 @@ static int add_date(const struct im_signable *request, const struct im_query *qu
 int im_s3v2_string_to_sign(const struct im_signable *request, const char *resource, bool presigned,
                            struct im_buffer *out)
 {
+    struct im_header headers[IM_SIGNABLE_HEADERS_MAX];
     struct im_query query IM_QUERY_DONE = { 0 };
+    struct im_signable whole = *request;
     int r = im_query_parse(request->query, strlen(request->query), &query, NULL);
 
+    if (r == 0 && presigned)
+        whole = with_token(request, &query, headers);
     if (r == 0)
         r = im_buffer_printf(out, "%s\n", request->method);
     if (r == 0)
@@ -251,7 +294,7 @@ int im_s3v2_string_to_sign(const struct im_signable *request, const char *resour
     if (r == 0)
         r = add_date(request, &query, presigned, out);
     if (r == 0)
-        r = add_amz_headers(request, out);
+        r = add_amz_headers(&whole, out);
     if (r == 0)
         r = add_resource(&query, resource, out);
     return r;
@@ -320,8 +363,7 @@ int im_s3v2_verify(const struct im_signable *request, const char *resource,
                    const struct im_s3v2_claim *claim, const char *secret_key, int64_t now_ms,
                    struct im_error *err)
 {
-    char *bucket IM_FREE
-    = bucket_with_slash(resource);
+    char *bucket IM_FREE = bucket_with_slash(resource);
     int r = check_time(request, claim, now_ms, err);
 
     if (r < 0)

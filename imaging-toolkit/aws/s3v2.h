@@ -10,6 +10,7 @@
 struct im_s3v2_claim {
     char access_key[129];
     char signature[65]; /* base64 */
+    char token[4097];   /* x-amz-security-token, "" when absent */
     bool presigned;
     int64_t expires; /* of a presigned request: seconds since 1970 */
 };

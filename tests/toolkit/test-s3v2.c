@@ -281,6 +281,40 @@ static void published_presigned_example_lives_until_it_expires(void **state)
     assert_string_equal(answer(&request, resource, SECRET, EXPIRES_MS), "SignatureDoesNotMatch");
 }
 
+/* As botocore writes it: the header is signed, and stands in the query. */
+static void a_token_is_claimed_and_signed(void **state)
+{
+    struct im_header headers[] = { { "x-amz-security-token", "in+header" },
+                                   { "Authorization", "AWS " KEY ":sig" } };
+    struct im_signable request = { .method = "GET",
+                                   .path = "/b/k",
+                                   .query = "Expires=77&AWSAccessKeyId=x&Signature=y&"
+                                            "x-amz-security-token=in%2Bquery",
+                                   .headers = headers,
+                                   .header_count = 0 };
+    struct im_s3v2_claim claim;
+    struct im_error err;
+
+    (void)state;
+    assert_int_equal(im_s3v2_parse(&request, &claim, &err), 0);
+    assert_string_equal(claim.token, "in+query");
+    assert_string_to_sign(&request, "/", true, "GET\n\n\n77\nx-amz-security-token:in+query\n/");
+    request.header_count = 1;
+    assert_int_equal(im_s3v2_parse(&request, &claim, &err), 0);
+    assert_string_equal(claim.token, "in+header");
+    assert_string_to_sign(&request, "/", true, "GET\n\n\n77\nx-amz-security-token:in+header\n/");
+    request.header_count = 2;
+    request.query =
+        "x-amz-security-token=in%2Bquery"; /* means nothing beside a header's signature */
+    assert_int_equal(im_s3v2_parse(&request, &claim, &err), 0);
+    assert_string_equal(claim.token, "in+header");
+    assert_string_to_sign(&request, "/", false, "GET\n\n\n\nx-amz-security-token:in+header\n/");
+    headers[0].name = "x-other";
+    assert_int_equal(im_s3v2_parse(&request, &claim, &err), 0);
+    assert_string_equal(claim.token, "");
+    assert_string_to_sign(&request, "/", false, "GET\n\n\n\n/");
+}
+
 static void malformed_claims_are_refused(void **state)
 {
     static const char A129[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -335,6 +369,7 @@ int main(void)
         cmocka_unit_test(clocks_may_differ_by_a_quarter_of_an_hour),
         cmocka_unit_test(a_bucket_alone_may_be_signed_with_a_slash),
         cmocka_unit_test(published_presigned_example_lives_until_it_expires),
+        cmocka_unit_test(a_token_is_claimed_and_signed),
         cmocka_unit_test(malformed_claims_are_refused),
     };
 
