@@ -16,10 +16,12 @@
 
 #include "api/api.h"
 #include "xml.h"
-#include "auth/keys.h"
+#include "auth/accounts.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "cmd/account.h"
 #include "conf/conf.h"
 #include "dispatch/dispatch.h"
 #include "file.h"
@@ -30,11 +32,14 @@
 #include "objects/target.h"
 #include "task/task.h"
 
+/* Bytes of env.sh: addresses and names, and a key. */
+#define ENV_MAX 4096
+
 /* What runs, in the order in which it is started; stopped the other way round. */
 struct service {
     struct svc_conf conf;
     int lock; /* descriptor of DIR/lock, held while the process lives */
-    struct svc_keys keys;
+    struct svc_accounts *accounts;
     struct task_table *tasks;
     struct dispatch *dispatch;
     struct svc_store *store;
@@ -90,7 +95,7 @@ static int prepare(struct service *service, struct im_error *err)
     for (size_t i = 0; r == 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++)
         r = make_dir(dirs[i], err);
     if (r == 0)
-        r = svc_keys_load(conf->keys_path, &service->keys, err);
+        r = svc_accounts_open(conf->dir, conf->master_key, &service->accounts, err);
     return r;
 }
 
@@ -114,9 +119,9 @@ static int serve(struct service *service, struct im_error *err)
         .worker = service->dispatch,
     };
     service->query_service =
-        (struct svc_query_service){ .api = &service->api, .keys = &service->keys };
+        (struct svc_query_service){ .api = &service->api, .accounts = service->accounts };
     service->object_service =
-        (struct svc_object_service){ .store = service->store, .keys = &service->keys };
+        (struct svc_object_service){ .store = service->store, .accounts = service->accounts };
     service->routes[0] = (struct svc_route){
         .path = SVC_OBJECTS_PATH,
         .handler = &svc_object_handler,
@@ -140,7 +145,8 @@ static int start(struct service *service, struct im_error *err)
     if (r == 0)
         r = task_table_open(service->conf.tasks_path, &service->tasks, err);
     if (r == 0)
-        r = svc_store_open(service->conf.objects_dir, &service->store, err);
+        r = svc_store_open(service->conf.objects_dir, svc_accounts_first(service->accounts),
+                           &service->store, err);
     if (r == 0)
         r = dispatch_start(&service->conf, service->tasks, &service->dispatch, err);
     if (r == 0)
@@ -154,6 +160,7 @@ static void stop(struct service *service)
     service->dispatch = dispatch_stop(service->dispatch);
     service->store = svc_store_close(service->store);
     service->tasks = task_table_close(service->tasks);
+    service->accounts = svc_accounts_close(service->accounts);
     if (service->lock >= 0)
         (void)close(service->lock);
     free(service->objects_url);
@@ -173,6 +180,13 @@ static char *endpoint(const struct service *service)
     return im_asprintf(strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
 }
 
+static void wipe_buffer(struct im_buffer *buffer)
+{
+    if (buffer->data)
+        im_wipe(buffer->data, buffer->capacity);
+    im_buffer_done(buffer);
+}
+
 /* Let the workers find uploads in our own object store. */
 static int show_objects(struct service *service, struct im_error *err)
 {
@@ -186,32 +200,56 @@ static int show_objects(struct service *service, struct im_error *err)
     return 0;
 }
 
+/* The keys of the first account as lines of env.sh; a comment when it has none, so that the service
+ * still starts. */
+static int write_keys(const struct service *service, struct im_buffer *out, struct im_error *err)
+{
+    struct svc_keys keys SVC_KEYS_WIPE = { 0 };
+    int r = svc_accounts_first_keys(service->accounts, &keys, err);
+
+    if (r == -ENOENT)
+        return im_buffer_printf(out, "# %s; see imaging-service account --help\n", err->message);
+    if (r < 0)
+        return r;
+    return im_buffer_printf(out,
+                            "export AWS_ACCESS_KEY_ID=%s\n"
+                            "export AWS_SECRET_ACCESS_KEY=%s\n",
+                            keys.access_key, keys.secret_key);
+}
+
+static int write_env(const struct service *service, struct im_buffer *out, struct im_error *err)
+{
+    char *where IM_FREE = endpoint(service);
+    int r = where ? im_buffer_printf(out,
+                                     "export EC2_URL=http://%s/\n"
+                                     "export S3_URL=http://%s" SVC_OBJECTS_PATH "/\n",
+                                     where, where)
+                  : -ENOMEM;
+
+    if (r == 0)
+        r = write_keys(service, out, err);
+    if (r == 0)
+        r = im_buffer_printf(out, "export EC2_AVAILABILITY_ZONE=%s\n", service->conf.zone);
+    return r;
+}
+
 /* Tell people and scripts where the service is. */
 static int announce(const struct service *service, struct im_error *err)
 {
     const struct svc_conf *conf = &service->conf;
-    char *where IM_FREE = endpoint(service);
-    char *text IM_FREE = NULL;
+    struct im_buffer text IM_CLEANUP(wipe_buffer) = IM_BUFFER(ENV_MAX);
     char sentence[IM_ERROR_MAX];
     const char *missing;
-    int r;
+    int r = write_env(service, &text, err);
 
-    if (where)
-        text = im_asprintf("export EC2_URL=http://%s/\n"
-                           "export S3_URL=http://%s" SVC_OBJECTS_PATH "/\n"
-                           "export AWS_ACCESS_KEY_ID=%s\n"
-                           "export AWS_SECRET_ACCESS_KEY=%s\n"
-                           "export EC2_AVAILABILITY_ZONE=%s\n",
-                           where, where, service->keys.access_key, service->keys.secret_key,
-                           conf->zone);
-    if (!text)
-        return im_fail(err, ENOMEM, "out of memory");
-    r = svc_file_write(conf->env_path, text, err);
+    if (r < 0)
+        return err->number ? r : im_fail(err, -r, "cannot write '%s'", conf->env_path);
+    r = svc_file_write(conf->env_path, text.data, err);
     if (r < 0)
         return r;
     (void)printf("imaging-service " PACKAGE_VERSION ", everything in %s\n%s"
                  "These lines are in %s\n",
-                 conf->dir, text, conf->env_path);
+                 conf->dir, text.data, conf->env_path);
     missing = dispatch_trouble(service->dispatch, sentence, sizeof(sentence));
     if (missing) /* the dispatcher has logged it */
         (void)printf("No volume can be imported until this is mended: %s\n", missing);
@@ -262,6 +300,8 @@ int main(int argc, char **argv)
     int r;
 
     (void)umask(077);
+    if (argc > 1 && strcmp(argv[1], "account") == 0)
+        return svc_account_command(argc - 1, argv + 1);
     r = svc_conf_parse(argc, argv, &service.conf, &err);
     if (r == 1)
         return EXIT_SUCCESS;

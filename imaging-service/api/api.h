@@ -6,6 +6,7 @@
 #include "api/errors.h"
 #include "aws/query.h"
 #include "base/buffer.h"
+#include "caller.h"
 #include "conf/conf.h"
 #include "task/task.h"
 
@@ -28,10 +29,14 @@ struct svc_answer {
 
 #define SVC_XML_TYPE "text/xml;charset=UTF-8"
 
-/* Do what the parameters ask for.  request_id is the UUID that goes into the answer. */
-void svc_api_run(const struct svc_api *api, const char *account, const char *request_id,
+/* Do what the parameters ask for, if the caller may.  request_id is the UUID that goes into the
+ * answer. */
+void svc_api_run(const struct svc_api *api, const struct svc_caller *caller, const char *request_id,
                  const struct im_query *params, struct svc_answer *answer);
 
 /* Answer with an error; message NULL: the code's own sentence. */
 void svc_api_refuse(enum svc_code code, const char *message, const char *request_id,
                     struct svc_answer *answer);
+
+/* Name of the n-th action, NULL behind the last. */
+const char *svc_api_action(size_t n);

@@ -206,10 +206,15 @@ void svc_api_refuse(enum svc_code code, const char *message, const char *request
     (void)svc_xml_end(xml);
 }
 
-void svc_api_run(const struct svc_api *api, const char *account, const char *request_id,
+const char *svc_api_action(size_t n)
+{
+    return n < sizeof(operations) / sizeof(operations[0]) ? operations[n]->action : NULL;
+}
+
+void svc_api_run(const struct svc_api *api, const struct svc_caller *caller, const char *request_id,
                  const struct im_query *params, struct svc_answer *answer)
 {
-    struct svc_call call = { .api = api, .tasks = api->tasks, .account = account };
+    struct svc_call call = { .api = api, .tasks = api->tasks, .account = caller->account };
     const char *version = im_query_get(params, "Version");
     const struct svc_operation *operation = NULL;
     int r = check_characters(&call, params);
@@ -218,6 +223,8 @@ void svc_api_run(const struct svc_api *api, const char *account, const char *req
         r = find_operation(&call, im_query_get(params, "Action"), &operation);
     if (r == 0)
         r = check_version(&call, version);
+    if (r == 0 && !svc_caller_may(caller, operation->action))
+        r = svc_refuse(&call, SVC_UNAUTHORIZED, "%s", svc_code_text(SVC_UNAUTHORIZED));
     if (r == 0)
         r = operate(&call, operation, params, version, request_id, answer->body);
     if (r == 0) {

@@ -26,6 +26,8 @@ static const struct {
     [SVC_INCOMPLETE_SIGNATURE] = { "IncompleteSignature", 400,
                                    "The request signature does not conform to AWS standards." },
     [SVC_REQUEST_EXPIRED] = { "RequestExpired", 400, "Request has expired." },
+    [SVC_UNAUTHORIZED] = { "UnauthorizedOperation", 403,
+                           "You are not authorized to perform this operation." },
     [SVC_MISSING_ACTION] = { "MissingAction", 400,
                              "The request must contain the parameter Action" },
     [SVC_INVALID_ACTION] = { "InvalidAction", 400,

@@ -12,8 +12,35 @@
 #include "aws/sigv2.h"
 #include "base/crypto.h"
 
-/* What an unknown key is checked with; as long as a real one. */
-static const char no_secret[] = "0000000000000000000000000000000000000000";
+/* The key a request names, and what there is to say about it. */
+struct signer {
+    struct svc_key key; /* a made-up one when it is not known */
+    bool known;
+    bool token; /* the request has the session token that belongs to the key, or needs none */
+    bool ended; /* temporary credentials whose time is over */
+};
+
+static void signer_wipe(struct signer *signer)
+{
+    svc_key_wipe(&signer->key);
+}
+#define SIGNER_WIPE IM_CLEANUP(signer_wipe)
+
+static int find_signer(struct svc_accounts *accounts, const char *access_key, const char *token,
+                       int64_t now_ms, struct signer *ret_signer, struct im_error *err)
+{
+    int r = svc_accounts_find(accounts, access_key, &ret_signer->key, err);
+
+    if (r < 0 && r != -ENOENT) {
+        if (err)
+            err->code = "InternalFailure"; /* whatever it was: not the client's fault */
+        return r;
+    }
+    ret_signer->known = r == 0;
+    ret_signer->token = svc_key_takes_token(&ret_signer->key, token);
+    ret_signer->ended = ret_signer->key.temporary && ret_signer->key.expires_ms <= now_ms;
+    return 0;
+}
 
 /* The ways to sign; a request must use exactly one. */
 enum { BY_HEADER = 1, BY_V4_QUERY = 2, BY_V2_QUERY = 4 };
@@ -55,57 +82,75 @@ static int unknown_account(struct im_error *err)
                         "AWS was not able to validate the provided access credentials");
 }
 
-static int verify_api_v4(const struct svc_keys *keys, const struct im_signable *request,
-                         const void *body, size_t len, int64_t now_ms, struct im_error *err)
+/* What a verified signature is worth: r is what the verification returned.  That credentials have
+ * ended is told to their owner only. */
+static int judge_api(const struct signer *signer, int r, struct svc_caller *ret_caller,
+                     struct im_error *err)
 {
+    if (!signer->known || !signer->token)
+        return unknown_account(err);
+    if (r == 0 && signer->ended)
+        return im_fail_code(err, EACCES, "RequestExpired",
+                            "Request has expired: the temporary credentials have ended.");
+    if (r == 0)
+        *ret_caller = signer->key.caller;
+    return r;
+}
+
+static int verify_api_v4(struct svc_accounts *accounts, const struct im_signable *request,
+                         const void *body, size_t len, int64_t now_ms,
+                         struct svc_caller *ret_caller, struct im_error *err)
+{
+    struct signer signer SIGNER_WIPE = { 0 };
     struct im_signable whole = *request;
     struct im_sigv4_claim claim;
     uint8_t digest[IM_HASH_MAX];
     char hex[2 * IM_HASH_MAX + 1];
-    bool known;
     int r;
 
     if (!im_sigv4_present(request))
         return im_fail_code(err, EACCES, "IncompleteSignature",
                             "The Authorization header must start with AWS4-HMAC-SHA256.");
     r = im_sigv4_parse(request, &claim, err);
+    if (r == 0)
+        r = find_signer(accounts, claim.access_key, claim.token, now_ms, &signer, err);
     if (r < 0)
         return r;
     im_hash(IM_SHA256, body, len, digest);
     im_hex(digest, im_hash_size(IM_SHA256), hex);
     whole.payload_hash = hex;
-    known = im_equal_secret(claim.access_key, keys->access_key) && !claim.token[0];
-    r = im_sigv4_verify(&whole, &claim, known ? keys->secret_key : no_secret, now_ms, err);
-    return known ? r : unknown_account(err);
+    r = im_sigv4_verify(&whole, &claim, signer.key.secret, now_ms, err);
+    return judge_api(&signer, r, ret_caller, err);
 }
 
-static int verify_api_v2(const struct svc_keys *keys, const struct im_signable *request,
-                         const struct im_query *params, int64_t now_ms, struct im_error *err)
+static int verify_api_v2(struct svc_accounts *accounts, const struct im_signable *request,
+                         const struct im_query *params, int64_t now_ms,
+                         struct svc_caller *ret_caller, struct im_error *err)
 {
+    struct signer signer SIGNER_WIPE = { 0 };
     struct im_sigv2_claim claim;
-    bool known;
     int r = im_sigv2_parse(params, &claim, err);
 
+    if (r == 0)
+        r = find_signer(accounts, claim.access_key, claim.token, now_ms, &signer, err);
     if (r < 0)
         return r;
-    known = im_equal_secret(claim.access_key, keys->access_key) && !claim.token[0];
-    r = im_sigv2_verify(request, params, &claim, known ? keys->secret_key : no_secret, now_ms, err);
-    return known ? r : unknown_account(err);
+    r = im_sigv2_verify(request, params, &claim, signer.key.secret, now_ms, err);
+    return judge_api(&signer, r, ret_caller, err);
 }
 
-int svc_verify_api(const struct svc_keys *keys, const struct im_signable *request,
+int svc_verify_api(struct svc_accounts *accounts, const struct im_signable *request,
                    const struct im_query *params, const void *body, size_t len, int64_t now_ms,
-                   const char **ret_account, struct im_error *err)
+                   struct svc_caller *ret_caller, struct im_error *err)
 {
     unsigned found = ways(request, params);
     int r = check_ways_api(found, err);
 
-    if (r == 0)
-        r = found == BY_V2_QUERY ? verify_api_v2(keys, request, params, now_ms, err)
-                                 : verify_api_v4(keys, request, body, len, now_ms, err);
-    if (r == 0)
-        *ret_account = keys->account;
-    return r;
+    if (r < 0)
+        return r;
+    return found == BY_V2_QUERY
+               ? verify_api_v2(accounts, request, params, now_ms, ret_caller, err)
+               : verify_api_v4(accounts, request, body, len, now_ms, ret_caller, err);
 }
 
 /* The code S3 gives where Signature Version 4 of EC2 gives another. */
@@ -125,6 +170,22 @@ static int unknown_key(struct im_error *err)
 {
     return im_fail_code(err, EACCES, "InvalidAccessKeyId",
                         "The AWS Access Key Id you provided does not exist in our records.");
+}
+
+/* As judge_api, in S3's words. */
+static int judge_object(const struct signer *signer, const char *token, int r,
+                        struct svc_caller *ret_caller, struct im_error *err)
+{
+    if (!signer->known || (!signer->token && !token[0]))
+        return unknown_key(err);
+    if (!signer->token)
+        return im_fail_code(err, EACCES, "InvalidToken",
+                            "The provided token is malformed or otherwise invalid.");
+    if (r == 0 && signer->ended)
+        return im_fail_code(err, EACCES, "ExpiredToken", "The provided token has expired.");
+    if (r == 0)
+        *ret_caller = signer->key.caller;
+    return r;
 }
 
 static bool is_hex_sha256(const char *text)
@@ -164,50 +225,48 @@ static int v4_payload(const struct im_signable *request, bool presigned, char *r
     return 0;
 }
 
-static int verify_v4(const struct svc_keys *keys, const struct im_signable *request, bool presigned,
-                     int64_t now_ms, char *ret_payload, struct im_error *err)
+static int verify_v4(struct svc_accounts *accounts, const struct im_signable *request,
+                     bool presigned, int64_t now_ms, struct svc_caller *ret_caller,
+                     char *ret_payload, struct im_error *err)
 {
+    struct signer signer SIGNER_WIPE = { 0 };
     struct im_signable whole = *request;
     struct im_sigv4_claim claim;
-    bool known;
     int r;
 
     r = s3_code(presigned, im_sigv4_parse(request, &claim, err), err);
     if (r == 0)
         r = v4_payload(request, presigned, ret_payload, err);
+    if (r == 0)
+        r = find_signer(accounts, claim.access_key, claim.token, now_ms, &signer, err);
     if (r < 0)
         return r;
     whole.s3 = true;
     whole.payload_hash = ret_payload[0] ? ret_payload : IM_UNSIGNED_PAYLOAD;
-    known = im_equal_secret(claim.access_key, keys->access_key);
-    r = im_sigv4_verify(&whole, &claim, known ? keys->secret_key : no_secret, now_ms, err);
-    if (!known)
-        return unknown_key(err);
-    if (claim.token[0])
-        return im_fail_code(err, EACCES, "InvalidToken",
-                            "The provided token is malformed or otherwise invalid.");
-    return s3_code(presigned, r, err);
+    r = im_sigv4_verify(&whole, &claim, signer.key.secret, now_ms, err);
+    return judge_object(&signer, claim.token, s3_code(presigned, r, err), ret_caller, err);
 }
 
-static int verify_v2(const struct svc_keys *keys, const struct im_signable *request,
-                     const char *prefix, int64_t now_ms, char *ret_payload, struct im_error *err)
+static int verify_v2(struct svc_accounts *accounts, const struct im_signable *request,
+                     const char *prefix, int64_t now_ms, struct svc_caller *ret_caller,
+                     char *ret_payload, struct im_error *err)
 {
     const char *claimed = im_signable_header(request, "X-Amz-Content-Sha256");
     const char *resource = request->path;
     size_t prefix_len = strlen(prefix);
+    struct signer signer SIGNER_WIPE = { 0 };
     struct im_s3v2_claim claim;
-    const char *secret;
-    bool known;
+    const char *secret = signer.key.secret;
     int r;
 
     ret_payload[0] = '\0';
     if (claimed && is_hex_sha256(claimed))
         memcpy(ret_payload, claimed, 65);
     r = im_s3v2_parse(request, &claim, err);
+    if (r == 0)
+        r = find_signer(accounts, claim.access_key, claim.token, now_ms, &signer, err);
     if (r < 0)
         return r;
-    known = im_equal_secret(claim.access_key, keys->access_key);
-    secret = known ? keys->secret_key : no_secret;
     r = im_s3v2_verify(request, resource, &claim, secret, now_ms, err);
     /* the resource is the path behind the endpoint's own path; not every client takes that off */
     if (r < 0 && strncmp(resource, prefix, prefix_len) == 0 &&
@@ -215,11 +274,11 @@ static int verify_v2(const struct svc_keys *keys, const struct im_signable *requ
         resource += prefix_len;
         r = im_s3v2_verify(request, *resource ? resource : "/", &claim, secret, now_ms, err);
     }
-    return known ? r : unknown_key(err);
+    return judge_object(&signer, claim.token, r, ret_caller, err);
 }
 
-int svc_verify_object(const struct svc_keys *keys, const struct im_signable *request,
-                      const char *prefix, int64_t now_ms, const char **ret_account,
+int svc_verify_object(struct svc_accounts *accounts, const struct im_signable *request,
+                      const char *prefix, int64_t now_ms, struct svc_caller *ret_caller,
                       char *ret_payload, struct im_error *err)
 {
     struct im_query params IM_QUERY_DONE = { 0 };
@@ -240,12 +299,9 @@ int svc_verify_object(const struct svc_keys *keys, const struct im_signable *req
                             "Only one auth mechanism allowed: the Authorization header, the "
                             "X-Amz-Signature or the Signature query parameter.");
     if (im_sigv4_present(request))
-        r = verify_v4(keys, request, found == BY_V4_QUERY, now_ms, ret_payload, err);
-    else if (im_s3v2_present(request))
-        r = verify_v2(keys, request, prefix, now_ms, ret_payload, err);
-    else
-        return im_fail_code(err, EACCES, "InvalidArgument", "Unsupported Authorization Type");
-    if (r == 0)
-        *ret_account = keys->account;
-    return r;
+        return verify_v4(accounts, request, found == BY_V4_QUERY, now_ms, ret_caller, ret_payload,
+                         err);
+    if (im_s3v2_present(request))
+        return verify_v2(accounts, request, prefix, now_ms, ret_caller, ret_payload, err);
+    return im_fail_code(err, EACCES, "InvalidArgument", "Unsupported Authorization Type");
 }

@@ -41,9 +41,12 @@ static const char usage[] =
     "  --toolkit PATH       the imaging-toolkit program; default: the one built or\n"
     "                       installed beside this program, else on the search path\n"
     "  --workers N          tasks converted at once, 1 to 64, default 2\n"
+    "  --master-key PATH    32 bytes that seal the secrets, mode 0400; default:\n"
+    "                       DIR/master.key, made at the first start\n"
     "  --help               show this text\n"
     "  --version            show the version\n"
     "\n"
+    "Accounts and keys: imaging-service account --help.\n"
     "Endpoints and keys are printed, and written to DIR/env.sh for '. DIR/env.sh'.\n"
     "The last line printed is 'ready'.  SIGTERM and SIGINT end the service.\n"
     "\n"
@@ -142,7 +145,7 @@ static int derive_paths(struct svc_conf *conf, struct im_error *err)
     } paths[] = {
         { &conf->tasks_path, "tasks.db" }, { &conf->objects_dir, "objects" },
         { &conf->volumes_dir, "volumes" }, { &conf->scratch_dir, "scratch" },
-        { &conf->keys_path, "keys" },      { &conf->env_path, "env.sh" },
+        { &conf->env_path, "env.sh" },
     };
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -179,6 +182,9 @@ static int take_option(struct svc_conf *conf, int option, const char *value, str
                       : im_fail(err, EINVAL, "--toolkit wants the path of a program");
     case 'w':
         return set_workers(conf, value, err);
+    case 'm':
+        return *value ? replace(&conf->master_key, value, err)
+                      : im_fail(err, EINVAL, "--master-key wants the path of a file");
     case 'h':
         (void)fputs(usage, stdout);
         return 1;
@@ -196,6 +202,7 @@ static int parse(int argc, char **argv, struct svc_conf *conf, struct im_error *
                                              { "listen", required_argument, NULL, 'l' },
                                              { "toolkit", required_argument, NULL, 't' },
                                              { "workers", required_argument, NULL, 'w' },
+                                             { "master-key", required_argument, NULL, 'm' },
                                              { "help", no_argument, NULL, 'h' },
                                              { "version", no_argument, NULL, 'V' },
                                              { 0 } };
@@ -239,7 +246,7 @@ void svc_conf_done(struct svc_conf *conf)
     free(conf->objects_dir);
     free(conf->volumes_dir);
     free(conf->scratch_dir);
-    free(conf->keys_path);
+    free(conf->master_key);
     free(conf->env_path);
     *conf = (struct svc_conf){ 0 };
 }

@@ -16,7 +16,7 @@ struct svc_conf {
     char *objects_dir;  /* DIR/objects: one directory per bucket */
     char *volumes_dir;  /* DIR/volumes: vol-….raw */
     char *scratch_dir;  /* DIR/scratch: one directory per claim */
-    char *keys_path;    /* DIR/keys: access key, secret key, account; mode 0600 */
+    char *master_key;   /* --master-key PATH; NULL: DIR/master.key, made at the first start */
     char *env_path;     /* DIR/env.sh */
     unsigned workers;   /* tasks converted at once, --workers N, default 2 */
     unsigned max_active; /* tasks of an account that have not ended, default 20 */

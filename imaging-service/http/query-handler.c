@@ -14,6 +14,7 @@
 #include "auth/verify.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "log.h"
 
 /* Bytes of a form body.  The largest sane request, 21 presigned disks, has under 60 KiB. */
 #define BODY_MAX (64u * 1024)
@@ -115,8 +116,8 @@ static int decode(const struct query_state *state, struct im_query *params, stru
 
 /* Authenticate first; what is wrong with the parameters is told to known clients only, unless it is
  * why no signature was found. */
-static int check(const struct query_state *state, struct im_query *params, const char **ret_account,
-                 struct im_error *err)
+static int check(const struct query_state *state, struct im_query *params,
+                 struct svc_caller *ret_caller, struct im_error *err)
 {
     const struct svc_request *request = state->request;
     struct im_signable signable = svc_request_signable(request);
@@ -128,9 +129,9 @@ static int check(const struct query_state *state, struct im_query *params, const
         *err = fault;
         return decoded;
     }
-    r = svc_verify_api(state->service->keys, &signable, decoded == 0 ? params : NULL,
+    r = svc_verify_api(state->service->accounts, &signable, decoded == 0 ? params : NULL,
                        state->body.len > 0 ? state->body.data : "", state->body.len,
-                       im_clock_now_ms(), ret_account, err);
+                       im_clock_now_ms(), ret_caller, err);
     if (r == 0 && decoded < 0) {
         *err = fault;
         return decoded;
@@ -152,19 +153,21 @@ static void end(void *arg, struct svc_response *response)
     struct im_query params IM_QUERY_DONE = { 0 };
     struct svc_answer answer = { .body = &response->body };
     struct im_error err = { 0 };
-    const char *account;
+    struct svc_caller caller;
 
     if (state->too_large) {
         refuse_too_large(state->request, response);
         return;
     }
-    if (check(state, &params, &account, &err) < 0) {
+    if (check(state, &params, &caller, &err) < 0) {
         enum svc_code code = code_of(&err);
 
+        if (code == SVC_INTERNAL_ERROR)
+            svc_log(SVC_ERROR, "request %s: %s", state->request->id, err.message);
         refuse(state->request, response, code, code == SVC_INTERNAL_ERROR ? NULL : err.message);
         return;
     }
-    svc_api_run(state->service->api, account, state->request->id, &params, &answer);
+    svc_api_run(state->service->api, &caller, state->request->id, &params, &answer);
     response->status = answer.status;
     response->content_type = SVC_XML_TYPE;
 }

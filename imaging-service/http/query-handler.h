@@ -2,13 +2,13 @@
 #pragma once
 
 #include "api/api.h"
-#include "auth/keys.h"
+#include "auth/accounts.h"
 #include "http/message.h"
 
 /* The handler's service data; outlives the server. */
 struct svc_query_service {
     const struct svc_api *api;
-    const struct svc_keys *keys;
+    struct svc_accounts *accounts;
 };
 
 /* Answers "/" and "/services/compute"; every other path is 404. */

@@ -64,7 +64,7 @@ int svc_write_buckets(struct svc_store *store, const char *account, struct im_bu
     svc_xml_text(xml, "ID", account);
     svc_xml_close(xml);
     svc_xml_open(xml, "Buckets", NULL);
-    r = svc_bucket_list(store, write_bucket, xml, err);
+    r = svc_bucket_list(store, account, write_bucket, xml, err);
     svc_xml_close(xml);
     svc_xml_close(xml);
     ended = finish(xml, r < 0 ? NULL : err);

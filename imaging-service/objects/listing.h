@@ -5,7 +5,7 @@
 #include "base/buffer.h"
 #include "objects/store.h"
 
-/* Append ListAllMyBucketsResult. */
+/* Append ListAllMyBucketsResult: the buckets of the account. */
 int svc_write_buckets(struct svc_store *store, const char *account, struct im_buffer *out,
                       struct im_error *err);
 

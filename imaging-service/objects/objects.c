@@ -32,6 +32,7 @@
 struct object_state {
     struct svc_store *store;
     const struct svc_request *request;
+    struct svc_caller caller;
     struct svc_target target;
     struct svc_upload *upload;      /* of an object; NULL: a bucket is made */
     struct im_hasher *md5, *sha256; /* sha256 only when its value was promised */
@@ -172,14 +173,13 @@ static int get_object(struct object_state *state, struct svc_response *response,
     return 0;
 }
 
-static int get_listing(struct object_state *state, const char *account,
-                       const struct im_query *query, struct svc_response *response,
-                       struct im_error *err)
+static int get_listing(struct object_state *state, const struct im_query *query,
+                       struct svc_response *response, struct im_error *err)
 {
     int r;
 
     if (!state->target.bucket[0])
-        r = svc_write_buckets(state->store, account, &response->body, err);
+        r = svc_write_buckets(state->store, state->caller.account, &response->body, err);
     else
         r = svc_write_objects(state->store, state->target.bucket, query, &response->body, err);
     if (r == 0) {
@@ -190,7 +190,7 @@ static int get_listing(struct object_state *state, const char *account,
 }
 
 /* A method that answers from the headers alone; 1 when the body is wanted. */
-static int answer(struct object_state *state, const char *account, const struct im_query *query,
+static int answer(struct object_state *state, const struct im_query *query,
                   struct svc_response *response, struct im_error *err)
 {
     const struct svc_target *target = &state->target;
@@ -211,7 +211,7 @@ static int answer(struct object_state *state, const char *account, const struct 
         return r;
     }
     if (!target->key[0] && strcmp(method, "GET") == 0)
-        return get_listing(state, account, query, response, err);
+        return get_listing(state, query, response, err);
     if (target->bucket[0] && strcmp(method, "PUT") == 0)
         return 1;
     return im_fail_code(err, EINVAL, "MethodNotAllowed",
@@ -272,25 +272,45 @@ static void release(void *arg)
     free(state);
 }
 
+/* The caller may do such things at all, and the bucket is his.  One that is to be made is looked at
+ * when it is made. */
+static int check_permission(const struct object_state *state, struct im_error *err)
+{
+    const char *method = state->request->method;
+    bool reads = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    char owner[SVC_OWNER_SIZE];
+    int r;
+
+    if (!svc_caller_may(&state->caller, reads ? SVC_READ_OBJECTS : SVC_WRITE_OBJECTS))
+        return im_fail_code(err, EACCES, "AccessDenied", "Access Denied");
+    if (!state->target.bucket[0] || (!state->target.key[0] && strcmp(method, "PUT") == 0))
+        return 0;
+    r = svc_bucket_owner(state->store, state->target.bucket, owner, err);
+    if (r == 0 && strcmp(owner, state->caller.account) != 0)
+        return im_fail_code(err, EACCES, "AccessDenied", "Access Denied");
+    return r;
+}
+
 /* Authenticate, then do what needs no body.  1 when the body is wanted. */
 static int open_request(const struct svc_object_service *service, struct object_state *state,
                         struct svc_response *response, struct im_error *err)
 {
     struct im_signable signable = svc_request_signable(state->request);
     struct im_query query IM_QUERY_DONE = { 0 };
-    const char *account = NULL;
     int r;
 
-    r = svc_verify_object(service->keys, &signable, SVC_OBJECTS_PATH, im_clock_now_ms(), &account,
-                          state->promised, err);
+    r = svc_verify_object(service->accounts, &signable, SVC_OBJECTS_PATH, im_clock_now_ms(),
+                          &state->caller, state->promised, err);
     if (r == 0)
         r = svc_target_parse(state->request->path, &state->target, err);
+    if (r == 0)
+        r = check_permission(state, err);
     if (r == 0)
         r = im_query_parse(state->request->query, strlen(state->request->query), &query, err);
     if (r == 0)
         r = refuse_elsewhere(state->request, &query, err);
     if (r == 0)
-        r = answer(state, account, &query, response, err);
+        r = answer(state, &query, response, err);
     if (r == 1 && start_upload(state, err) < 0)
         r = -EINVAL;
     return r;
@@ -375,7 +395,7 @@ static void end(void *arg, struct svc_response *response)
     if (r == 0 && state->upload)
         r = svc_upload_commit(state->upload, md5, &state->err);
     else if (r == 0)
-        r = svc_bucket_create(state->store, target->bucket, &state->err);
+        r = svc_bucket_create(state->store, target->bucket, state->caller.account, &state->err);
     if (r < 0) {
         refuse(state, response, &state->err);
         return;

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,8 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/text.h"
+#include "file.h"
 #include "log.h"
 
 #define TRAILER_SIZE (40 + SVC_KEY_MAX)
@@ -35,9 +38,15 @@
 
 static const char magic[8] = "EIobj\0\0\1";
 
+/* Directory of the owners of buckets; no bucket begins with a dot. */
+#define OWNERS ".owners"
+
 struct svc_store {
-    int fd;              /* of its directory */
-    atomic_uint uploads; /* started so far: makes names */
+    int fd; /* of its directory */
+    char *dir;
+    char first[SVC_OWNER_SIZE]; /* owns what has no owner */
+    pthread_mutex_t lock;       /* held while a bucket is made */
+    atomic_uint uploads;        /* started so far: makes names */
 };
 
 struct svc_upload {
@@ -110,20 +119,31 @@ static int sweep_bucket(void *arg, const char *name, int64_t created_s)
     return 0;
 }
 
-int svc_store_open(const char *dir, struct svc_store **ret_store, struct im_error *err)
+static int open_dir(struct svc_store *store, struct im_error *err)
+{
+    store->fd = open(store->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (store->fd < 0)
+        return im_fail_errno(err, errno, "cannot open '%s'", store->dir);
+    if ((mkdirat(store->fd, OWNERS, 0700) < 0 && errno != EEXIST) || fsync(store->fd) < 0)
+        return im_fail_errno(err, errno, "cannot create '%s/" OWNERS "'", store->dir);
+    return 0;
+}
+
+int svc_store_open(const char *dir, const char *first, struct svc_store **ret_store,
+                   struct im_error *err)
 {
     struct svc_store *store = calloc(1, sizeof(*store));
     int r;
 
     if (!store)
         return out_of_memory(err);
-    store->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (store->fd < 0) {
-        r = im_fail_errno(err, errno, "cannot open '%s'", dir);
-        free(store);
-        return r;
-    }
-    r = svc_bucket_list(store, sweep_bucket, store, err);
+    store->fd = -1;
+    (void)pthread_mutex_init(&store->lock, NULL);
+    (void)snprintf(store->first, sizeof(store->first), "%s", first);
+    store->dir = strdup(dir);
+    r = store->dir ? open_dir(store, err) : out_of_memory(err);
+    if (r == 0)
+        r = svc_bucket_list(store, NULL, sweep_bucket, store, err);
     if (r < 0) {
         (void)svc_store_close(store);
         return r;
@@ -136,7 +156,10 @@ struct svc_store *svc_store_close(struct svc_store *store)
 {
     if (!store)
         return NULL;
-    (void)close(store->fd);
+    if (store->fd >= 0)
+        (void)close(store->fd);
+    (void)pthread_mutex_destroy(&store->lock);
+    free(store->dir);
     free(store);
     return NULL;
 }
@@ -151,12 +174,75 @@ bool svc_bucket_name_ok(const char *name)
            name[0] != '-' && name[0] != '_';
 }
 
-int svc_bucket_create(struct svc_store *store, const char *bucket, struct im_error *err)
+static char *owner_path(const struct svc_store *store, const char *bucket)
 {
-    if (mkdirat(store->fd, bucket, 0700) == 0)
-        return fsync(store->fd) < 0 ? im_fail_errno(err, errno, "cannot create bucket '%s'", bucket)
-                                    : 0;
-    return errno == EEXIST ? 0 : im_fail_errno(err, errno, "cannot create bucket '%s'", bucket);
+    char name[NAME_SIZE];
+
+    hash_name(bucket, name);
+    return im_asprintf("%s/" OWNERS "/%s", store->dir, name);
+}
+
+/* Whose a bucket is, or would be if it were there. */
+static int read_owner(const struct svc_store *store, const char *bucket,
+                      char ret_owner[SVC_OWNER_SIZE], struct im_error *err)
+{
+    char *path IM_FREE = owner_path(store, bucket);
+    int fd IM_CLOSE = path ? open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC) : -1;
+    char text[SVC_OWNER_SIZE] = "";
+    ssize_t n;
+
+    if (!path)
+        return out_of_memory(err);
+    if (fd < 0 && errno == ENOENT) {
+        memcpy(ret_owner, store->first, SVC_OWNER_SIZE);
+        return 0;
+    }
+    n = fd < 0 ? -errno : im_pread(fd, text, sizeof(text), 0);
+    if (n < 0)
+        return im_fail_errno(err, (int)-n, "cannot read the owner of bucket '%s'", bucket);
+    if (n != SVC_OWNER_SIZE - 1 || strspn(text, "0123456789") != (size_t)n)
+        return im_fail(err, EBADMSG, "the file '%s' with the owner of bucket '%s' is damaged", path,
+                       bucket);
+    memcpy(ret_owner, text, SVC_OWNER_SIZE);
+    return 0;
+}
+
+/* The owner first: a bucket never stands there without, and what a crash leaves is written over. */
+static int make_bucket(struct svc_store *store, const char *bucket, const char *owner,
+                       struct im_error *err)
+{
+    char *path IM_FREE = owner_path(store, bucket);
+    int r = path ? svc_file_write(path, owner, err) : out_of_memory(err);
+
+    if (r == 0 && (mkdirat(store->fd, bucket, 0700) < 0 || fsync(store->fd) < 0))
+        return im_fail_errno(err, errno, "cannot create bucket '%s'", bucket);
+    return r;
+}
+
+int svc_bucket_create(struct svc_store *store, const char *bucket, const char *owner,
+                      struct im_error *err)
+{
+    char found[SVC_OWNER_SIZE];
+    int r;
+
+    (void)pthread_mutex_lock(&store->lock);
+    r = svc_bucket_owner(store, bucket, found, err);
+    if (r == -ENOENT)
+        r = make_bucket(store, bucket, owner, err);
+    else if (r == 0 && strcmp(found, owner) != 0)
+        r = im_fail_code(err, EEXIST, "BucketAlreadyExists",
+                         "The requested bucket name is not available. Please select a different "
+                         "name and try again.");
+    (void)pthread_mutex_unlock(&store->lock);
+    return r;
+}
+
+int svc_bucket_owner(struct svc_store *store, const char *bucket, char ret_owner[SVC_OWNER_SIZE],
+                     struct im_error *err)
+{
+    int r = svc_bucket_check(store, bucket, err);
+
+    return r < 0 ? r : read_owner(store, bucket, ret_owner, err);
 }
 
 int svc_bucket_check(struct svc_store *store, const char *bucket, struct im_error *err)
@@ -166,7 +252,15 @@ int svc_bucket_check(struct svc_store *store, const char *bucket, struct im_erro
     return fd < 0 ? fd : 0;
 }
 
-int svc_bucket_list(struct svc_store *store,
+/* Those whose owner cannot be read are nobody's. */
+static bool owns(const struct svc_store *store, const char *owner, const char *bucket)
+{
+    char found[SVC_OWNER_SIZE];
+
+    return !owner || (read_owner(store, bucket, found, NULL) == 0 && strcmp(found, owner) == 0);
+}
+
+int svc_bucket_list(struct svc_store *store, const char *owner,
                     int (*each)(void *arg, const char *name, int64_t created_s), void *arg,
                     struct im_error *err)
 {
@@ -179,7 +273,8 @@ int svc_bucket_list(struct svc_store *store,
         return im_fail_errno(err, errno, "cannot list the buckets");
     while (r >= 0 && (entry = readdir(dir)))
         if (svc_bucket_name_ok(entry->d_name) &&
-            fstatat(store->fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+            fstatat(store->fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISDIR(st.st_mode) && owns(store, owner, entry->d_name))
             r = each(arg, entry->d_name, st.st_ctim.tv_sec);
     return r < 0 ? r : 0;
 }

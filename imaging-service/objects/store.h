@@ -2,9 +2,10 @@
  *
  * DIR/<bucket>/<SHA-256 of the key, in hex>: the object's bytes from offset 0, then a trailer of
  * fixed size with its length, MD5 and key.  So one rename makes bytes and ETag visible together,
- * and the bytes can be sent from the file as they are.
+ * and the bytes can be sent from the file as they are.  DIR/.owners/<SHA-256 of the bucket's name>:
+ * the number of the account that made it.
  *
- * Failures carry S3's code where it has one: NoSuchBucket, NoSuchKey. */
+ * Failures carry S3's code where it has one: NoSuchBucket, NoSuchKey, BucketAlreadyExists. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,11 +21,15 @@
 /* Bytes of a bucket name: what stock euca2ools accept, and a file name. */
 #define SVC_BUCKET_MAX 255
 
+/* Bytes of an account's number with its NUL. */
+#define SVC_OWNER_SIZE 13
+
 struct svc_store;
 
 /* Open the store in an existing directory and remove what uploads of a dead process left.  Nobody
- * else has it open. */
-int svc_store_open(const char *dir, struct svc_store **ret_store, struct im_error *err);
+ * else has it open.  Buckets made before they had owners are `first`'s. */
+int svc_store_open(const char *dir, const char *first, struct svc_store **ret_store,
+                   struct im_error *err);
 /* Takes NULL, returns NULL. */
 struct svc_store *svc_store_close(struct svc_store *store);
 
@@ -32,14 +37,20 @@ struct svc_store *svc_store_close(struct svc_store *store);
  * digit. */
 bool svc_bucket_name_ok(const char *name);
 
-/* Create; 0 also when it is there already. */
-int svc_bucket_create(struct svc_store *store, const char *bucket, struct im_error *err);
+/* Create; 0 also when it is there and the owner's already, -EEXIST when it is another's. */
+int svc_bucket_create(struct svc_store *store, const char *bucket, const char *owner,
+                      struct im_error *err);
+
+/* Whose it is; -ENOENT. */
+int svc_bucket_owner(struct svc_store *store, const char *bucket, char ret_owner[SVC_OWNER_SIZE],
+                     struct im_error *err);
 
 /* 0, or -ENOENT. */
 int svc_bucket_check(struct svc_store *store, const char *bucket, struct im_error *err);
 
-/* Call each for the buckets, in no order, with its time of creation; a negative return stops. */
-int svc_bucket_list(struct svc_store *store,
+/* Call each for the buckets of an owner (NULL: all), in no order, with its time of creation; a
+ * negative return stops. */
+int svc_bucket_list(struct svc_store *store, const char *owner,
                     int (*each)(void *arg, const char *name, int64_t created_s), void *arg,
                     struct im_error *err);
 

@@ -4,9 +4,11 @@
         boto3.client("ec2", endpoint_url=s.env["EC2_URL"], ...)
 
 s.tmp is the private directory, s.dir the service's own below it, s.env what it wrote to env.sh,
-s.log the file with its log, s.pid its process.  The program is IMAGING_SERVICE, and the toolkit it is
+s.log the file with its log, s.pid its process; s.account("add", …) what `imaging-service account add`
+said about that directory.  The program is IMAGING_SERVICE, and the toolkit it is
 told to use IMAGING_TOOLKIT; without these, the ones in the build directory.
 """
+import json
 import os
 import re
 import selectors
@@ -92,6 +94,19 @@ class Service:
                     raise RuntimeError("the service ended at its start:\n" + self.log_text())
                 output += piece
         return output.decode()
+
+    def run_account(self, command, *arguments):
+        """`imaging-service account COMMAND` on the service's directory, however it ends."""
+        return subprocess.run([self.program, "account", command, "--standalone", self.dir, *arguments],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                              timeout=DEADLINE_S)
+
+    def account(self, command, *arguments):
+        """What it says as JSON; it must succeed."""
+        result = self.run_account(command, "--output", "json", *arguments)
+        if result.returncode != 0:
+            raise AssertionError(f"account {command}: {result.stderr}")
+        return json.loads(result.stdout)
 
     def log_text(self):
         with open(self.log, encoding="utf-8", errors="replace") as log:

@@ -80,21 +80,28 @@ def _v2(secret, text):
     return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
-def v2(key, secret, method, resource, when=None, md5="", kind=""):
-    """Headers of a request signed the old S3 way, with a date as stock euca2ools writes it."""
+def _amz(amz):
+    """Header lines that the old S3 way signs."""
+    return [f"{name}:{value}" for name, value in sorted((amz or {}).items())]
+
+
+def v2(key, secret, method, resource, when=None, md5="", kind="", amz=None):
+    """Headers of a request signed the old S3 way, with a date as stock euca2ools writes it; amz: its
+    x-amz- headers, lower case."""
     date = time.strftime("%a, %d %b %Y %H:%M:%S -0000",
                          time.gmtime(time.time() if when is None else when))
     headers = {"date": date,
-               "authorization": f"AWS {key}:" + _v2(secret, "\n".join((method, md5, kind, date,
-                                                                       resource)))}
-    return {**headers, **({"content-md5": md5} if md5 else {}),
+               "authorization": f"AWS {key}:" + _v2(
+                   secret, "\n".join([method, md5, kind, date, *_amz(amz), resource]))}
+    return {**headers, **(amz or {}), **({"content-md5": md5} if md5 else {}),
             **({"content-type": kind} if kind else {})}
 
 
-def v2_presigned(key, secret, method, resource, expires):
-    signature = _v2(secret, "\n".join((method, "", "", str(expires), resource)))
+def v2_presigned(key, secret, method, resource, expires, amz=None):
+    """The query of a presigned request; amz stands in it as botocore writes it."""
+    signature = _v2(secret, "\n".join([method, "", "", str(expires), *_amz(amz), resource]))
     return urllib.parse.urlencode({"AWSAccessKeyId": key, "Expires": expires,
-                                   "Signature": signature})
+                                   "Signature": signature, **(amz or {})})
 
 
 def v2_query(key, secret, method, host, path, parameters, digest="SHA256", when=None, **more):

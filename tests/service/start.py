@@ -48,8 +48,9 @@ class Start(unittest.TestCase):
         self.service.start()
         for name in ("", "objects", "volumes", "scratch"):
             self.assertEqual(os.stat(self.path(name)).st_mode & 0o777, 0o700, name)
-        for name in ("keys", "env.sh", "lock", "tasks.db"):
+        for name in ("accounts.db", "accounts.db-wal", "env.sh", "lock", "tasks.db"):
             self.assertEqual(os.stat(self.path(name)).st_mode & 0o777, 0o600, name)
+        self.assertEqual(os.stat(self.path("master.key")).st_mode & 0o777, 0o400)
 
     def test_endpoints_and_keys(self):
         self.service.start()
@@ -79,21 +80,34 @@ class Start(unittest.TestCase):
         with service.Service() as other:
             self.assertEqual(self.ask({**keys, "EC2_URL": other.env["EC2_URL"]}).status, 401)
 
-    def test_damaged_keys_are_not_replaced(self):
+    def test_a_wrong_master_key_is_one_clear_line(self):
         self.service.start()
         self.service.terminate()
-        with open(self.path("keys"), encoding="ascii") as file:
+        with open(self.path("master.key"), "rb") as file:
             good = file.read()
-        for bad in ("", good[:-2], good + "x", good.replace("secret", "s"), good.replace("AKIA", "AK"),
-                    good * 20):
-            with open(self.path("keys"), "w", encoding="ascii") as file:
-                file.write(bad)
-            self.assert_cannot_start("keys'")
-            with open(self.path("keys"), encoding="ascii") as file:
-                self.assertEqual(file.read(), bad)
-        with open(self.path("keys"), "w", encoding="ascii") as file:
+        for bad, mode, words in ((good[:-1], 0o400, "has 31 bytes and must have 32"),
+                                 (good[::-1], 0o400, "is not the one"), (good, 0o644, "mode 0644"),
+                                 (None, 0, "there is no master key")):
+            os.unlink(self.path("master.key"))
+            if bad is not None:
+                with open(self.path("master.key"), "wb") as file:
+                    file.write(bad)
+                os.chmod(self.path("master.key"), mode)
+            result = self.run_program(*self.service.command()[1:])
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+            self.assertIn(words, result.stderr)
+            self.assertIn("master.key'", result.stderr)
+            if bad is None:
+                self.assertFalse(os.path.exists(self.path("master.key")))
+                open(self.path("master.key"), "wb").close()
+        elsewhere = os.path.join(self.service.tmp, "elsewhere.key")
+        with open(elsewhere, "wb") as file:
             file.write(good)
+        os.chmod(elsewhere, 0o400)
+        self.service.options = ("--master-key", elsewhere)
         self.service.start()
+        self.assertEqual(self.ask().status, 200)
 
     def test_one_service_for_one_directory(self):
         self.service.start()
@@ -176,7 +190,8 @@ class Start(unittest.TestCase):
                 ([*there, "--listen", "127.0.0.1:-1"], "--listen"),
                 ([*there, "--listen", "127.0.0.1:"], "--listen"),
                 ([*there, "--workers", "0"], "--workers"), ([*there, "--workers", "65"], "--workers"),
-                ([*there, "--workers", "1x"], "--workers"), ([*there, "--toolkit", ""], "--toolkit")):
+                ([*there, "--workers", "1x"], "--workers"), ([*there, "--toolkit", ""], "--toolkit"),
+                ([*there, "--master-key", ""], "--master-key")):
             self.assert_fails(2, words, *arguments)
         self.assertFalse(os.path.exists(self.service.dir))
 

@@ -41,6 +41,7 @@ struct fixture {
     struct im_buffer body;
     unsigned status;
     int woken;
+    const char *actions; /* what the caller may do; NULL: all */
     const char *trouble; /* what dispatch would say */
 };
 
@@ -99,11 +100,14 @@ static const char *call_as(struct fixture *f, const char *account, const char *t
 {
     struct svc_answer answer = { .body = &f->body };
     struct im_query query IM_QUERY_DONE = { 0 };
+    struct svc_caller caller;
     struct im_error err;
 
     im_buffer_clear(&f->body);
     assert_int_equal(im_query_parse(text, strlen(text), &query, &err), 0);
-    svc_api_run(&f->api, account, ID, &query, &answer);
+    (void)snprintf(caller.account, sizeof(caller.account), "%s", account);
+    (void)snprintf(caller.actions, sizeof(caller.actions), "%s", f->actions ? f->actions : "all");
+    svc_api_run(&f->api, &caller, ID, &query, &answer);
     f->status = answer.status;
     assert_true(f->body.len > 0);
     return f->body.data;
@@ -538,6 +542,29 @@ static void another_account_s_task_is_unknown(void **state)
         strstr(call_as(f, "999999999999", "Action=DescribeConversionTasks&Version=" NEW), id));
 }
 
+static void what_is_not_allowed_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    char id[20];
+
+    import(f, id);
+    f->actions = "DescribeConversionTasks,ReadObjects";
+    assert_non_null(
+        strstr(call(f, "Action=DescribeConversionTasks&Version=" NEW), "<conversionTaskId>"));
+    assert_refused(f, IMPORT, 403, "UnauthorizedOperation",
+                   "You are not authorized to perform this operation.");
+    assert_refused(f, IMPORT "&DryRun=true", 403, "UnauthorizedOperation", "");
+    assert_refused(f, IMPORT "&Volume.Size=x", 403, "UnauthorizedOperation", "");
+    assert_refused(f,
+                   "Action=CancelConversionTask&ConversionTaskId=import-vol-zzzzzzzz&Version=" NEW,
+                   403, "UnauthorizedOperation", "");
+    assert_refused(f, "Action=NoSuchThing&Version=" NEW, 400, "InvalidAction", "");
+    assert_int_equal(rows(f), 1);
+    f->actions = "ImportVolume";
+    (void)call(f, IMPORT);
+    assert_int_equal(f->status, 200);
+}
+
 static void customers_text_comes_back_as_it_was(void **state)
 {
     struct fixture *f = *state;
@@ -603,6 +630,7 @@ int main(void)
         TEST(cancelling_is_idempotent_and_shows_the_reason),
         TEST(a_completed_task_cannot_be_cancelled),
         TEST(another_account_s_task_is_unknown),
+        TEST(what_is_not_allowed_is_refused),
         TEST(customers_text_comes_back_as_it_was),
         TEST(xml_never_holds_what_xml_cannot_hold),
         TEST(a_document_above_the_ceiling_is_an_error),
