@@ -198,14 +198,12 @@ static int take_option(struct svc_conf *conf, int option, const char *value, str
 
 static int parse(int argc, char **argv, struct svc_conf *conf, struct im_error *err)
 {
-    static const struct option options[] = { { "standalone", required_argument, NULL, 's' },
-                                             { "listen", required_argument, NULL, 'l' },
-                                             { "toolkit", required_argument, NULL, 't' },
-                                             { "workers", required_argument, NULL, 'w' },
-                                             { "master-key", required_argument, NULL, 'm' },
-                                             { "help", no_argument, NULL, 'h' },
-                                             { "version", no_argument, NULL, 'V' },
-                                             { 0 } };
+    static const struct option options[] = {
+        { "standalone", required_argument, NULL, 's' }, { "listen", required_argument, NULL, 'l' },
+        { "toolkit", required_argument, NULL, 't' },    { "workers", required_argument, NULL, 'w' },
+        { "master-key", required_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },          { 0 }
+    };
     int option, r = set_defaults(conf, err);
 
     optind = 0; /* so that tests can parse more than once */
