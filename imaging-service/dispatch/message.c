@@ -39,6 +39,7 @@ static const struct wording {
     { "AccessDenied", DENIED },
     { "DamagedPart", CHANGED },
     { "TooLarge", "" },
+    { "NotBootable", "" },
     /* still so after all attempts: the URL is the client's choice */
     { "ConnectionFailed", UNREAD },
     { "TimedOut", UNREAD },

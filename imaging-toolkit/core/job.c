@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
@@ -256,6 +257,8 @@ struct run {
     struct im_store *store;
     struct im_store *manifest; /* beside the store, NULL: none is wanted */
     struct im_digest *digest;  /* NULL: not wanted */
+    struct im_disk *at[IM_JOB_STAGES_MAX]; /* the disk as each stage left it */
+    struct im_findings findings;           /* of stages that look */
 };
 
 static void run_done(struct run *run)
@@ -331,8 +334,13 @@ static int open_disk(struct run *run, struct im_error *err)
         r = im_format_open(job->format, run->source, &options, &run->disk, err);
     if (r == 0)
         r = check_size(job, run->disk, err);
-    for (unsigned i = 0; r == 0 && i < job->stage_count; i++)
-        r = job->stage[i].stage->apply(&job->stage[i].args, &run->disk, err);
+    for (unsigned i = 0; r == 0 && i < job->stage_count; i++) {
+        const struct im_stage *stage = job->stage[i].stage;
+
+        if (stage->apply)
+            r = stage->apply(&job->stage[i].args, &run->disk, err);
+        run->at[i] = run->disk;
+    }
     return r < 0 ? r : round_up(job, run, err);
 }
 
@@ -369,6 +377,51 @@ static int open_store(struct run *run, struct im_error *err)
         return r; /* an encoder's file is read again */
     run->digest = im_digest_new();
     return run->digest ? 0 : im_fail(err, ENOMEM, "out of memory");
+}
+
+/* Is what has been written the disk itself, and can it be read again? */
+static bool readable_again(const struct run *run)
+{
+    return run->store->fd >= 0 && !run->job->to->encode;
+}
+
+/* Let those stages look that can be served from the image without fetching it twice. */
+static int look_before(struct run *run, struct im_error *err)
+{
+    const struct im_job *job = run->job;
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < job->stage_count; i++) {
+        const struct im_stage *stage = job->stage[i].stage;
+
+        if (!stage->look || (!run->source->direct && readable_again(run)))
+            continue;
+        if (run->source->sequential || run->at[i]->size == IM_SIZE_UNKNOWN)
+            return im_fail(err, EOPNOTSUPP,
+                           "'%s' cannot look at an image that comes through a pipe and goes where "
+                           "it cannot be read again; write a raw disk into a file",
+                           stage->name);
+        r = stage->look(run->at[i], &run->findings, err);
+    }
+    return r;
+}
+
+/* The others look at what has been written.  Offsets do not move in any stage, so it is the disk at
+ * every place of the chain, up to its size there. */
+static int look_after(struct run *run, struct im_copy_result *result, struct im_error *err)
+{
+    const struct im_job *job = run->job;
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < job->stage_count; i++) {
+        const struct im_stage *stage = job->stage[i].stage;
+
+        if (stage->look && !run->source->direct && readable_again(run))
+            r = im_stage_look_at_file(stage, run->store->fd, im_min(run->at[i]->size, result->size),
+                                      &run->findings, err);
+    }
+    result->boot_mode = run->findings.boot_mode;
+    return r;
 }
 
 /* Most that the chain has had in scratch. */
@@ -483,10 +536,14 @@ static int run_job(struct run *run, struct im_copy_result *result, struct im_err
     r = open_disk(run, err);
     if (r == 0)
         r = open_store(run, err);
+    if (r == 0)
+        r = look_before(run, err);
     if (r < 0)
         return r;
     im_progress_stage(run->progress, "copy");
     r = write_result(run, result, err);
+    if (r == 0)
+        r = look_after(run, result, err);
     if (r == 0 && run->job->digests)
         r = find_digests(run, result, err);
     return r < 0 ? r : commit(run, result, err);

@@ -77,11 +77,11 @@ static json_t *digests_json(const struct im_copy_result *result)
 
 struct json_t *im_result_json(const struct im_copy_result *result)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "size", (json_int_t)result->size,
-                     "file_size", (json_int_t)result->file_size, "data_bytes",
-                     (json_int_t)result->data_bytes, "shared_bytes",
-                     (json_int_t)result->shared_bytes, "scratch_peak_bytes",
-                     (json_int_t)result->scratch_bytes, "digests", digests_json(result));
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:s*, s:o}", "size", (json_int_t)result->size, "file_size",
+        (json_int_t)result->file_size, "data_bytes", (json_int_t)result->data_bytes, "shared_bytes",
+        (json_int_t)result->shared_bytes, "scratch_peak_bytes", (json_int_t)result->scratch_bytes,
+        "boot_mode", result->boot_mode, "digests", digests_json(result));
 }
 
 /* [offset, length] of every run of data, and whether these are all. */

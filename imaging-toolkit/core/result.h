@@ -18,6 +18,7 @@ struct im_copy_result {
     uint64_t data_bytes;    /* of the disk, that are not known to be zeros */
     uint64_t shared_bytes;  /* of those, shared by reference instead of copied */
     uint64_t scratch_bytes; /* most that were in scratch at once */
+    const char *boot_mode;  /* as validators found it, static; NULL: none looked */
     unsigned digests;       /* which of the following are there */
     uint8_t fsverity[32];
     uint8_t sha256[32];

@@ -66,6 +66,8 @@ static const struct expected {
       "ClientError: The upload is not what its manifest says: md5" },
     /* limits are the client's, space is ours */
     { 5, "TooLarge", "11 bytes, more than 10", "ClientError: 11 bytes, more than 10" },
+    { 4, "NotBootable", "No bootable partition found. The MBR",
+      "ClientError: No bootable partition found. The MBR" },
     { 5, "NoSpace", "no space", INTERNAL "no space" },
     { 5, "", "something", INTERNAL "something" },
     /* codes that are not in the table: the status decides */

@@ -1,0 +1,287 @@
+/* boot-layout - is this a disk that firmware could start?
+ *
+ * Looks at the partition tables alone: an MBR with an active partition or boot code, or a GPT with
+ * a partition that firmware or boot loader starts from.  Whether what lies there boots is not
+ * asked.  The disk passes through unchanged.  Volumes have sectors of 512 bytes, so the tables are
+ * read in those. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "core/stage.h"
+#include "stage/gpt.h"
+
+#define SECTOR GPT_SECTOR
+
+/* "Legacy Master Boot Record", UEFI 2.10 section 5.2.1. */
+#define CODE_LEN   440u
+#define ENTRIES_AT 446u
+#define ENTRY_LEN  16u
+#define ENTRIES    4u
+#define SIGNATURE  0xaa55u
+#define ACTIVE     0x80u
+#define PROTECTIVE 0xeeu
+#define EFI_SYSTEM 0xefu
+
+/* AWS's sentences; ours follow. */
+#define NO_TABLE "No valid partitions. Not a valid volume. "
+#define NO_BOOT  "No bootable partition found. "
+
+struct mbr {
+    unsigned partitions; /* without the protective one */
+    unsigned active;     /* number from 1 of the active one, 0: none */
+    bool code;           /* there is boot code */
+    bool protective;     /* the table stands for a GPT */
+    bool efi_system;
+};
+
+struct entry {
+    uint8_t status, type;
+    uint64_t first, count; /* sectors */
+};
+
+/* What a disk without partition table holds instead; the first that fits is told. */
+static const struct content {
+    uint64_t offset;
+    const char *bytes;
+    uint8_t len;
+    const char *name;
+} contents[] = {
+    { 4096, "EFI PART", 8, "a GPT for sectors of 4096 bytes" },
+    { 0, "XFSB", 4, "an XFS file system" },
+    { 0, "LUKS\xba\xbe", 6, "an encrypted (LUKS) volume" },
+    { 0, "hsqs", 4, "a squashfs file system" },
+    { 512, "LABELONE", 8, "an LVM physical volume" },
+    { 1080, "\x53\xef", 2, "an ext2, ext3 or ext4 file system" },
+    { 4086, "SWAPSPACE2", 10, "swap space" },
+    { 65600, "_BHRfS_M", 8, "a Btrfs file system" },
+    { 3, "NTFS    ", 8, "an NTFS file system" },
+    { 3, "EXFAT   ", 8, "an exFAT file system" },
+    { 82, "FAT32   ", 8, "a FAT32 file system" },
+    { 54, "FAT16   ", 8, "a FAT16 file system" },
+    { 54, "FAT12   ", 8, "a FAT12 file system" },
+    { 32769, "CD001", 5, "an ISO 9660 file system" },
+};
+
+/* The row of what the disk holds, or NULL; 0 or what reading returned. */
+static int find_content(struct im_disk *disk, const struct content **ret_content,
+                        struct im_error *err)
+{
+    *ret_content = NULL;
+    for (size_t i = 0; i < sizeof(contents) / sizeof(contents[0]); i++) {
+        const struct content *content = &contents[i];
+        char bytes[16];
+        int r;
+
+        if (disk->size < content->offset + content->len)
+            continue;
+        r = im_disk_read(disk, bytes, content->len, content->offset, err);
+        if (r < 0)
+            return r;
+        if (memcmp(bytes, content->bytes, content->len) == 0) {
+            *ret_content = content;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+/* There is no table, or one without partitions: `fault` says so as long as nothing better is known.
+ */
+static int refuse_without_table(struct im_disk *disk, const char *fault, struct im_error *err)
+{
+    const struct content *content;
+    int r = find_content(disk, &content, err);
+
+    if (r < 0)
+        return r;
+    if (content)
+        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
+                            NO_TABLE "The disk holds %s in place of a partition table; import a "
+                                     "whole disk, with its table and boot loader",
+                            content->name);
+    return im_fail_code(err, EOPNOTSUPP, "NotBootable", NO_TABLE "%s", fault);
+}
+
+/* ---- the master boot record ---- */
+
+static struct entry entry_at(const uint8_t *sector, unsigned i)
+{
+    const uint8_t *p = sector + ENTRIES_AT + (size_t)i * ENTRY_LEN;
+
+    return (struct entry){
+        .status = p[0], .type = p[4], .first = im_le32(p + 8), .count = im_le32(p + 12)
+    };
+}
+
+static bool overlap(const struct entry *a, const struct entry *b)
+{
+    return a->first < b->first + b->count && b->first < a->first + a->count;
+}
+
+/* A partition must lie inside the disk, behind the table and beside the others; the size of a
+ * protective one is never right and never used. */
+static int check_entry(const struct entry *entry, unsigned i, uint64_t sectors,
+                       struct im_error *err)
+{
+    if (entry->status != 0 && entry->status != ACTIVE)
+        return im_fail(err, EILSEQ, "Entry %u of the MBR has the status 0x%02x", i + 1,
+                       entry->status);
+    if (entry->type == 0)
+        return 0;
+    if (entry->type == PROTECTIVE && entry->first >= 1 && entry->first < sectors)
+        return 0;
+    if (entry->first == 0 || entry->count == 0 || entry->first + entry->count > sectors)
+        return im_fail(err, EILSEQ,
+                       "Entry %u of the MBR has %" PRIu64 " sectors from sector %" PRIu64
+                       " on, of a disk of %" PRIu64,
+                       i + 1, entry->count, entry->first, sectors);
+    return 0;
+}
+
+static int check_beside(const struct entry *entry, unsigned count, struct im_error *err)
+{
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned j = i + 1; j < count; j++)
+            if (entry[i].type && entry[j].type && entry[i].type != PROTECTIVE &&
+                entry[j].type != PROTECTIVE && overlap(&entry[i], &entry[j]))
+                return im_fail(err, EILSEQ,
+                               "Entries %u and %u of the MBR overlap: %" PRIu64
+                               " sectors from %" PRIu64 ", %" PRIu64 " from %" PRIu64,
+                               i + 1, j + 1, entry[i].count, entry[i].first, entry[j].count,
+                               entry[j].first);
+    return 0;
+}
+
+static int take_entry(const struct entry *entry, unsigned i, struct mbr *mbr, struct im_error *err)
+{
+    if (entry->type == 0)
+        return 0;
+    mbr->protective |= entry->type == PROTECTIVE && entry->first == 1;
+    mbr->efi_system |= entry->type == EFI_SYSTEM;
+    mbr->partitions += entry->type != PROTECTIVE;
+    if (entry->status != ACTIVE)
+        return 0;
+    if (mbr->active)
+        return im_fail(err, EILSEQ, "Entries %u and %u of the MBR are both active", mbr->active,
+                       i + 1);
+    mbr->active = i + 1;
+    return 0;
+}
+
+/* -EILSEQ with what is wrong when this is no sane table. */
+static int parse_mbr(const uint8_t sector[SECTOR], uint64_t sectors, struct mbr *ret_mbr,
+                     struct im_error *err)
+{
+    static const uint8_t no_code[CODE_LEN];
+    struct mbr mbr = { .code = memcmp(sector, no_code, CODE_LEN) != 0 };
+    struct entry entry[ENTRIES];
+    int r = 0;
+
+    if (im_le16(sector + SECTOR - 2) != SIGNATURE)
+        return im_fail(err, EILSEQ, "The first sector has no MBR: it ends in %02x %02x, not 55 aa",
+                       sector[SECTOR - 2], sector[SECTOR - 1]);
+    for (unsigned i = 0; r == 0 && i < ENTRIES; i++) {
+        entry[i] = entry_at(sector, i);
+        r = check_entry(&entry[i], i, sectors, err);
+        if (r == 0)
+            r = take_entry(&entry[i], i, &mbr, err);
+    }
+    if (r == 0)
+        r = check_beside(entry, ENTRIES, err);
+    if (r == 0 && mbr.partitions == 0 && !mbr.protective)
+        r = im_fail(err, EILSEQ, "The MBR names no partition, and no GPT that begins in sector 1");
+    if (r == 0)
+        *ret_mbr = mbr;
+    return r;
+}
+
+/* ---- the verdict ---- */
+
+static int judge_mbr(const struct mbr *mbr, const char **ret_mode, struct im_error *err)
+{
+    if (mbr->active || mbr->code)
+        *ret_mode = "legacy-bios";
+    else if (mbr->efi_system)
+        *ret_mode = "uefi";
+    else
+        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
+                            NO_BOOT "The MBR has %u partitions, but none is active or an EFI "
+                                    "system partition, and there is no boot code",
+                            mbr->partitions);
+    return 0;
+}
+
+static int judge_gpt(const struct mbr *mbr, const struct gpt *gpt, const char **ret_mode,
+                     struct im_error *err)
+{
+    bool hybrid = mbr->partitions > 0 && (mbr->active || mbr->code);
+
+    if (gpt->efi_system)
+        *ret_mode = "uefi";
+    else if (gpt->bios_boot || gpt->legacy_boot || hybrid)
+        *ret_mode = "legacy-bios";
+    else
+        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
+                            NO_BOOT "The GPT has %u partitions, but none is an EFI system or a "
+                                    "BIOS boot partition",
+                            gpt->partitions);
+    return 0;
+}
+
+/* The first table is damaged; is the copy in the last sector whole?  Then firmware might start the
+ * disk, but not every one does, and whatever damaged it may have damaged more. */
+static int refuse_damaged_gpt(struct im_disk *disk, struct im_error *err)
+{
+    struct im_error fault = { 0 };
+    struct gpt copy;
+    uint64_t last = disk->size / SECTOR - 1;
+    int r = gpt_read(disk, last, &copy, &fault);
+
+    if (r == 0)
+        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
+                            NO_BOOT "The GPT is damaged (%s), but its copy in sector %" PRIu64
+                                    " is whole: restore it from there, for example with gdisk",
+                            err->message, last);
+    if (r != -EILSEQ) {
+        *err = fault;
+        return r;
+    }
+    return im_fail_code(err, EOPNOTSUPP, "NotBootable",
+                        NO_TABLE "The MBR stands for a GPT, but %s; the copy is no help: %s",
+                        err->message, fault.message);
+}
+
+static int look(struct im_disk *disk, struct im_findings *findings, struct im_error *err)
+{
+    struct im_error local = { 0 }, *fault = err ? err : &local;
+    uint8_t sector[SECTOR];
+    struct mbr mbr = { 0 };
+    struct gpt gpt = { 0 };
+    int r;
+
+    if (disk->size < SECTOR)
+        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
+                            NO_TABLE "The disk has only %" PRIu64 " bytes", disk->size);
+    r = im_disk_read(disk, sector, sizeof(sector), 0, err);
+    if (r < 0)
+        return r;
+    if (parse_mbr(sector, disk->size / SECTOR, &mbr, fault) < 0)
+        return refuse_without_table(disk, fault->message, fault);
+    if (!mbr.protective)
+        return judge_mbr(&mbr, &findings->boot_mode, err);
+    r = gpt_read(disk, 1, &gpt, fault);
+    if (r == -EILSEQ)
+        return refuse_damaged_gpt(disk, fault);
+    return r < 0 ? r : judge_gpt(&mbr, &gpt, &findings->boot_mode, err);
+}
+
+const struct im_stage im_stage_boot_layout = {
+    .name = "boot-layout",
+    .summary = "refuse a disk whose partition tables name nothing that firmware could start",
+    .look = look,
+};

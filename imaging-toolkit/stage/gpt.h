@@ -1,0 +1,23 @@
+/* gpt - the partition table of UEFI disks ("GUID Partition Table", UEFI 2.10 section 5.3), read to
+ * be judged: nothing of it is used to find data. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "core/disk.h"
+
+#define GPT_SECTOR 512u
+
+struct gpt {
+    unsigned partitions;
+    bool efi_system;  /* one of them is an EFI system partition */
+    bool bios_boot;   /* one is where GRUB puts itself on a BIOS */
+    bool legacy_boot; /* one has the attribute "legacy BIOS bootable" */
+};
+
+/* Read the table whose header is in sector `lba`: 1, or the disk's last for the copy.  Header and
+ * entries must have the right CRC, lie inside the disk and not in each other's way.
+ * Errors: -EILSEQ with what is wrong with the table, or what reading the disk returned. */
+int gpt_read(struct im_disk *disk, uint64_t lba, struct gpt *ret_gpt, struct im_error *err);
