@@ -22,6 +22,10 @@
 #define DEFAULT_WORKERS    2
 #define DEFAULT_MAX_ACTIVE 20
 #define DEFAULT_MAX_GIB    16384
+#define DEFAULT_LAUNCHER   "none"
+#define DEFAULT_REGION     "us-east-1"
+/* A snapshot of a large volume takes its time. */
+#define DEFAULT_LAUNCHER_S 3600
 
 /* Conversions at once; each is a process with threads of its own. */
 #define WORKERS_MAX 64
@@ -143,9 +147,10 @@ static int derive_paths(struct svc_conf *conf, struct im_error *err)
         char **path;
         const char *name;
     } paths[] = {
-        { &conf->tasks_path, "tasks.db" }, { &conf->objects_dir, "objects" },
-        { &conf->volumes_dir, "volumes" }, { &conf->scratch_dir, "scratch" },
-        { &conf->env_path, "env.sh" },
+        { &conf->tasks_path, "tasks.db" },     { &conf->objects_dir, "objects" },
+        { &conf->volumes_dir, "volumes" },     { &conf->scratch_dir, "scratch" },
+        { &conf->env_path, "env.sh" },         { &conf->images_dir, "images" },
+        { &conf->instances_dir, "instances" },
     };
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -163,8 +168,11 @@ static int set_defaults(struct svc_conf *conf, struct im_error *err)
         .workers = DEFAULT_WORKERS,
         .max_active = DEFAULT_MAX_ACTIVE,
         .max_volume_gib = DEFAULT_MAX_GIB,
+        .launcher_seconds = DEFAULT_LAUNCHER_S,
     };
-    if (replace(&conf->address, DEFAULT_ADDRESS, err) < 0)
+    if (replace(&conf->address, DEFAULT_ADDRESS, err) < 0 ||
+        replace(&conf->launcher, DEFAULT_LAUNCHER, err) < 0 ||
+        replace(&conf->launcher_region, DEFAULT_REGION, err) < 0)
         return -ENOMEM;
     return replace(&conf->zone, DEFAULT_ZONE, err);
 }
@@ -246,5 +254,12 @@ void svc_conf_done(struct svc_conf *conf)
     free(conf->scratch_dir);
     free(conf->master_key);
     free(conf->env_path);
+    free(conf->images_dir);
+    free(conf->instances_dir);
+    free(conf->launcher);
+    free(conf->launcher_command);
+    free(conf->launcher_endpoint);
+    free(conf->launcher_credentials);
+    free(conf->launcher_region);
     *conf = (struct svc_conf){ 0 };
 }

@@ -21,6 +21,14 @@ struct svc_conf {
     unsigned workers;   /* tasks converted at once, --workers N, default 2 */
     unsigned max_active; /* tasks of an account that have not ended, default 20 */
     uint64_t max_volume_gib; /* largest volume, default 16384 */
+    char *images_dir;        /* DIR/images: ami-….json, what ImportInstance registered */
+    char *instances_dir;     /* DIR/instances: i-….json */
+    char *launcher;          /* what starts instances: "none" (default), "command", "ec2" */
+    char *launcher_command;  /* path of the program; NULL: not set, as the next two */
+    char *launcher_endpoint; /* URL of an EC2 service */
+    char *launcher_credentials; /* path of a file of mode 0600, see launch/credentials.h */
+    char *launcher_region;      /* that requests to it are signed for, default us-east-1 */
+    unsigned launcher_seconds;  /* that one attempt to start an instance may take, default 3600 */
 };
 
 /* Read the command line.  0; 1 when --help or --version was answered; -EINVAL. */
