@@ -8,8 +8,9 @@
 #include <string.h>
 
 #include "aws/canonical.h"
-#include "base/crypto.h"
 #include "aws/s3v2.h"
+#include "aws/sigv2.h"
+#include "base/crypto.h"
 
 /* What an unknown key is checked with; as long as a real one. */
 static const char no_secret[] = "0000000000000000000000000000000000000000";
@@ -35,28 +36,27 @@ static int check_ways_api(unsigned found, struct im_error *err)
 {
     switch (found) {
     case BY_HEADER:
+    case BY_V4_QUERY:
+    case BY_V2_QUERY:
         return 0;
     case 0:
         return im_fail_code(err, EACCES, "MissingParameter",
                             "The request must contain the parameter AWSAccessKeyId");
-    case BY_V4_QUERY:
-        return im_fail_code(err, EACCES, "IncompleteSignature",
-                            "Presigned requests are not taken here; sign with the Authorization "
-                            "header (AWS4-HMAC-SHA256).");
-    case BY_V2_QUERY:
-        return im_fail_code(err, EACCES, "InvalidParameterValue",
-                            "Value for parameter SignatureVersion is invalid. Only Signature "
-                            "Version 4 in the Authorization header (AWS4-HMAC-SHA256) is taken "
-                            "here.");
     default:
         return im_fail_code(err, EACCES, "IncompleteSignature",
                             "The request carries more than one signature; send exactly one.");
     }
 }
 
-int svc_verify_api(const struct svc_keys *keys, const struct im_signable *request,
-                   const struct im_query *params, const void *body, size_t len, int64_t now_ms,
-                   const char **ret_account, struct im_error *err)
+/* For a key that does not exist, or whose session is another's, whatever else is wrong. */
+static int unknown_account(struct im_error *err)
+{
+    return im_fail_code(err, EACCES, "AuthFailure",
+                        "AWS was not able to validate the provided access credentials");
+}
+
+static int verify_api_v4(const struct svc_keys *keys, const struct im_signable *request,
+                         const void *body, size_t len, int64_t now_ms, struct im_error *err)
 {
     struct im_signable whole = *request;
     struct im_sigv4_claim claim;
@@ -65,9 +65,6 @@ int svc_verify_api(const struct svc_keys *keys, const struct im_signable *reques
     bool known;
     int r;
 
-    r = check_ways_api(ways(request, params), err);
-    if (r < 0)
-        return r;
     if (!im_sigv4_present(request))
         return im_fail_code(err, EACCES, "IncompleteSignature",
                             "The Authorization header must start with AWS4-HMAC-SHA256.");
@@ -79,9 +76,33 @@ int svc_verify_api(const struct svc_keys *keys, const struct im_signable *reques
     whole.payload_hash = hex;
     known = im_equal_secret(claim.access_key, keys->access_key) && !claim.token[0];
     r = im_sigv4_verify(&whole, &claim, known ? keys->secret_key : no_secret, now_ms, err);
-    if (!known)
-        return im_fail_code(err, EACCES, "AuthFailure",
-                            "AWS was not able to validate the provided access credentials");
+    return known ? r : unknown_account(err);
+}
+
+static int verify_api_v2(const struct svc_keys *keys, const struct im_signable *request,
+                         const struct im_query *params, int64_t now_ms, struct im_error *err)
+{
+    struct im_sigv2_claim claim;
+    bool known;
+    int r = im_sigv2_parse(params, &claim, err);
+
+    if (r < 0)
+        return r;
+    known = im_equal_secret(claim.access_key, keys->access_key) && !claim.token[0];
+    r = im_sigv2_verify(request, params, &claim, known ? keys->secret_key : no_secret, now_ms, err);
+    return known ? r : unknown_account(err);
+}
+
+int svc_verify_api(const struct svc_keys *keys, const struct im_signable *request,
+                   const struct im_query *params, const void *body, size_t len, int64_t now_ms,
+                   const char **ret_account, struct im_error *err)
+{
+    unsigned found = ways(request, params);
+    int r = check_ways_api(found, err);
+
+    if (r == 0)
+        r = found == BY_V2_QUERY ? verify_api_v2(keys, request, params, now_ms, err)
+                                 : verify_api_v4(keys, request, body, len, now_ms, err);
     if (r == 0)
         *ret_account = keys->account;
     return r;

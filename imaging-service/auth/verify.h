@@ -10,9 +10,9 @@
 #include "aws/query.h"
 #include "aws/sigv4.h"
 
-/* A request to the EC2 query API: Signature Version 4 in the Authorization header.  request has no
- * payload_hash yet; body, len bytes, is hashed here.  params are the decoded parameters, NULL when
- * they could not be decoded: they show whether another kind of signature was tried.
+/* A request to the EC2 query API: Signature Version 4 in the Authorization header or in the query, or
+ * Version 2 in its parameters.  request has no payload_hash yet; body, len bytes, is hashed here.
+ * params are the decoded parameters, NULL when they could not be decoded.
  * 0 and *ret_account (lives as long as keys); else the codes of ec2-import-export: AuthFailure,
  * SignatureDoesNotMatch, RequestExpired, IncompleteSignature, MissingParameter, InvalidRequest,
  * InvalidParameterValue. */

@@ -107,6 +107,63 @@ int im_clock_parse_basic(const char *text, int64_t *ret_ms)
     return to_ms(&tm, ret_ms);
 }
 
+/* ".123": milliseconds; more digits say nothing here. */
+static bool take_fraction(const char **text, int *ret_ms)
+{
+    unsigned digits = 0;
+
+    *ret_ms = 0;
+    if (!take(text, "."))
+        return true;
+    for (; **text >= '0' && **text <= '9'; (*text)++, digits++)
+        if (digits < 3)
+            *ret_ms = *ret_ms * 10 + (**text - '0');
+    for (unsigned i = digits; i < 3; i++)
+        *ret_ms *= 10;
+    return digits >= 1 && digits <= 9;
+}
+
+/* "Z", nothing, or "+01:00". */
+static bool take_offset(const char *text, int *ret_minutes)
+{
+    bool west = *text == '-';
+    int hours, minutes;
+
+    *ret_minutes = 0;
+    if (!*text || strcmp(text, "Z") == 0)
+        return true;
+    if (*text != '+' && !west)
+        return false;
+    text++;
+    if (!take_digits(&text, 2, &hours) || !take(&text, ":") || !take_digits(&text, 2, &minutes) ||
+        *text || hours > 14 || minutes > 59)
+        return false;
+    *ret_minutes = (hours * 60 + minutes) * (west ? -1 : 1);
+    return true;
+}
+
+int im_clock_parse_iso8601(const char *text, int64_t *ret_ms)
+{
+    struct tm tm = { 0 };
+    int fraction, minutes;
+    int64_t ms;
+
+    if (!take_digits(&text, 4, &tm.tm_year) || !take(&text, "-") ||
+        !take_digits(&text, 2, &tm.tm_mon) || !take(&text, "-") ||
+        !take_digits(&text, 2, &tm.tm_mday) || !take(&text, "T") ||
+        !take_digits(&text, 2, &tm.tm_hour) || !take(&text, ":") ||
+        !take_digits(&text, 2, &tm.tm_min) || !take(&text, ":") ||
+        !take_digits(&text, 2, &tm.tm_sec) || !take_fraction(&text, &fraction) ||
+        !take_offset(text, &minutes))
+        return -EINVAL;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    if (to_ms(&tm, &ms) < 0)
+        return -EINVAL;
+    *ret_ms = ms + fraction - (int64_t)minutes * 60000;
+    return 0;
+}
+
 static bool take_month(const char **text, int *ret_month)
 {
     static const char *const names[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",

@@ -19,6 +19,11 @@ const char *im_clock_basic(char *buf, size_t size, int64_t ms);
 /* Read "20261120T100000Z"; 0 and *ret_ms, or -EINVAL for anything else. */
 int im_clock_parse_basic(const char *text, int64_t *ret_ms);
 
+/* Read a time as clients write it (ISO 8601, RFC 3339 section 5.6): "2026-11-20T10:00:00Z", seconds
+ * with up to nine digits behind a point, the zone also as "+01:00" or left out (then UTC).  0 and
+ * *ret_ms, or -EINVAL. */
+int im_clock_parse_iso8601(const char *text, int64_t *ret_ms);
+
 /* Read the date of an HTTP or mail header (RFC 1123 section 5.2.14): "Fri, 20 Nov 2026 10:00:00
  * GMT", zone also UTC or ±hhmm, name of the day optional.  0 and *ret_ms, or -EINVAL. */
 int im_clock_parse_http(const char *text, int64_t *ret_ms);

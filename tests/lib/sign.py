@@ -61,14 +61,17 @@ def v4(key, secret, method, host, path, query="", body=b"", headers=None, when=N
     return headers
 
 
-def v4_presigned(key, secret, method, host, path, when=None, expires=600, service="s3"):
-    """The query string of a presigned request that signs only Host."""
+def v4_presigned(key, secret, method, host, path, when=None, expires=600, service="s3",
+                 parameters=None, body=b""):
+    """The query string of a presigned request that signs only Host, and for other services than S3
+    the body."""
     date = amz_date(time.time() if when is None else when)
     query = urllib.parse.urlencode({
+        **(parameters or {}),
         "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
         "X-Amz-Credential": f"{key}/{date[:8]}/us-east-1/{service}/aws4_request",
         "X-Amz-Date": date, "X-Amz-Expires": expires, "X-Amz-SignedHeaders": "host"})
-    payload = "UNSIGNED-PAYLOAD" if service == "s3" else EMPTY
+    payload = "UNSIGNED-PAYLOAD" if service == "s3" else hashlib.sha256(body).hexdigest()
     return query + "&X-Amz-Signature=" + v4_signature(
         secret, ("us-east-1", service), date, method, path, query, {"host": host}, ["host"], payload)
 
@@ -92,6 +95,20 @@ def v2_presigned(key, secret, method, resource, expires):
     signature = _v2(secret, "\n".join((method, "", "", str(expires), resource)))
     return urllib.parse.urlencode({"AWSAccessKeyId": key, "Expires": expires,
                                    "Signature": signature})
+
+
+def v2_query(key, secret, method, host, path, parameters, digest="SHA256", when=None, **more):
+    """Parameters of a query API with their Signature Version 2; `more` replaces or (None) takes away
+    what a signer adds."""
+    when = time.time() if when is None else when
+    added = {"AWSAccessKeyId": key, "SignatureVersion": "2", "SignatureMethod": "Hmac" + digest,
+             "Timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when)), **more}
+    signed = {**parameters, **{k: v for k, v in added.items() if v is not None}}
+    text = "\n".join((method, host.lower(), path, "&".join(
+        f"{quote(k)}={quote(v)}" for k, v in sorted((k.encode(), v.encode())
+                                                    for k, v in signed.items()))))
+    mac = hmac.new(secret.encode(), text.encode(), getattr(hashlib, digest.lower())).digest()
+    return {**signed, "Signature": base64.b64encode(mac).decode()}
 
 
 class Answer:
