@@ -203,7 +203,7 @@ static int announce(const struct service *service, struct im_error *err)
                            "export AWS_SECRET_ACCESS_KEY=%s\n"
                            "export EC2_AVAILABILITY_ZONE=%s\n",
                            where, where, service->keys.access_key, service->keys.secret_key,
-                           conf->zone);
+                           conf->zones.item[0]);
     if (!text)
         return im_fail(err, ENOMEM, "out of memory");
     r = svc_file_write(conf->env_path, text, err);
@@ -268,6 +268,11 @@ int main(int argc, char **argv)
     if (r < 0) {
         im_error_print("imaging-service", &err);
         return r == -EINVAL ? IM_USAGE : EXIT_FAILURE;
+    }
+    if (service.conf.check_only) {
+        r = svc_conf_print(&service.conf, stdout);
+        svc_conf_done(&service.conf);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     }
     svc_xml_global();
     return run(&service);

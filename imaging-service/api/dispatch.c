@@ -68,6 +68,21 @@ int svc_check_task_id(struct svc_call *call, const char *id)
     return 0;
 }
 
+int svc_check_zone(struct svc_call *call, const char *zone)
+{
+    const struct svc_words *zones = &call->api->conf->zones;
+    struct im_buffer names IM_BUFFER_DONE = IM_BUFFER(IM_ERROR_MAX); /* a sentence has no more */
+
+    for (size_t i = 0; i < zones->count; i++)
+        if (strcmp(zones->item[i], zone) == 0)
+            return 0;
+    for (size_t i = 0; i < zones->count; i++)
+        (void)im_buffer_printf(&names, "%s'%s'", i > 0 ? ", " : "", zones->item[i]);
+    return svc_refuse(call, SVC_UNKNOWN_ZONE,
+                      "The zone '%.100s' does not exist. The zones of this service are: %s.", zone,
+                      names.len > 0 ? names.data : "");
+}
+
 /* Every text is to come back in an answer one day; what XML cannot hold is refused at the door. */
 static int check_characters(struct svc_call *call, const struct im_query *params)
 {

@@ -65,11 +65,7 @@ static int check_zone(struct svc_call *call, const struct input *in)
     if (!zone_of(in))
         return svc_refuse(call, SVC_MISSING_PARAMETER,
                           "The request must contain the parameter AvailabilityZone");
-    if (strcmp(zone_of(in), call->api->conf->zone) != 0)
-        return svc_refuse(call, SVC_UNKNOWN_ZONE,
-                          "The zone '%.100s' does not exist. The zone of this service is '%s'.",
-                          zone_of(in), call->api->conf->zone);
-    return 0;
+    return svc_check_zone(call, zone_of(in));
 }
 
 static int check_format(struct svc_call *call, const struct input *in)
