@@ -30,6 +30,18 @@ static const struct svc_operation *const operations[] = {
     &svc_operation_import_volume,
 };
 
+#define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
+
+int svc_api_throttle(const struct svc_conf *conf, struct svc_throttle **ret_throttle,
+                     struct im_error *err)
+{
+    const char *names[OPERATIONS];
+
+    for (size_t i = 0; i < OPERATIONS; i++)
+        names[i] = operations[i]->action;
+    return svc_throttle_new(conf, names, OPERATIONS, ret_throttle, err);
+}
+
 int svc_refuse(struct svc_call *call, enum svc_code code, const char *format, ...)
 {
     va_list args;
@@ -129,13 +141,26 @@ static int find_operation(struct svc_call *call, const char *action,
 {
     if (!action || !*action)
         return svc_refuse(call, SVC_MISSING_ACTION, "%s", svc_code_text(SVC_MISSING_ACTION));
-    for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
+    for (size_t i = 0; i < OPERATIONS; i++)
         if (strcmp(operations[i]->action, action) == 0) {
             *ret_operation = operations[i];
             return 0;
         }
     return svc_refuse(call, SVC_INVALID_ACTION,
                       "The action %.100s is not valid for this web service.", action);
+}
+
+/* Whoever calls too often is told so before any work is done for him; actions that do not exist
+ * share one account's allowance. */
+static int check_rate(struct svc_call *call, const struct svc_operation *operation)
+{
+    size_t action = 0;
+
+    while (action < OPERATIONS && operations[action] != operation)
+        action++;
+    if (svc_throttle_take(call->api->throttle, call->account, action, im_clock_monotonic_ms()))
+        return 0;
+    return svc_refuse(call, SVC_THROTTLED, "%s", svc_code_text(SVC_THROTTLED));
 }
 
 static int read_dry_run(struct svc_call *call, const struct im_query *params, bool *ret_dry_run)
@@ -231,6 +256,8 @@ void svc_api_run(const struct svc_api *api, const char *account, const char *req
 
     if (r == 0)
         r = find_operation(&call, im_query_get(params, "Action"), &operation);
+    if (check_rate(&call, operation) < 0)
+        r = -EINVAL;
     if (r == 0)
         r = check_version(&call, version);
     if (r == 0)
