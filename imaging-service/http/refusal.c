@@ -5,8 +5,10 @@
 #include "http/refusal.h"
 
 #include <errno.h>
+#include <time.h>
 
 #include "api/api.h"
+#include "base/clock.h"
 #include "base/crypto.h"
 
 void svc_request_id(char *id)
@@ -25,21 +27,31 @@ void svc_request_id(char *id)
     }
 }
 
+static const char *reason(unsigned status)
+{
+    return status == 503 ? "Service Unavailable" : "Bad Request";
+}
+
 int svc_refusal(enum svc_code code, const char *message, struct im_buffer *out)
 {
     struct im_buffer body IM_BUFFER_DONE = IM_BUFFER(out->ceiling);
     struct svc_answer answer = { .body = &body };
-    char id[37];
+    char id[37], date[40];
+    time_t now = (time_t)(im_clock_now_ms() / 1000);
+    struct tm tm;
 
     svc_request_id(id);
     svc_api_refuse(code, message, id, &answer);
     if (body.len == 0)
         return -ENOMEM;
+    /* SDKs set their clocks by it; RFC 7231, section 7.1.1.1 */
+    (void)strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
     return im_buffer_printf(out,
                             "HTTP/1.1 %u %s\r\n"
+                            "Date: %s\r\n"
                             "Content-Type: " SVC_XML_TYPE "\r\n"
                             "Content-Length: %zu\r\n"
                             "x-amzn-RequestId: %s\r\n"
                             "Connection: close\r\n\r\n%s",
-                            answer.status, svc_code_name(code), body.len, id, body.data);
+                            answer.status, reason(answer.status), date, body.len, id, body.data);
 }
