@@ -1,9 +1,9 @@
 /* errors - the codes this API refuses with.
  *
  * Words and statuses are AWS's ("Error codes for the Amazon EC2 API").  The last four are for what
- * never reaches an operation and has no word there; RequestTimeout is S3's, with its status, because
- * SDKs try that again and not a 408.  A client sends 5xx again, so these are only given when nothing
- * was stored. */
+ * never reaches an operation and has no word there; RequestTimeout is S3's, with its status,
+ * because SDKs try that again and not a 408.  A client sends 5xx again, so these are only given
+ * when nothing was stored. */
 
 #include <config.h>
 
@@ -48,7 +48,8 @@ static const struct {
     [SVC_INVALID_DEPENDENCY] = { "InvalidParameterDependency", 400,
                                  "A parameter needs another one which is missing." },
     [SVC_VALIDATION] = { "ValidationError", 400,
-                         "The input fails to satisfy the constraints specified by an AWS service." },
+                         "The input fails to satisfy the constraints specified by an AWS "
+                         "service." },
     [SVC_MALFORMED_QUERY] = { "MalformedQueryString", 400,
                               "The query string contains a syntax error." },
     [SVC_INVALID_CHARACTER] = { "InvalidCharacter", 400,
