@@ -27,6 +27,7 @@
 #include "file.h"
 #include "http/httpd.h"
 #include "http/query-handler.h"
+#include "http/tls.h"
 #include "log.h"
 #include "objects/objects.h"
 #include "objects/target.h"
@@ -40,6 +41,7 @@ struct service {
     struct svc_conf conf;
     int lock; /* descriptor of DIR/lock, held while the process lives */
     struct svc_accounts *accounts;
+    struct svc_throttle *throttle;
     struct task_table *tasks;
     struct dispatch *dispatch;
     struct svc_store *store;
@@ -109,11 +111,59 @@ static const char *trouble(void *worker, char *buf, size_t size)
     return dispatch_trouble(worker, buf, size);
 }
 
+/* Bind the port, so that it is known before anybody is served. */
+static int open_door(struct service *service, struct im_error *err)
+{
+    const struct svc_conf *conf = &service->conf;
+    const struct svc_httpd_options options = {
+        .address = conf->address,
+        .port = conf->port,
+        .certificate = conf->tls_certificate,
+        .key = conf->tls_key,
+        .connections = conf->connections,
+        .connections_per_address = conf->connections_per_address,
+        .idle_s = conf->idle_seconds,
+        .request_s = conf->request_seconds,
+    };
+
+    return svc_httpd_open(&options, &service->httpd, err);
+}
+
+/* The URL clients reach the service by; "any address" is none. */
+static char *endpoint(const struct service *service)
+{
+    const struct svc_conf *conf = &service->conf;
+    const char *host = conf->public_host ? conf->public_host : conf->address;
+    const char *format = host[0] != '[' && strchr(host, ':') ? "%s://[%s]:%u" : "%s://%s:%u";
+
+    if (strcmp(host, "0.0.0.0") == 0)
+        host = "127.0.0.1";
+    if (strcmp(host, "::") == 0)
+        host = "::1";
+    return im_asprintf(format, conf->tls_certificate ? "https" : "http", host,
+                       svc_httpd_port(service->httpd));
+}
+
+/* Let the workers find uploads in our own object store. */
+static int show_objects(struct service *service, struct im_error *err)
+{
+    char *where IM_FREE = endpoint(service);
+
+    if (where)
+        service->objects_url = im_asprintf("%s" SVC_OBJECTS_PATH "/", where);
+    if (!service->objects_url)
+        return im_fail(err, ENOMEM, "out of memory");
+    dispatch_objects(service->dispatch, service->objects_url);
+    return 0;
+}
+
 static int serve(struct service *service, struct im_error *err)
 {
     service->api = (struct svc_api){
         .conf = &service->conf,
+        .throttle = service->throttle,
         .tasks = service->tasks,
+        .objects_url = service->objects_url,
         .wake = wake,
         .trouble = trouble,
         .worker = service->dispatch,
@@ -127,6 +177,7 @@ static int serve(struct service *service, struct im_error *err)
         .handler = &svc_object_handler,
         .service = &service->object_service,
         .id_field = "x-amz-request-id",
+        .long_bodies = true,
     };
     service->routes[1] = (struct svc_route){
         .path = "",
@@ -134,8 +185,7 @@ static int serve(struct service *service, struct im_error *err)
         .service = &service->query_service,
         .id_field = "x-amzn-RequestId",
     };
-    return svc_httpd_start(service->conf.address, service->conf.port, service->routes, 2,
-                           &service->httpd, err);
+    return svc_httpd_serve(service->httpd, service->routes, 2, err);
 }
 
 static int start(struct service *service, struct im_error *err)
@@ -148,7 +198,11 @@ static int start(struct service *service, struct im_error *err)
         r = svc_store_open(service->conf.objects_dir, svc_accounts_first(service->accounts),
                            &service->store, err);
     if (r == 0)
+        r = open_door(service, err);
+    if (r == 0)
         r = dispatch_start(&service->conf, service->tasks, &service->dispatch, err);
+    if (r == 0)
+        r = show_objects(service, err);
     if (r == 0)
         r = serve(service, err);
     return r;
@@ -158,6 +212,7 @@ static void stop(struct service *service)
 {
     service->httpd = svc_httpd_stop(service->httpd); /* operations call the dispatcher */
     service->dispatch = dispatch_stop(service->dispatch);
+    service->throttle = svc_throttle_free(service->throttle);
     service->store = svc_store_close(service->store);
     service->tasks = task_table_close(service->tasks);
     service->accounts = svc_accounts_close(service->accounts);
@@ -167,37 +222,11 @@ static void stop(struct service *service)
     svc_conf_done(&service->conf);
 }
 
-/* The address clients on this machine use; "any address" is none. */
-static char *endpoint(const struct service *service)
-{
-    const char *address = service->conf.address;
-    unsigned port = svc_httpd_port(service->httpd);
-
-    if (strcmp(address, "0.0.0.0") == 0)
-        address = "127.0.0.1";
-    if (strcmp(address, "::") == 0)
-        address = "::1";
-    return im_asprintf(strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
-}
-
 static void wipe_buffer(struct im_buffer *buffer)
 {
     if (buffer->data)
         im_wipe(buffer->data, buffer->capacity);
     im_buffer_done(buffer);
-}
-
-/* Let the workers find uploads in our own object store. */
-static int show_objects(struct service *service, struct im_error *err)
-{
-    char *where IM_FREE = endpoint(service);
-
-    if (where)
-        service->objects_url = im_asprintf("http://%s" SVC_OBJECTS_PATH "/", where);
-    if (!service->objects_url)
-        return im_fail(err, ENOMEM, "out of memory");
-    dispatch_objects(service->dispatch, service->objects_url);
-    return 0;
 }
 
 /* The keys of the first account as lines of env.sh; a comment when it has none, so that the service
@@ -221,15 +250,15 @@ static int write_env(const struct service *service, struct im_buffer *out, struc
 {
     char *where IM_FREE = endpoint(service);
     int r = where ? im_buffer_printf(out,
-                                     "export EC2_URL=http://%s/\n"
-                                     "export S3_URL=http://%s" SVC_OBJECTS_PATH "/\n",
+                                     "export EC2_URL=%s/\n"
+                                     "export S3_URL=%s" SVC_OBJECTS_PATH "/\n",
                                      where, where)
                   : -ENOMEM;
 
     if (r == 0)
         r = write_keys(service, out, err);
     if (r == 0)
-        r = im_buffer_printf(out, "export EC2_AVAILABILITY_ZONE=%s\n", service->conf.zone);
+        r = im_buffer_printf(out, "export EC2_AVAILABILITY_ZONE=%s\n", service->conf.zones.item[0]);
     return r;
 }
 
@@ -265,31 +294,82 @@ static void block_signals(sigset_t *ret_set)
     (void)sigemptyset(ret_set);
     (void)sigaddset(ret_set, SIGTERM);
     (void)sigaddset(ret_set, SIGINT);
+    (void)sigaddset(ret_set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, ret_set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* The certificate is what changes while a service runs. */
+static void reload(struct service *service)
+{
+    struct im_error err = { 0 };
+
+    if (svc_httpd_reload(service->httpd, &err) < 0)
+        svc_log(SVC_ERROR, "signal %d: the old certificate stays in use: %s", SIGHUP, err.message);
+    else
+        svc_log(SVC_INFO, "signal %d: %s", SIGHUP,
+                service->conf.tls_certificate ? "certificate and key have been read again"
+                                              : "without TLS there is nothing to read again");
+}
+
+/* Until SIGTERM or SIGINT; then finish what clients are waiting for. */
+static void attend(struct service *service, const sigset_t *signals)
+{
+    unsigned seconds = service->conf.stop_seconds;
+    int number = 0;
+    size_t left;
+
+    while (sigwait(signals, &number) != 0 || number == SIGHUP)
+        if (number == SIGHUP)
+            reload(service);
+    svc_log(SVC_INFO, "signal %d: stopping; requests under way have %u seconds", number, seconds);
+    /* a second signal ends the process at once; what is not finished is recovered next time */
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    left = svc_httpd_drain(service->httpd, seconds);
+    if (left > 0)
+        svc_log(SVC_WARNING, "%zu connections did not end in time and are cut off", left);
 }
 
 static int run(struct service *service)
 {
     struct im_error err = { 0 };
     sigset_t signals;
-    int number, r;
+    int r;
 
     block_signals(&signals);
     r = start(service, &err);
     if (r == 0)
-        r = show_objects(service, &err);
-    if (r == 0)
         r = announce(service, &err);
-    if (r == 0) {
-        (void)sigwait(&signals, &number);
-        svc_log(SVC_INFO, "signal %d: stopping", number);
-        /* a second signal ends the process at once; what is not finished is recovered next time */
-        (void)pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
-    }
+    if (r == 0)
+        attend(service, &signals);
     stop(service);
     if (r < 0)
         im_error_print("imaging-service", &err);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* What the settings say about things they do not know themselves: the actions, and files. */
+static int check_settings(struct service *service, struct im_error *err)
+{
+    const struct svc_conf *conf = &service->conf;
+    int r = svc_api_throttle(conf, &service->throttle, err);
+
+    if (r == 0 && conf->check_only && conf->tls_certificate)
+        r = svc_tls_load(conf->tls_certificate, conf->tls_key, err);
+    return r;
+}
+
+static int start_or_show(struct service *service)
+{
+    int r;
+
+    if (!service->conf.check_only) {
+        svc_xml_global();
+        return run(service);
+    }
+    r = svc_conf_print(&service->conf, stdout);
+    stop(service);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -305,10 +385,11 @@ int main(int argc, char **argv)
     r = svc_conf_parse(argc, argv, &service.conf, &err);
     if (r == 1)
         return EXIT_SUCCESS;
-    if (r < 0) {
-        im_error_print("imaging-service", &err);
-        return r == -EINVAL ? IM_USAGE : EXIT_FAILURE;
-    }
-    svc_xml_global();
-    return run(&service);
+    if (r == 0)
+        r = check_settings(&service, &err);
+    if (r == 0)
+        return start_or_show(&service);
+    im_error_print("imaging-service", &err);
+    stop(&service);
+    return r == -ENOMEM ? EXIT_FAILURE : IM_USAGE;
 }

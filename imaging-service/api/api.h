@@ -4,6 +4,7 @@
 #pragma once
 
 #include "api/errors.h"
+#include "api/throttle.h"
 #include "aws/query.h"
 #include "base/buffer.h"
 #include "caller.h"
@@ -13,7 +14,9 @@
 /* What the operations work with; outlives every call. */
 struct svc_api {
     const struct svc_conf *conf;
+    struct svc_throttle *throttle; /* of svc_api_throttle; NULL: no limits */
     struct task_table *tasks;
+    const char *objects_url; /* of the service's own object store; NULL: it has none */
     /* Who works on tasks: told that there is something to do, and asked why it cannot be done (as
      * dispatch_wake and dispatch_trouble).  NULL: nobody. */
     void (*wake)(void *worker);
@@ -28,6 +31,10 @@ struct svc_answer {
 };
 
 #define SVC_XML_TYPE "text/xml;charset=UTF-8"
+
+/* Make the limits that conf sets on the actions of this API.  Errors as svc_throttle_new. */
+int svc_api_throttle(const struct svc_conf *conf, struct svc_throttle **ret_throttle,
+                     struct im_error *err);
 
 /* Do what the parameters ask for, if the caller may.  request_id is the UUID that goes into the
  * answer. */

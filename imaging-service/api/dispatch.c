@@ -30,6 +30,18 @@ static const struct svc_operation *const operations[] = {
     &svc_operation_import_volume,
 };
 
+#define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
+
+int svc_api_throttle(const struct svc_conf *conf, struct svc_throttle **ret_throttle,
+                     struct im_error *err)
+{
+    const char *names[OPERATIONS];
+
+    for (size_t i = 0; i < OPERATIONS; i++)
+        names[i] = operations[i]->action;
+    return svc_throttle_new(conf, names, OPERATIONS, ret_throttle, err);
+}
+
 int svc_refuse(struct svc_call *call, enum svc_code code, const char *format, ...)
 {
     va_list args;
@@ -66,6 +78,21 @@ int svc_check_task_id(struct svc_call *call, const char *id)
                           "characters of 0-9 and a-z are expected.",
                           id);
     return 0;
+}
+
+int svc_check_zone(struct svc_call *call, const char *zone)
+{
+    const struct svc_words *zones = &call->api->conf->zones;
+    struct im_buffer names IM_BUFFER_DONE = IM_BUFFER(IM_ERROR_MAX); /* a sentence has no more */
+
+    for (size_t i = 0; i < zones->count; i++)
+        if (strcmp(zones->item[i], zone) == 0)
+            return 0;
+    for (size_t i = 0; i < zones->count; i++)
+        (void)im_buffer_printf(&names, "%s'%s'", i > 0 ? ", " : "", zones->item[i]);
+    return svc_refuse(call, SVC_UNKNOWN_ZONE,
+                      "The zone '%.100s' does not exist. The zones of this service are: %s.", zone,
+                      names.len > 0 ? names.data : "");
 }
 
 /* Every text is to come back in an answer one day; what XML cannot hold is refused at the door. */
@@ -114,13 +141,26 @@ static int find_operation(struct svc_call *call, const char *action,
 {
     if (!action || !*action)
         return svc_refuse(call, SVC_MISSING_ACTION, "%s", svc_code_text(SVC_MISSING_ACTION));
-    for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
+    for (size_t i = 0; i < OPERATIONS; i++)
         if (strcmp(operations[i]->action, action) == 0) {
             *ret_operation = operations[i];
             return 0;
         }
     return svc_refuse(call, SVC_INVALID_ACTION,
                       "The action %.100s is not valid for this web service.", action);
+}
+
+/* Whoever calls too often is told so before any work is done for him; actions that do not exist
+ * share one account's allowance. */
+static int check_rate(struct svc_call *call, const struct svc_operation *operation)
+{
+    size_t action = 0;
+
+    while (action < OPERATIONS && operations[action] != operation)
+        action++;
+    if (svc_throttle_take(call->api->throttle, call->account, action, im_clock_monotonic_ms()))
+        return 0;
+    return svc_refuse(call, SVC_THROTTLED, "%s", svc_code_text(SVC_THROTTLED));
 }
 
 static int read_dry_run(struct svc_call *call, const struct im_query *params, bool *ret_dry_run)
@@ -221,6 +261,8 @@ void svc_api_run(const struct svc_api *api, const struct svc_caller *caller, con
 
     if (r == 0)
         r = find_operation(&call, im_query_get(params, "Action"), &operation);
+    if (check_rate(&call, operation) < 0)
+        r = -EINVAL;
     if (r == 0)
         r = check_version(&call, version);
     if (r == 0 && !svc_caller_may(caller, operation->action))

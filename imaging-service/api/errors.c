@@ -1,8 +1,9 @@
 /* errors - the codes this API refuses with.
  *
- * Words and statuses are AWS's ("Error codes for the Amazon EC2 API").  The last three are for what
- * never reaches an operation and has no word there.  A client sends 5xx again, so these are only
- * given when nothing was stored. */
+ * Words and statuses are AWS's ("Error codes for the Amazon EC2 API").  The last four are for what
+ * never reaches an operation and has no word there; RequestTimeout is S3's, with its status,
+ * because SDKs try that again and not a 408.  A client sends 5xx again, so these are only given
+ * when nothing was stored. */
 
 #include <config.h>
 
@@ -28,6 +29,7 @@ static const struct {
     [SVC_REQUEST_EXPIRED] = { "RequestExpired", 400, "Request has expired." },
     [SVC_UNAUTHORIZED] = { "UnauthorizedOperation", 403,
                            "You are not authorized to perform this operation." },
+    [SVC_THROTTLED] = { "RequestLimitExceeded", 503, "Request limit exceeded." },
     [SVC_MISSING_ACTION] = { "MissingAction", 400,
                              "The request must contain the parameter Action" },
     [SVC_INVALID_ACTION] = { "InvalidAction", 400,
@@ -38,6 +40,14 @@ static const struct {
     [SVC_INVALID_VALUE] = { "InvalidParameterValue", 400, "A parameter's value is invalid." },
     [SVC_INVALID_COMBINATION] = { "InvalidParameterCombination", 400,
                                   "Parameters contradict each other." },
+    [SVC_INVALID_PARAMETER] = { "InvalidParameter", 400,
+                                "A parameter specified in a request is not valid, is unsupported, "
+                                "or cannot be used." },
+    [SVC_INVALID_DEPENDENCY] = { "InvalidParameterDependency", 400,
+                                 "A parameter needs another one which is missing." },
+    [SVC_VALIDATION] = { "ValidationError", 400,
+                         "The input fails to satisfy the constraints specified by an AWS "
+                         "service." },
     [SVC_MALFORMED_QUERY] = { "MalformedQueryString", 400,
                               "The query string contains a syntax error." },
     [SVC_INVALID_CHARACTER] = { "InvalidCharacter", 400,
@@ -45,12 +55,29 @@ static const struct {
     [SVC_INVALID_REQUEST] = { "InvalidRequest", 400, "The request is not valid." },
     [SVC_DRY_RUN] = { "DryRunOperation", 412,
                       "Request would have succeeded, but DryRun flag is set." },
+    [SVC_TOKEN_MISMATCH] = { "IdempotentParameterMismatch", 400,
+                             "The request uses the same client token as a previous, but "
+                             "non-identical request. Do not reuse a client token with different "
+                             "requests, unless the requests are identical." },
+    [SVC_UNSUPPORTED] = { "Unsupported", 400, "The specified request is unsupported." },
+    [SVC_UNSUPPORTED_OPERATION] = { "UnsupportedOperation", 400,
+                                    "The specified request includes an unsupported operation." },
+    [SVC_TOO_MANY_TAGS] = { "TagLimitExceeded", 400,
+                            "You've reached the limit on the number of tags that you can assign to "
+                            "the specified resource." },
+    [SVC_MALFORMED_TAG] = { "InvalidTagKey.Malformed", 400,
+                            "The tag key is not valid. Tag keys cannot be empty or null, and "
+                            "cannot start with aws:." },
+    [SVC_MALFORMED_USER_DATA] = { "InvalidUserData.Malformed", 400,
+                                  "Invalid BASE64 encoding of user data." },
     [SVC_UNKNOWN_TASK] = { "InvalidConversionTaskId", 400, "The conversion task does not exist." },
     [SVC_MALFORMED_TASK] = { "InvalidConversionTaskId.Malformed", 400,
                              "The conversion task ID is malformed." },
     [SVC_TASK_FINISHED] = { "DeleteConversionTaskError", 400,
                             "The conversion task cannot be cancelled." },
     [SVC_INVALID_FORMAT] = { "InvalidFormat", 400, "The specified disk format is not valid." },
+    [SVC_INVALID_MANIFEST] = { "InvalidManifest", 400,
+                               "The manifest cannot be parsed, or cannot be reached." },
     [SVC_IMAGE_TOO_LARGE] = { "DiskImageSizeTooLarge", 400,
                               "The disk image exceeds the allowed limit." },
     [SVC_UNKNOWN_ZONE] = { "InvalidZone.NotFound", 400,
@@ -62,6 +89,8 @@ static const struct {
     [SVC_METHOD_NOT_ALLOWED] = { "MethodNotAllowed", 405,
                                  "The specified method is not allowed against this resource." },
     [SVC_TOO_LARGE] = { "RequestEntityTooLarge", 413, "The request body is too long." },
+    [SVC_TIMEOUT] = { "RequestTimeout", 400,
+                      "The request was not received within the timeout period." },
 };
 
 const char *svc_code_name(enum svc_code code)

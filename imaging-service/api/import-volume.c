@@ -10,10 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "api/operation.h"
-#include "base/cleanup.h"
-#include "base/http.h"
-#include "base/text.h"
+#include "api/manifest-url.h"
 
 /* Bytes of a manifest URL: presigned with a session token they reach 2-3 KiB. */
 #define URL_MAX 4096
@@ -65,11 +62,7 @@ static int check_zone(struct svc_call *call, const struct input *in)
     if (!zone_of(in))
         return svc_refuse(call, SVC_MISSING_PARAMETER,
                           "The request must contain the parameter AvailabilityZone");
-    if (strcmp(zone_of(in), call->api->conf->zone) != 0)
-        return svc_refuse(call, SVC_UNKNOWN_ZONE,
-                          "The zone '%.100s' does not exist. The zone of this service is '%s'.",
-                          zone_of(in), call->api->conf->zone);
-    return 0;
+    return svc_check_zone(call, zone_of(in));
 }
 
 static int check_format(struct svc_call *call, const struct input *in)
@@ -121,25 +114,6 @@ static int check_sizes(struct svc_call *call, const struct input *in)
     return 0;
 }
 
-static int check_url(struct svc_call *call, const struct input *in)
-{
-    struct im_error err = { 0 };
-    const char *reason = NULL;
-    struct im_url url;
-    char shown[200];
-
-    if (im_url_split(in->manifest_url, &url, &err) < 0)
-        reason = err.message;
-    else if (url.has_user_info)
-        reason = "it must not hold a user name or password";
-    if (reason)
-        return svc_refuse(call, SVC_INVALID_VALUE,
-                          "Value (%s) for parameter Image.ImportManifestUrl is invalid. An http or "
-                          "https URL is expected: %s.",
-                          im_text_url(shown, sizeof(shown), in->manifest_url), reason);
-    return 0;
-}
-
 static int check(struct svc_call *call, const void *input)
 {
     const struct svc_api *api = call->api;
@@ -151,7 +125,7 @@ static int check(struct svc_call *call, const void *input)
     if (r == 0)
         r = check_format(call, in);
     if (r == 0)
-        r = check_url(call, in);
+        r = svc_check_manifest_url(call, "Image.ImportManifestUrl", in->manifest_url);
     if (r == 0)
         r = check_sizes(call, in);
     if (r == 0 && api->trouble)

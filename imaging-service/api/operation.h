@@ -73,6 +73,9 @@ int svc_reply_true(struct svc_call *call);
 /* Refuse the value unless it has the form of a conversion task id; 0 when it has. */
 int svc_check_task_id(struct svc_call *call, const char *id);
 
+/* Refuse a zone that the service does not have, naming those it has; 0 when it has it. */
+int svc_check_zone(struct svc_call *call, const char *zone);
+
 /* Write a task as ConversionTask inside <element>. */
 void svc_write_conversion_task(struct svc_xml *xml, const char *element, const struct task *task);
 

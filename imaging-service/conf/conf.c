@@ -1,4 +1,4 @@
-/* conf - the settings of one service, from its command line. */
+/* conf - the command line: which file to read, and what wins over it. */
 
 #include <config.h>
 
@@ -15,45 +15,33 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-
-#define DEFAULT_ADDRESS    "127.0.0.1"
-#define DEFAULT_PORT       8773
-#define DEFAULT_ZONE       "standalone"
-#define DEFAULT_WORKERS    2
-#define DEFAULT_MAX_ACTIVE 20
-#define DEFAULT_MAX_GIB    16384
-#define DEFAULT_LAUNCHER   "none"
-#define DEFAULT_REGION     "us-east-1"
-/* A snapshot of a large volume takes its time. */
-#define DEFAULT_LAUNCHER_S 3600
-
-/* Conversions at once; each is a process with threads of its own. */
-#define WORKERS_MAX 64
+#include "conf/file.h"
+#include "conf/settings.h"
 
 /* Bytes of DIR: the names below it must still fit into a path. */
 #define DIR_MAX (PATH_MAX - 512)
 
 static const char usage[] =
     "Usage: imaging-service --standalone DIR [OPTION]...\n"
+    "       imaging-service account COMMAND --standalone DIR [OPTION]...\n"
     "Import disk images as volumes: an EC2 query API, an object store and a volume\n"
     "pool on one machine, with everything it keeps in DIR (made with mode 0700).\n"
-    "\n"
     "  --standalone DIR     where tasks, objects, volumes and keys are kept\n"
+    "  --config FILE        settings; the options given here win over it\n"
+    "  --check-config       print the settings in force, and end\n"
     "  --listen ADDR:PORT   address to serve, default 127.0.0.1:8773; port 0 is any\n"
-    "                       free one; IPv6 as [::1]:8773.  Plain HTTP: think before\n"
-    "                       leaving loopback\n"
+    "                       free one; IPv6 as [::1]:8773.  Plain HTTP without tls in\n"
+    "                       FILE: think before leaving loopback\n"
     "  --toolkit PATH       the imaging-toolkit program; default: the one built or\n"
     "                       installed beside this program, else on the search path\n"
-    "  --workers N          tasks converted at once, 1 to 64, default 2\n"
-    "  --master-key PATH    32 bytes that seal the secrets, mode 0400; default:\n"
-    "                       DIR/master.key, made at the first start\n"
-    "  --help               show this text\n"
-    "  --version            show the version\n"
+    "  --workers N          disks converted at once, 1 to 64, default 2\n"
+    "  --master-key PATH    seals the secret keys, default DIR/master.key\n"
+    "  --help, --version    show this text, show the version\n"
     "\n"
-    "Accounts and keys: imaging-service account --help.\n"
+    "account --help tells of accounts and keys.\n"
     "Endpoints and keys are printed, and written to DIR/env.sh for '. DIR/env.sh'.\n"
-    "The last line printed is 'ready'.  SIGTERM and SIGINT end the service.\n"
-    "\n"
+    "The last line printed is 'ready'.  SIGTERM and SIGINT end the service, SIGHUP\n"
+    "reads its certificate again.\n"
     "Exit status: 0 stopped as asked, 1 could not start, 2 wrong usage.\n";
 
 static int out_of_memory(struct im_error *err)
@@ -69,36 +57,6 @@ static int replace(char **text, const char *value, struct im_error *err)
         return out_of_memory(err);
     free(*text);
     *text = copy;
-    return 0;
-}
-
-/* "ADDR:PORT", "[ADDR]:PORT". */
-static int set_listen(struct svc_conf *conf, const char *value, struct im_error *err)
-{
-    const char *colon = strrchr(value, ':');
-    char *address IM_FREE = colon ? strndup(value, (size_t)(colon - value)) : NULL;
-    size_t len = address ? strlen(address) : 0;
-    uint64_t port;
-
-    if (!address || len == 0 || im_parse_uint(colon + 1, UINT16_MAX, &port) < 0)
-        return im_fail(err, EINVAL,
-                       "--listen wants ADDR:PORT with a port from 0 to 65535, not '%s'", value);
-    if (address[0] == '[' && address[len - 1] == ']') {
-        memmove(address, address + 1, len - 2);
-        address[len - 2] = '\0';
-    }
-    conf->port = (uint16_t)port;
-    return replace(&conf->address, address, err);
-}
-
-static int set_workers(struct svc_conf *conf, const char *value, struct im_error *err)
-{
-    uint64_t workers;
-
-    if (im_parse_uint(value, WORKERS_MAX, &workers) < 0 || workers == 0)
-        return im_fail(err, EINVAL, "--workers wants a number from 1 to %d, not '%s'", WORKERS_MAX,
-                       value);
-    conf->workers = (unsigned)workers;
     return 0;
 }
 
@@ -147,10 +105,10 @@ static int derive_paths(struct svc_conf *conf, struct im_error *err)
         char **path;
         const char *name;
     } paths[] = {
-        { &conf->tasks_path, "tasks.db" },     { &conf->objects_dir, "objects" },
-        { &conf->volumes_dir, "volumes" },     { &conf->scratch_dir, "scratch" },
-        { &conf->env_path, "env.sh" },         { &conf->images_dir, "images" },
-        { &conf->instances_dir, "instances" },
+        { &conf->tasks_path, "tasks.db" }, { &conf->objects_dir, "objects" },
+        { &conf->volumes_dir, "volumes" }, { &conf->scratch_dir, "scratch" },
+        { &conf->images_dir, "images" },   { &conf->instances_dir, "instances" },
+        { &conf->env_path, "env.sh" },
     };
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -161,38 +119,37 @@ static int derive_paths(struct svc_conf *conf, struct im_error *err)
     return 0;
 }
 
-static int set_defaults(struct svc_conf *conf, struct im_error *err)
-{
-    *conf = (struct svc_conf){
-        .port = DEFAULT_PORT,
-        .workers = DEFAULT_WORKERS,
-        .max_active = DEFAULT_MAX_ACTIVE,
-        .max_volume_gib = DEFAULT_MAX_GIB,
-        .launcher_seconds = DEFAULT_LAUNCHER_S,
-    };
-    if (replace(&conf->address, DEFAULT_ADDRESS, err) < 0 ||
-        replace(&conf->launcher, DEFAULT_LAUNCHER, err) < 0 ||
-        replace(&conf->launcher_region, DEFAULT_REGION, err) < 0)
-        return -ENOMEM;
-    return replace(&conf->zone, DEFAULT_ZONE, err);
-}
+/* Options that have a value, as they were given; the last of each counts. */
+struct given {
+    const char *dir, *config, *listen, *toolkit, *workers, *master_key;
+    bool check_only;
+};
 
 /* One option; 1 when it has been answered. */
-static int take_option(struct svc_conf *conf, int option, const char *value, struct im_error *err)
+static int take_option(struct given *given, int option, const char *value, struct im_error *err)
 {
     switch (option) {
     case 's':
-        return set_dir(conf, value, err);
+        given->dir = value;
+        return 0;
+    case 'f':
+        given->config = value;
+        return 0;
+    case 'c':
+        given->check_only = true;
+        return 0;
     case 'l':
-        return set_listen(conf, value, err);
+        given->listen = value;
+        return 0;
     case 't':
-        return *value ? replace(&conf->toolkit, value, err)
-                      : im_fail(err, EINVAL, "--toolkit wants the path of a program");
+        given->toolkit = value;
+        return 0;
     case 'w':
-        return set_workers(conf, value, err);
+        given->workers = value;
+        return 0;
     case 'm':
-        return *value ? replace(&conf->master_key, value, err)
-                      : im_fail(err, EINVAL, "--master-key wants the path of a file");
+        given->master_key = value;
+        return 0;
     case 'h':
         (void)fputs(usage, stdout);
         return 1;
@@ -204,34 +161,95 @@ static int take_option(struct svc_conf *conf, int option, const char *value, str
     }
 }
 
-static int parse(int argc, char **argv, struct svc_conf *conf, struct im_error *err)
+static int take_options(int argc, char **argv, struct given *given, struct im_error *err)
 {
     static const struct option options[] = {
-        { "standalone", required_argument, NULL, 's' }, { "listen", required_argument, NULL, 'l' },
+        { "standalone", required_argument, NULL, 's' }, { "config", required_argument, NULL, 'f' },
+        { "check-config", no_argument, NULL, 'c' },     { "listen", required_argument, NULL, 'l' },
         { "toolkit", required_argument, NULL, 't' },    { "workers", required_argument, NULL, 'w' },
         { "master-key", required_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },          { 0 }
     };
-    int option, r = set_defaults(conf, err);
+    int option, r = 0;
 
     optind = 0; /* so that tests can parse more than once */
     while (r == 0 && (option = getopt_long(argc, argv, "hV", options, NULL)) != -1)
-        r = take_option(conf, option, optarg, err);
-    if (r != 0)
-        return r;
-    if (optind < argc)
+        r = take_option(given, option, optarg, err);
+    if (r == 0 && optind < argc)
         return im_fail(err, EINVAL, "'%s' is one argument too many; see imaging-service --help",
                        argv[optind]);
-    if (!conf->dir)
+    return r;
+}
+
+static int set(struct svc_conf *conf, const char *name, const char *shown, const char *value,
+               struct im_error *err)
+{
+    return value ? svc_setting_set(svc_setting_find("", name), shown, conf, NULL, &value, 1, err)
+                 : 0;
+}
+
+/* The command line's own say, after the file's. */
+static int apply(struct svc_conf *conf, const struct given *given, struct im_error *err)
+{
+    int r = given->dir ? set_dir(conf, given->dir, err) : 0;
+
+    conf->check_only = given->check_only;
+    if (r == 0)
+        r = set(conf, "listen", "--listen", given->listen, err);
+    if (r == 0)
+        r = set(conf, "workers", "--workers", given->workers, err);
+    if (r == 0 && given->toolkit)
+        r = *given->toolkit ? replace(&conf->toolkit, given->toolkit, err)
+                            : im_fail(err, EINVAL, "--toolkit wants the path of a program");
+    if (r == 0 && given->master_key)
+        r = *given->master_key ? replace(&conf->master_key, given->master_key, err)
+                               : im_fail(err, EINVAL, "--master-key wants the path of a file");
+    return r;
+}
+
+/* What no single setting shows. */
+static int check_together(const struct svc_conf *conf, struct im_error *err)
+{
+    const char *launcher = conf->launcher;
+
+    if (!conf->dir && !conf->check_only)
         return im_fail(err, EINVAL, "--standalone DIR is missing; see imaging-service --help");
-    if (!conf->toolkit)
+    if (!conf->tls_certificate != !conf->tls_key)
+        return im_fail(err, EINVAL, "'%s': the section tls wants both certificate and key",
+                       conf->config);
+    if (strcmp(launcher, "command") == 0 && !conf->launcher_command)
+        return im_fail(err, EINVAL, "'%s': launcher = command wants launcher-command",
+                       conf->config);
+    if (strcmp(launcher, "ec2") == 0 && (!conf->launcher_endpoint || !conf->launcher_credentials))
+        return im_fail(err, EINVAL,
+                       "'%s': launcher = ec2 wants launcher-endpoint and launcher-credentials",
+                       conf->config);
+    return 0;
+}
+
+static int parse(int argc, char **argv, struct svc_conf *conf, struct im_error *err)
+{
+    struct given given = { 0 };
+    int r = take_options(argc, argv, &given, err);
+
+    if (r == 0)
+        r = svc_settings_preset(conf, err);
+    if (r == 0 && given.config)
+        r = replace(&conf->config, given.config, err);
+    if (r == 0 && given.config)
+        r = svc_conf_read(given.config, conf, err);
+    if (r == 0)
+        r = apply(conf, &given, err);
+    if (r == 0)
+        r = check_together(conf, err);
+    if (r == 0 && !conf->toolkit)
         r = find_toolkit(conf, err);
-    return r < 0 ? r : derive_paths(conf, err);
+    return r != 0 || !conf->dir ? r : derive_paths(conf, err);
 }
 
 int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_error *err)
 {
-    struct svc_conf conf;
+    struct svc_conf conf = { 0 };
     int r = parse(argc, argv, &conf, err);
 
     if (r != 0) {
@@ -244,22 +262,14 @@ int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_e
 
 void svc_conf_done(struct svc_conf *conf)
 {
-    free(conf->dir);
-    free(conf->address);
-    free(conf->toolkit);
-    free(conf->zone);
+    svc_settings_done(conf);
+    free(conf->config);
     free(conf->tasks_path);
     free(conf->objects_dir);
     free(conf->volumes_dir);
     free(conf->scratch_dir);
-    free(conf->master_key);
-    free(conf->env_path);
     free(conf->images_dir);
     free(conf->instances_dir);
-    free(conf->launcher);
-    free(conf->launcher_command);
-    free(conf->launcher_endpoint);
-    free(conf->launcher_credentials);
-    free(conf->launcher_region);
+    free(conf->env_path);
     *conf = (struct svc_conf){ 0 };
 }

@@ -8,52 +8,61 @@
 
 #include "http/httpd.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
 #include <microhttpd.h>
 
-#include "base/crypto.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/text.h"
+#include "http/connections.h"
+#include "http/door.h"
+#include "http/refusal.h"
+#include "http/tls.h"
 #include "log.h"
 
 /* Handlers may block on the disk; four of them use a small machine well. */
 #define THREADS 4
 
-/* Each connection may need a descriptor for a file beside its own; 1024 is the usual limit. */
-#define CONNECTIONS_MAX 400
+/* Request line and headers of one request together.  A presigned manifest URL inside a GET is the
+ * largest known, under 20 KiB. */
+#define HEAD_MAX (60u * 1024)
 
-/* Request line and headers of one request, and the buffer its body passes through.  A presigned
- * manifest URL inside a GET is the largest known, under 20 KiB. */
-#define CONNECTION_MEMORY (64u * 1024)
+#define HEAD_TOO_LONG "its target and headers have more than 61440 bytes"
 
-/* Seconds without a byte in either direction. */
-#define IDLE_TIMEOUT_S 30u
+/* What the library has for a connection: head and body pass through.  More than HEAD_MAX, so that
+ * it is us who refuse a head that is somewhat too long: the library does it in HTML. */
+#define CONNECTION_MEMORY (128u * 1024)
+
+/* Descriptors beside those of connections: task table, log, workers and their pipes, who lingers at
+ * the door. */
+#define OTHER_FDS 1024
 
 /* A refused body up to this long is read and dropped, so that a client which sends before it
  * listens gets its answer; a longer one costs the connection.  One upload part is 10 MiB. */
 #define DRAIN_MAX (16u * 1024 * 1024)
 
 struct svc_httpd {
-    struct MHD_Daemon *daemon;
+    struct svc_httpd_options options;
+    struct svc_door *door;
+    struct svc_connections *connections;
+    struct MHD_Daemon *daemon; /* NULL: not serving yet */
     const struct svc_route *routes;
     size_t route_count;
-    uint16_t port;
 };
 
 /* One request from its first line to its end. */
 struct exchange {
     struct svc_request request;
     struct svc_response response;
+    const struct svc_httpd *httpd;
     const struct svc_route *route;
+    size_t head_len;   /* bytes of the target and of the headers seen */
     void *state;       /* of the handler, while a body is taken */
     bool started;      /* begin was called */
     bool draining;     /* the body is of no use any more */
@@ -71,18 +80,35 @@ static void exchange_free(struct exchange *x)
     free(x);
 }
 
+static int descriptor(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    return info ? info->connect_fd : -1;
+}
+
+static void enter_phase(const struct svc_httpd *httpd, struct MHD_Connection *connection,
+                        enum svc_phase phase)
+{
+    svc_connections_phase(httpd->connections, descriptor(connection), phase,
+                          im_clock_monotonic_ms());
+}
+
 /* The request line has arrived: the one moment when the target is seen as it was sent, which is
  * what signatures cover.  The library gives NULL for some junk. */
 static void *on_target(void *cls, const char *target, struct MHD_Connection *connection)
 {
+    struct svc_httpd *httpd = cls;
     size_t path_len = target ? strcspn(target, "?") : 0;
     struct exchange *x = calloc(1, sizeof(*x));
 
-    (void)cls;
-    (void)connection;
+    enter_phase(httpd, connection, SVC_RECEIVING);
     if (!x)
         return NULL;
+    x->httpd = httpd;
     x->response = SVC_RESPONSE;
+    x->head_len = target ? strlen(target) : 0;
     x->request.path = strndup(target ? target : "", path_len);
     x->request.query = strdup(target && target[path_len] ? target + path_len + 1 : "");
     if (!x->request.path || !x->request.query) {
@@ -95,12 +121,21 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
 static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
                          enum MHD_RequestTerminationCode code)
 {
-    (void)cls;
-    (void)connection;
     (void)code;
     if (*context)
         exchange_free(*context);
     *context = NULL;
+    enter_phase(cls, connection, SVC_WAITING);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    const struct svc_httpd *httpd = cls;
+
+    (void)context;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+        svc_connections_gone(httpd->connections, descriptor(connection));
 }
 
 static bool has_control(const char *value, size_t len)
@@ -135,8 +170,11 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     (void)kind;
     if (!value)
         value = "";
+    x->head_len += name_len + value_len + 4;
     if (request->header_count == SVC_HEADERS_MAX)
         x->fault = "it has too many header lines";
+    else if (memchr(name, ' ', name_len)) /* RFC 7230, section 3.2.4 */
+        x->fault = "there is a blank in the name of a header";
     else if (has_control(name, name_len) || has_control(value, value_len))
         x->fault = "a header holds control characters";
     else if (is_single(name) && svc_request_header(request, name))
@@ -148,13 +186,19 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
 }
 
 /* Read the lengths; NULL, or what is wrong with the request. */
-static const char *check_head(struct svc_request *request)
+static const char *check_head(struct svc_request *request, const char *version, size_t head_len)
 {
     const char *length = svc_request_header(request, "Content-Length");
     const char *coding = svc_request_header(request, "Transfer-Encoding");
 
+    if (head_len > HEAD_MAX)
+        return HEAD_TOO_LONG;
     if (request->path[0] != '/')
         return "its target is not a path";
+    if (strchr(request->path, ' ') || strchr(request->query, ' '))
+        return "its target holds a blank";
+    if (strcmp(version, "HTTP/1.0") != 0 && !svc_request_header(request, "Host"))
+        return "it has no Host header";
     if (length && coding)
         return "it has both Content-Length and Transfer-Encoding";
     if (coding && strcasecmp(coding, "chunked") != 0)
@@ -163,22 +207,6 @@ static const char *check_head(struct svc_request *request)
         return "its Content-Length is not a number";
     request->chunked = coding != NULL;
     return NULL;
-}
-
-static void make_id(char *id)
-{
-    uint8_t random[16];
-    char hex[33];
-
-    im_random(random, sizeof(random));
-    random[6] = (uint8_t)((random[6] & 0x0f) | 0x40); /* RFC 4122, section 4.4 */
-    random[8] = (uint8_t)((random[8] & 0x3f) | 0x80);
-    im_hex(random, sizeof(random), hex);
-    for (size_t i = 0, o = 0; i < 32; i++) {
-        if (i == 8 || i == 12 || i == 16 || i == 20)
-            id[o++] = '-';
-        id[o++] = hex[i];
-    }
 }
 
 static const struct svc_route *find_route(const struct svc_httpd *httpd, const char *path)
@@ -217,6 +245,7 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct exc
     struct MHD_Response *response;
     enum MHD_Result sent;
 
+    enter_phase(x->httpd, connection, SVC_WORKING);
     svc_log(SVC_INFO, "%s %s: %u, request %s", x->request.method, x->request.path, answer->status,
             x->request.id);
     if (answer->body.len == 0 && answer->fd < 0)
@@ -227,6 +256,8 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct exc
     (void)MHD_add_response_header(response, x->route->id_field, x->request.id);
     if (answer->content_type)
         (void)MHD_add_response_header(response, "Content-Type", answer->content_type);
+    if (svc_connections_draining(x->httpd->connections))
+        (void)MHD_add_response_header(response, "Connection", "close");
     for (size_t i = 0; i < answer->field_count; i++)
         (void)MHD_add_response_header(response, answer->field[i].name, answer->field[i].value);
     sent = MHD_queue_response(connection, answer->status, response);
@@ -237,22 +268,24 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct exc
 /* The headers are complete.  MHD_YES without an answer asks for the body, which may be empty (and
  * lets the library send "100 Continue"). */
 static enum MHD_Result start(const struct svc_httpd *httpd, struct MHD_Connection *connection,
-                             struct exchange *x)
+                             struct exchange *x, const char *version)
 {
     struct svc_request *request = &x->request;
 
     x->started = true;
-    make_id(request->id);
+    svc_request_id(request->id);
     x->route = find_route(httpd, request->path);
     if (!x->route)
         return MHD_NO;
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, x);
     if (!x->fault)
-        x->fault = check_head(request);
+        x->fault = check_head(request, version, x->head_len);
     if (x->fault)
         x->route->handler->malformed(request, &x->response, x->fault);
     else
         x->state = x->route->handler->begin(x->route->service, request, &x->response);
+    if (x->state && x->route->long_bodies)
+        enter_phase(httpd, connection, SVC_WORKING);
     if (x->state)
         return MHD_YES;
     /* An answer given now ends the connection: for who waits for leave to send, for too much, and
@@ -271,12 +304,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     struct exchange *x = *context;
 
     (void)url;
-    (void)version;
     if (!x)
         return MHD_NO;
     x->request.method = method;
     if (!x->started)
-        return start(httpd, connection, x);
+        return start(httpd, connection, x, version);
     if (*data_size > 0) {
         if (!x->draining && !x->route->handler->data(x->state, data, *data_size))
             x->draining = true;
@@ -285,91 +317,147 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         *data_size = 0;
         return x->drained > DRAIN_MAX ? MHD_NO : MHD_YES;
     }
+    enter_phase(httpd, connection, SVC_WORKING);
     if (x->state)
         x->route->handler->end(x->state, &x->response);
     return send_answer(connection, x);
 }
 
-/* Parse the address; IPv6 with or without brackets.  Returns its length, 0 when it is none. */
-static socklen_t parse_address(const char *text, uint16_t port, struct sockaddr_storage *ret)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
+/* -- start and stop */
 
-    memset(ret, 0, sizeof(*ret));
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(port);
-        return sizeof(*v4);
-    }
-    if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons(port);
-        return sizeof(*v6);
-    }
-    return 0;
+/* Each connection may need a descriptor for a file beside its own.  Returns how many connections
+ * there can be, at most what was wished for. */
+static unsigned make_descriptors(unsigned wished)
+{
+    rlim_t needed = 2 * (rlim_t)wished + OTHER_FDS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= needed)
+        return wished;
+    limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur >= needed)
+        return wished;
+    wished = limit.rlim_cur > OTHER_FDS + 2 ? (unsigned)(limit.rlim_cur - OTHER_FDS) / 2 : 1;
+    svc_log(SVC_WARNING,
+            "only %u connections at once: more need a higher limit of open files than %" PRIuMAX,
+            wished, (uintmax_t)limit.rlim_cur);
+    return wished;
 }
 
-/* A listening socket of our own, because the library does not tell a port it was left to choose. */
-static int listen_on(const char *address, uint16_t port, uint16_t *ret_port, struct im_error *err)
+static int make_connections(struct svc_httpd *httpd, struct im_error *err)
 {
-    struct sockaddr_storage addr;
-    socklen_t len = parse_address(address, port, &addr);
-    int fd IM_CLOSE = -1;
-    int on = 1;
+    const struct svc_httpd_options *options = &httpd->options;
+    unsigned total = make_descriptors(options->connections);
+    const struct svc_connections_limits limits = {
+        .total = total,
+        .per_address = options->connections_per_address,
+        /* silence is ended by the library; this is for who drips a request line */
+        .waiting_ms = (options->idle_s + options->request_s) * 1000,
+        .receiving_ms = options->request_s * 1000,
+    };
 
-    if (len == 0)
-        return im_fail(err, EINVAL, "'%s' is not an IP address to listen on", address);
-    fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        bind(fd, (struct sockaddr *)&addr, len) < 0 || listen(fd, 256) < 0 ||
-        getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
-        return im_fail_errno(err, errno, "cannot listen on %s port %u", address, (unsigned)port);
-    *ret_port = ntohs(addr.ss_family == AF_INET ? ((struct sockaddr_in *)&addr)->sin_port
-                                                : ((struct sockaddr_in6 *)&addr)->sin6_port);
-    return im_steal_fd(&fd);
+    return svc_connections_new(&limits, (int)(2 * total + OTHER_FDS), &httpd->connections, err);
 }
 
-int svc_httpd_start(const char *address, uint16_t port, const struct svc_route *routes,
-                    size_t route_count, struct svc_httpd **ret_httpd, struct im_error *err)
+int svc_httpd_open(const struct svc_httpd_options *options, struct svc_httpd **ret_httpd,
+                   struct im_error *err)
 {
-    struct svc_httpd *httpd IM_FREE = calloc(1, sizeof(*httpd));
-    int fd IM_CLOSE = -1;
+    struct svc_httpd *httpd = calloc(1, sizeof(*httpd));
+    int r;
 
     if (!httpd)
         return im_fail(err, ENOMEM, "out of memory");
-    httpd->routes = routes;
-    httpd->route_count = route_count;
-    fd = listen_on(address, port, &httpd->port, err);
-    if (fd < 0)
-        return fd;
+    httpd->options = *options;
+    r = options->certificate ? svc_tls_load(options->certificate, options->key, err) : 0;
+    if (r == 0)
+        r = make_connections(httpd, err);
+    if (r == 0)
+        r = svc_door_open(options->address, options->port, &httpd->door, err);
+    if (r < 0) {
+        (void)svc_httpd_stop(httpd);
+        return r;
+    }
+    *ret_httpd = httpd;
+    return 0;
+}
+
+/* Of the thread at the door. */
+static bool enter(void *arg, int fd, const struct sockaddr *address, socklen_t len)
+{
+    struct svc_httpd *httpd = arg;
+
+    if (MHD_add_connection(httpd->daemon, fd, address, len) == MHD_YES)
+        return true;
+    svc_connections_gone(httpd->connections, fd); /* the library has closed it */
+    return false;
+}
+
+int svc_httpd_serve(struct svc_httpd *httpd, const struct svc_route *routes, size_t route_count,
+                    struct im_error *err)
+{
+    const struct svc_httpd_options *options = &httpd->options;
     /* poll, not epoll: there 0.9.75 misses an end of the connection that comes with the last bytes,
      * and an upload cut short would stay until the idle time-out */
+    unsigned flags = MHD_USE_POLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC |
+                     MHD_USE_NO_LISTEN_SOCKET | (options->certificate ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem tls[] = {
+        { MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)SVC_TLS_PRIORITIES },
+        { MHD_OPTION_END, 0, NULL },
+    };
+    struct MHD_OptionItem plain[] = { { MHD_OPTION_END, 0, NULL } };
+
+    httpd->routes = routes;
+    httpd->route_count = route_count;
     httpd->daemon = MHD_start_daemon(
-        MHD_USE_POLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request,
-        httpd, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_target, NULL,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+        flags, 0, NULL, NULL, on_request, httpd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
+        /* the door counts; any one thread may have to take them all */
+        MHD_OPTION_CONNECTION_LIMIT, (options->connections + 1) * THREADS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_CONNECTION_TIMEOUT, options->idle_s,
+        /* we are stricter, and say so in the document clients can read */
+        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_URI_LOG_CALLBACK, on_target, httpd,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, httpd, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, httpd, MHD_OPTION_ARRAY, options->certificate ? tls : plain,
+        options->certificate ? MHD_OPTION_HTTPS_CERT_CALLBACK2 : MHD_OPTION_END,
+        svc_tls_retriever(), MHD_OPTION_END);
     if (!httpd->daemon)
-        return im_fail(err, EIO, "the HTTP server on %s port %u could not be started", address,
-                       (unsigned)httpd->port);
-    (void)im_steal_fd(&fd); /* the library closes it */
-    *ret_httpd = im_steal(httpd);
-    return 0;
+        return im_fail(err, EIO, "the HTTP server on %s port %u could not be started",
+                       options->address, (unsigned)svc_httpd_port(httpd));
+    return svc_door_start(httpd->door, httpd->connections, options->certificate != NULL, enter,
+                          httpd, err);
 }
 
 uint16_t svc_httpd_port(const struct svc_httpd *httpd)
 {
-    return httpd->port;
+    return svc_door_port(httpd->door);
+}
+
+int svc_httpd_reload(struct svc_httpd *httpd, struct im_error *err)
+{
+    const struct svc_httpd_options *options = &httpd->options;
+
+    return options->certificate ? svc_tls_load(options->certificate, options->key, err) : 0;
+}
+
+size_t svc_httpd_drain(struct svc_httpd *httpd, unsigned seconds)
+{
+    svc_door_shut(httpd->door);
+    svc_connections_drain(httpd->connections);
+    return svc_connections_wait(httpd->connections, (int64_t)seconds * 1000);
 }
 
 struct svc_httpd *svc_httpd_stop(struct svc_httpd *httpd)
 {
     if (!httpd)
         return NULL;
-    MHD_stop_daemon(httpd->daemon);
+    if (httpd->door)
+        svc_door_shut(httpd->door);
+    httpd->door = svc_door_free(httpd->door);
+    if (httpd->daemon)
+        MHD_stop_daemon(httpd->daemon);
+    httpd->connections = svc_connections_free(httpd->connections);
+    svc_tls_done();
     free(httpd);
     return NULL;
 }

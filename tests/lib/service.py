@@ -43,9 +43,10 @@ def wait_for(condition, seconds=DEADLINE_S):
 
 
 class Service:
-    """Starts at once; stop() or the end of a with-block ends it and removes its directory."""
+    """Starts at once; stop() or the end of a with-block ends it and removes its directory.  config:
+    the text of a configuration file."""
 
-    def __init__(self, *options, toolkit=None, start=True):
+    def __init__(self, *options, toolkit=None, start=True, config=None):
         self.program = os.environ.get("IMAGING_SERVICE") or built("imaging-service/imaging-service")
         self.toolkit = (toolkit or os.environ.get("IMAGING_TOOLKIT")
                         or built("imaging-toolkit/imaging-toolkit"))
@@ -53,6 +54,8 @@ class Service:
         self.tmp = tempfile.mkdtemp(prefix="service.")
         self.dir = os.path.join(self.tmp, "service")
         self.log = os.path.join(self.tmp, "log")
+        if config is not None:
+            self.options = ("--config", self.write("config", config), *options)
         self.env, self.process, self.printed = {}, None, ""
         if start:
             try:
@@ -64,6 +67,14 @@ class Service:
     @property
     def pid(self):
         return self.process.pid
+
+    def write(self, name, text, mode=0o600):
+        """A file in the private directory; its path."""
+        path = os.path.join(self.tmp, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, mode)
+        return path
 
     def command(self, *options):
         return [self.program, "--standalone", self.dir, "--listen", "127.0.0.1:0",

@@ -63,6 +63,7 @@ static const char *trouble(void *worker, char *buf, size_t size)
 static int setup(void **state)
 {
     static char zone[] = "standalone";
+    static char *zones[] = { zone };
     struct fixture *f = calloc(1, sizeof(*f));
     struct im_error err;
 
@@ -70,7 +71,7 @@ static int setup(void **state)
     strcpy(f->dir, "/tmp/test-api.XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     (void)snprintf(f->path, sizeof(f->path), "%s/tasks.db", f->dir);
-    f->conf = (struct svc_conf){ .zone = zone, .max_active = 3, .max_volume_gib = 16384 };
+    f->conf = (struct svc_conf){ .zones = { 1, zones }, .max_active = 3, .max_volume_gib = 16384 };
     f->api = (struct svc_api){ .conf = &f->conf, .wake = wake, .trouble = trouble, .worker = f };
     f->body = IM_BUFFER(1 << 20);
     assert_int_equal(task_table_open(f->path, &f->api.tasks, &err), 0);

@@ -204,7 +204,6 @@ static int setup(void **state)
     conf = (struct svc_conf){ .toolkit = toolkit,
                               .volumes_dir = volumes,
                               .scratch_dir = scratch,
-                              .zone = zone,
                               .workers = 2 };
     return task_table_open(db, &table, &err);
 }

@@ -1,0 +1,47 @@
+/* settings - the table of all settings of a configuration file.
+ *
+ * A new setting is a field of struct svc_conf and a row of the table.  Knows no file format. */
+#pragma once
+
+#include "conf/conf.h"
+
+enum svc_setting_type {
+    SVC_SETTING_TEXT,   /* char *, NULL when not set */
+    SVC_SETTING_NUMBER, /* unsigned or uint64_t */
+    SVC_SETTING_WORDS,  /* struct svc_words */
+    SVC_SETTING_LISTEN, /* address and port of struct svc_conf */
+};
+
+struct svc_setting {
+    const char *section; /* "" when it stands alone */
+    const char *name;    /* a row without one ends the table */
+    enum svc_setting_type type;
+    size_t offset, size;                  /* of the field in struct svc_conf; in section "rate" of
+                                             struct svc_rate */
+    uint64_t min, max;                    /* of a number; of the number of words */
+    bool (*is_allowed)(const char *text); /* a text, or each word */
+    const char *allowed;                  /* what that is, for people */
+    const char *preset; /* default, as in a file; words separated by ','; NULL: none */
+};
+
+extern const struct svc_setting svc_settings[];
+
+/* The row of that section and name; NULL when there is none. */
+const struct svc_setting *svc_setting_find(const char *section, const char *name);
+
+/* Put values (one, but for words) into conf or rate, by the row.  shown is what people call the
+ * setting.  0, -EINVAL with the value and what is allowed, -ENOMEM. */
+int svc_setting_set(const struct svc_setting *setting, const char *shown, struct svc_conf *conf,
+                    struct svc_rate *rate, const char *const *values, size_t count,
+                    struct im_error *err);
+
+/* Put the defaults of all rows that have one into conf. */
+int svc_settings_preset(struct svc_conf *conf, struct im_error *err);
+
+/* The rate of that action, made when there is none yet.  0; -EINVAL when action is no name or there
+ * are too many; -ENOMEM. */
+int svc_settings_rate(struct svc_conf *conf, const char *action, struct svc_rate **ret_rate,
+                      struct im_error *err);
+
+/* Release what the fields of the table own. */
+void svc_settings_done(struct svc_conf *conf);

@@ -1,0 +1,179 @@
+#!/usr/bin/python3
+"""The configuration file: what it sets, what wins over it, and how a mistake is told."""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import service  # noqa: E402
+
+PROGRAM = os.environ.get("IMAGING_SERVICE") or service.built("imaging-service/imaging-service")
+EXAMPLE = os.path.join(service.TOP, "init", "imaging-service.conf.example")
+
+
+class Conf(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory(prefix="conf.")
+        self.addCleanup(directory.cleanup)
+        self.file = os.path.join(directory.name, "c")
+
+    def run_program(self, *arguments, text=None):
+        if text is not None:
+            with open(self.file, "wb") as file:
+                file.write(text if isinstance(text, bytes) else text.encode())
+            arguments = ("--config", self.file, *arguments)
+        return subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL, check=False,
+                              capture_output=True, text=True, timeout=60)
+
+    def shown(self, text="", *arguments):
+        """The settings in force: name, or section.name, and value as it is shown."""
+        result = self.run_program("--check-config", *arguments, text=text)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        settings, section = {}, ""
+        for line in result.stdout.splitlines():
+            if line.endswith("{"):
+                section = line[:-1].strip() + "."
+            elif line == "}":
+                section = ""
+            elif not line.startswith("#"):
+                name, value = line.strip().split(" = ", 1)
+                settings[section + name] = value
+        return settings, result.stdout
+
+    def refused(self, text, *words):
+        for check in (["--check-config"], ["--standalone", self.file + ".d"]):
+            result = self.run_program(*check, text=text)
+            self.assertEqual((result.returncode, result.stdout), (2, ""), text)
+            self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
+            for word in words:
+                self.assertIn(word, result.stderr)
+        self.assertFalse(os.path.exists(self.file + ".d"))
+
+    def test_defaults(self):
+        settings, _ = self.shown()
+        for name, value in (("listen", '"127.0.0.1:8773"'), ("workers", "2"),
+                            ("zones", '{"standalone"}'), ("max-active-tasks", "20"),
+                            ("max-volume-gib", "16384"), ("manifest-schemes", '{"http", "https"}'),
+                            ("manifest-hosts", "{}"), ("launcher", '"none"'),
+                            ("limits.idle-seconds", "30")):
+            self.assertEqual(settings[name], value, name)
+        self.assertNotIn("tls.certificate", settings)
+        without_file = self.run_program("--check-config")
+        self.assertEqual(without_file.stdout, self.shown()[1])
+
+    def test_everything_can_be_set_and_read_back(self):
+        text = """# a comment
+standalone = "/srv/imaging"
+listen = "[::1]:80"   // another
+public-host = imaging.example.com
+toolkit = "/usr/bin/imaging-toolkit"
+workers = 64
+zones = {"east", "west-1"}
+max-active-tasks = 1
+max-volume-gib = 65536
+manifest-schemes = https
+manifest-hosts = {"s3.example.com", "*.example.org:8080", "[::1]"}
+launcher = ec2
+launcher-command = "/usr/lib/launch it \\"now\\" \\${HOME}"
+launcher-endpoint = "https://ec2.example.com/"
+launcher-credentials = "/etc/imaging/ec2"
+launcher-region = eu-west-1
+limits { connections = 100
+         connections-per-address = 0
+         idle-seconds = 5
+         request-seconds = 6
+         stop-seconds = 0 }
+rate "*" { requests-per-second = 100 }
+rate "ImportVolume" { requests-per-second = 3  burst = 7 }
+"""
+        settings, printed = self.shown(text)
+        for name, value in (("standalone", '"/srv/imaging"'), ("listen", '"[::1]:80"'),
+                            ("public-host", '"imaging.example.com"'), ("workers", "64"),
+                            ("zones", '{"east", "west-1"}'), ("manifest-schemes", '{"https"}'),
+                            ("manifest-hosts", '{"s3.example.com", "*.example.org:8080", "[::1]"}'),
+                            ("launcher-command", '"/usr/lib/launch it \\"now\\" \\${HOME}"'),
+                            ("limits.connections-per-address", "0"), ("limits.stop-seconds", "0"),
+                            ('rate "*".requests-per-second', "100"),
+                            ('rate "ImportVolume".burst', "7")):
+            self.assertEqual(settings[name], value, name)
+        self.assertEqual(self.shown(printed)[1], printed)
+
+    def test_options_win(self):
+        text = 'listen = "127.0.0.1:1"\nworkers = 3\ntoolkit = "/a"\nstandalone = "/b"\n'
+        settings, _ = self.shown(text, "--listen", "127.0.0.2:2", "--workers", "4", "--toolkit", "/c",
+                                 "--standalone", "/d")
+        self.assertEqual([settings[name] for name in ("listen", "workers", "toolkit", "standalone")],
+                         ['"127.0.0.2:2"', "4", '"/c"', '"/d"'])
+
+    def test_mistakes_are_told_with_line_value_and_what_is_allowed(self):
+        for text, words in (
+                ("fish = 3", (":1: no such option 'fish'", "zones")),
+                ("\n\nlimits { fish = 3 }", (":3: no such option 'fish'", "idle-seconds")),
+                ("limit { idle-seconds = 3 }", (":1: no such option 'limit'", "limits")),
+                ("\nworkers = 0", (":2: workers wants", "from 1 to 64", "'0'")),
+                ("workers = 65", ("from 1 to 64", "'65'")), ("workers = -1", ("'-1'",)),
+                ("workers = 0x10", ("'0x10'",)), ("workers = \"\"", ("not ''",)),
+                ("workers = two", (":1: ", "'two'")), ("workers = {1}", (":1: ",)),
+                ("max-volume-gib = 18446744073709551616", ("'18446744073709551616'",)),
+                ("limits {\n connections = 0\n}", (":2: limits: connections wants", "1 to 65536")),
+                ("zones = {}", ("zones wants from 1 to 64",)),
+                ("zones = {\"a\",\n\"b c\"}", (":2: zones wants", "'b c'")),
+                ("zones = {" + ",".join(f"z{i}" for i in range(65)) + "}", ("given 65",)),
+                ("manifest-schemes = {http, ftp}", ("http and https", "'ftp'")),
+                ("manifest-hosts = {\"http://s3/\"}", ("*.example.com", "'http://s3/'")),
+                ("manifest-hosts = {\"a.*.com\"}", ("'a.*.com'",)),
+                ("manifest-hosts = {\"s3:0\"}", ("'s3:0'",)),
+                ("listen = 8773", ("ADDR:PORT", "'8773'")),
+                ("listen = \"127.0.0.1:65536\"", ("0 to 65535",)),
+                ("public-host = \"a:80\"", ("'a:80'",)),
+                ("standalone = here", ("absolute path", "'here'")),
+                ("tls { certificate = \"/c\" }", ("both certificate and key",)),
+                ("tls { certificate = c\nkey = k }", (":1: tls: certificate", "'c'")),
+                ("launcher = fish", ("none, command or ec2", "'fish'")),
+                ("launcher = command", ("launcher-command",)),
+                ("launcher = ec2", ("launcher-endpoint",)),
+                ("launcher-endpoint = \"ftp://x\"", ("http or https", "'ftp://x'")),
+                ("rate { burst = 1 }", (":1: ", "rate")),
+                ("rate \"*\" { burst = 1000001 }", ("0 to 1000000",)),
+                ("rate \"a b\" { burst = 1 }", ("name of an action", "'a b'")),
+                ("\nrate \"Fly\" { burst = 1 }", ("\"Fly\"", "no such action")),
+                ("rate \"*\" {}\nrate \"*\" {}", (":2: ", "'*'")),
+                ("workers", (":1: ",)), ("workers = ", (":1: ",)), ("workers = \"3", (":1: ",)),
+                ("workers = 3 }", (":1: ",)), ("include(\"/x\")", (":1: ",)),
+                (b"workers = 3\n\0fish = 4", ("NUL",)), (b"\xff\xfe = \x01", (":1: ",))):
+            self.refused(text, *words)
+        missing = self.run_program("--check-config", "--config", "/nonexistent/c")
+        self.assertEqual(missing.returncode, 2)
+        self.assertIn("/nonexistent/c", missing.stderr)
+
+    def test_check_config_looks_at_the_certificate(self):
+        text = 'tls { certificate = "/nonexistent/c"\nkey = "/nonexistent/k" }\n'
+        result = self.run_program("--check-config", text=text)
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        self.assertIn("/nonexistent/k", result.stderr)
+
+    def test_the_example_holds(self):
+        """As it stands it sets the defaults; what it shows besides can be switched on."""
+        with open(EXAMPLE, encoding="utf-8") as file:
+            text = file.read()
+        self.assertEqual(self.shown(text)[1], self.shown()[1])
+        enabled = [line[1:] if line.startswith("#") and line[1:2] not in (" ", "\n") else line
+                   for line in text.splitlines(keepends=True)]
+        result = self.run_program("--check-config", text="".join(enabled))
+        # its certificate does not exist here, and all the rest is right
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("/etc/imaging-service/key.pem", result.stderr)
+        settings, _ = self.shown("".join(line for line in enabled if not line.startswith("tls {")))
+        self.assertEqual(settings["zones"], '{"zone-a", "zone-b"}')
+        self.assertEqual(settings['rate "ImportVolume".burst'], "20")
+
+    def test_a_service_started_with_it(self):
+        with service.Service(config='zones = {"east", "west"}\npublic-host = "localhost"\n') as s:
+            self.assertEqual(s.env["EC2_AVAILABILITY_ZONE"], "east")
+            self.assertRegex(s.env["S3_URL"], r"^http://localhost:\d+/objects/$")
+
+
+if __name__ == "__main__":
+    unittest.main(warnings="ignore")
