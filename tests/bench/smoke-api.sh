@@ -41,6 +41,7 @@ EOT
 
 export AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY=secret
 coproc BARE { exec "$(built tests/bench/bare-httpd)"; }
+started+=("$BARE_PID")
 read -r port <&"${BARE[0]}"
 
 say "# answers are counted, and those of a schedule come by it"
@@ -59,7 +60,6 @@ grep -q '4 wrong answers, the first: HTTP/1.1 200 OK … xxxxxxxxxx' why || fail
 
 say "# no answer"
 fails_with 1 'closed a connection after 0 bytes' "$load" "$port" path=/x requests=1
-kill "$BARE_PID"
 
 say "# a row whose answers are wrong does not keep the others from being measured"
 mkdir -p without-toolkit/imaging-service without-toolkit/tests
