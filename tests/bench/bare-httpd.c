@@ -2,9 +2,9 @@
  *
  *   bare-httpd
  *
- * Started with the very options of imaging-service/http/httpd.c.  A request is read to its end; its
- * path "/SIZE" says how many bytes come back, always the same ones.  No signature, no log, no id.
- * Prints its port; ends when standard input does. */
+ * With the threads, the poll and the limits of imaging-service/http/httpd.c.  A request is read to
+ * its end; its path "/SIZE" says how many bytes come back, always the same ones.  No signature, no
+ * log, no id.  Prints its port; ends when standard input does. */
 
 #include <config.h>
 
