@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +36,45 @@ static const char *name_of(enum im_hash hash)
     return hash == IM_MD5 ? "MD5" : hash == IM_SHA1 ? "SHA1" : "SHA256";
 }
 
+/* EVP_sha256() and EVP_Q_mac() look their methods up again in every call, under locks that all
+ * threads share: a signature took three times as long.  Here they are looked up once, and kept
+ * until the process ends.  NULL where the library has none; it says so when it is used. */
+static struct {
+    EVP_MD *digest;
+    EVP_MAC_CTX *hmac; /* without a key, for copies of it */
+} methods[IM_SHA256 + 1];
+
+static void find_methods(void)
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+
+    for (unsigned i = 0; i <= IM_SHA256; i++) {
+        char name[8];
+        const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string("digest", name, 0),
+                                      OSSL_PARAM_construct_end() };
+
+        (void)snprintf(name, sizeof(name), "%s", name_of((enum im_hash)i));
+        methods[i].digest = EVP_MD_fetch(NULL, name, NULL);
+        methods[i].hmac = mac ? EVP_MAC_CTX_new(mac) : NULL;
+        if (methods[i].hmac && !EVP_MAC_CTX_set_params(methods[i].hmac, params)) {
+            EVP_MAC_CTX_free(methods[i].hmac);
+            methods[i].hmac = NULL;
+        }
+    }
+    EVP_MAC_free(mac);
+}
+
+static void need_methods(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, find_methods);
+}
+
 static const EVP_MD *method_of(enum im_hash hash)
 {
-    return hash == IM_MD5 ? EVP_md5() : hash == IM_SHA1 ? EVP_sha1() : EVP_sha256();
+    need_methods();
+    return methods[hash].digest;
 }
 
 size_t im_hash_size(enum im_hash hash)
@@ -95,7 +132,7 @@ int im_sha256_blocks(const void *data, size_t size, size_t count, uint8_t *ret_d
     context = EVP_MD_CTX_new();
     if (!context)
         return -ENOMEM;
-    if (!EVP_DigestInit_ex(context, EVP_sha256(), NULL))
+    if (!EVP_DigestInit_ex(context, method_of(IM_SHA256), NULL))
         broken("hash");
     for (size_t i = first; i < count; i++)
         /* without a method the one of before is started again, which is cheaper */
@@ -110,10 +147,17 @@ int im_sha256_blocks(const void *data, size_t size, size_t count, uint8_t *ret_d
 void im_hmac(enum im_hash hash, const void *key, size_t key_len, const void *data, size_t len,
              uint8_t *ret_digest)
 {
+    EVP_MAC_CTX *context;
+    size_t size;
+
+    need_methods();
+    context = methods[hash].hmac ? EVP_MAC_CTX_dup(methods[hash].hmac) : NULL;
     /* An absent key would mean "the key set before" to OpenSSL; there is none. */
-    if (!EVP_Q_mac(NULL, "HMAC", NULL, name_of(hash), NULL, key_len > 0 ? key : "", key_len,
-                   len > 0 ? data : (const void *)"", len, ret_digest, im_hash_size(hash), NULL))
+    if (!context || !EVP_MAC_init(context, key_len > 0 ? key : "", key_len, NULL) ||
+        !EVP_MAC_update(context, len > 0 ? data : (const void *)"", len) ||
+        !EVP_MAC_final(context, ret_digest, &size, im_hash_size(hash)))
         broken("compute an HMAC");
+    EVP_MAC_CTX_free(context);
 }
 
 void im_hex(const void *data, size_t len, char *ret_text)
