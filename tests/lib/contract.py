@@ -43,12 +43,14 @@ def make_disk(path, *arguments):
 
 class Upload:
     """A file cut into parts, with its manifest at .url, served until close().  From part `closed` on
-    there is silence until open(); wait() returns when somebody waits for such a part."""
+    there is silence until open(); wait() returns when somebody waits for such a part.  rate: bytes per
+    second, of all parts together."""
 
-    def __init__(self, form, path, gib=1, closed=ALL, part=1 << 20):
+    def __init__(self, form, path, gib=1, closed=ALL, part=1 << 20, rate=0):
         self.form, self.bytes, self.gib = form, os.path.getsize(path), gib
         self.process = subprocess.Popen(
-            [os.path.join(LIB, "gate-server"), form, path, str(gib), str(closed), str(part)],
+            [os.path.join(LIB, "gate-server"), form, path, str(gib), str(closed), str(part),
+             str(rate)],
             stdout=subprocess.PIPE, text=True)
         self.base = f"http://127.0.0.1:{self.process.stdout.readline().strip()}"
         self.url = self.base + "/manifest.xml"
@@ -240,24 +242,31 @@ class World:
     def close(self):
         self.clean.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
     def path(self, name):
         return os.path.join(self.tmp, name)
 
     def manage(self, *arguments):
-        """imaging-service account ...; what it printed."""
-        done = subprocess.run([self.service.program, "account", *arguments, "--standalone",
-                               self.service.dir, "--output", "json"], stdin=subprocess.DEVNULL,
-                              check=False, capture_output=True, text=True, timeout=60)
+        """imaging-service account COMMAND [ARGUMENT]...; what it printed."""
+        command, *more = arguments
+        done = subprocess.run([self.service.program, "account", command, "--standalone",
+                               self.service.dir, "--output", "json", *more],
+                              stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True,
+                              timeout=60)
         if done.returncode != 0:
-            raise AssertionError(f"account {' '.join(arguments)}: status {done.returncode}: "
-                                 + done.stderr)
+            raise AssertionError(f"account {command}: status {done.returncode}: {done.stderr}")
         return json.loads(done.stdout)
 
     def keys(self, *arguments):
         """`account add` or `account session`: the keys that it printed."""
         made = self.manage(*arguments)
-        return self.main.replace(key=made["access-key-id"], secret=made["secret-access-key"],
-                                 token=made.get("session-token"), account=str(made["account"]))
+        return self.main.replace(key=made["access_key"], secret=made["secret_key"],
+                                 token=made.get("session_token"), account=made["account"])
 
     def disk(self, layout="edges", mib=1):
         path = self.path(f"{layout}-{mib}.raw")

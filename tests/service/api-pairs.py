@@ -321,18 +321,18 @@ class World(contract.World):
             more = ["--allow", "DescribeConversionTasks"] if kind == "reader" else []
             self.accounts[kind] = self.keys("add", "--name", kind, *more)
             if kind == "disabled":
-                self.manage("disable", "--account", self.accounts[kind].number)
+                self.manage("disable", self.accounts[kind].key)
         return self.accounts[kind]
 
     @property
     def session(self):
         if "session" not in self.accounts:
             self.accounts["session"] = self.keys(
-                "session", "--account", self.account("owner").number, "--duration", "900")
+                "session", self.account("owner").number, "--duration", "900")
         return self.accounts["session"]
 
     def expired_session(self):
-        short = self.keys("session", "--account", self.account("owner").number, "--duration", "1")
+        short = self.keys("session", self.account("owner").number, "--duration", "1")
         service.wait_for(lambda: short.describe().code == "RequestExpired")
         return short
 
