@@ -16,6 +16,7 @@ import subprocess
 import sys
 import unittest
 import urllib.parse
+import urllib.request
 import xml.etree.ElementTree as xml
 
 import service
@@ -116,11 +117,12 @@ class Reply:
     def refusal(self):
         return self.status, self.code
 
-    def ids(self):
-        return [e.text for e in self.all("conversionTasks/item/conversionTaskId")]
-
     def tasks(self):
+        assert self.status == 200, self.text
         return self.all("conversionTasks/item")
+
+    def ids(self):
+        return [task.find("{*}conversionTaskId").text for task in self.tasks()]
 
 
 class Account:
@@ -251,20 +253,9 @@ class World:
     def path(self, name):
         return os.path.join(self.tmp, name)
 
-    def manage(self, *arguments):
-        """imaging-service account COMMAND [ARGUMENT]...; what it printed."""
-        command, *more = arguments
-        done = subprocess.run([self.service.program, "account", command, "--standalone",
-                               self.service.dir, "--output", "json", *more],
-                              stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True,
-                              timeout=60)
-        if done.returncode != 0:
-            raise AssertionError(f"account {command}: status {done.returncode}: {done.stderr}")
-        return json.loads(done.stdout)
-
     def keys(self, *arguments):
         """`account add` or `account session`: the keys that it printed."""
-        made = self.manage(*arguments)
+        made = self.service.account(*arguments)
         return self.main.replace(key=made["access_key"], secret=made["secret_key"],
                                  token=made.get("session_token"), account=made["account"])
 
@@ -283,6 +274,28 @@ class World:
         if "open" not in self.uploads:
             self.uploads["open"] = self.upload()
         return self.uploads["open"]
+
+    def files(self):
+        """A directory, and the address at which fault-server.py serves its files: base/FAULT/NAME."""
+        if "files" not in self.uploads:
+            place = self.path("files")
+            os.mkdir(place)
+            server = subprocess.Popen([sys.executable, os.path.join(LIB, "fault-server.py"), place],
+                                      stdout=subprocess.PIPE, text=True)
+            self.clean.callback(server.stdout.close)
+            self.clean.callback(server.wait)
+            self.clean.callback(server.kill)
+            self.uploads["files"] = place, f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        return self.uploads["files"]
+
+    def without_parts(self):
+        """The address of a manifest that has been put there, while none of its parts has."""
+        place, base = self.files()
+        with urllib.request.urlopen(self.open_upload().url) as answer:
+            manifest = answer.read().replace(b"/part.", b"/not-yet.")
+        with open(os.path.join(place, "no-parts.xml"), "wb") as file:
+            file.write(manifest)
+        return base + "/ok/no-parts.xml"
 
     def volumes(self):
         return set(os.listdir(os.path.join(self.service.dir, "volumes")))

@@ -321,7 +321,7 @@ class World(contract.World):
             more = ["--allow", "DescribeConversionTasks"] if kind == "reader" else []
             self.accounts[kind] = self.keys("add", "--name", kind, *more)
             if kind == "disabled":
-                self.manage("disable", self.accounts[kind].key)
+                self.service.account("disable", self.accounts[kind].key)
         return self.accounts[kind]
 
     @property

@@ -2,7 +2,6 @@
 """Rows 26 to 28 of the EC2 contract's feature table: CancelConversionTask."""
 import os
 import re
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -121,18 +120,19 @@ class Cancel(contract.Case):
         self.assert_cancels(self.waiting())
 
     def test_row_28_while_the_manifest_comes(self):
-        place = self.world.path("stalled")
-        os.mkdir(place)
+        place, base = self.world.files()
         with open(os.path.join(place, "m.xml"), "w", encoding="ascii") as file:
             file.write("<manifest>" + " " * 1000 + "</manifest>")
-        server = subprocess.Popen([sys.executable, os.path.join(contract.LIB, "fault-server.py"), place],
-                                  stdout=subprocess.PIPE, text=True)
-        self.addCleanup(server.stdout.close)
-        self.addCleanup(server.wait)
-        self.addCleanup(server.kill)
-        url = f"http://127.0.0.1:{server.stdout.readline().strip()}/stall/m.xml"
-        task = self.task_of(self.main.ask("ImportVolume", self.world.open_upload().parameters(url)))
+        task = self.task_of(self.main.ask("ImportVolume", self.world.open_upload().parameters(
+            base + "/stall/m.xml")))
         service.wait_for(lambda: os.path.exists(os.path.join(place, "log")))
+        self.assert_cancels(task)
+
+    def test_row_28_while_it_waits_for_the_parts(self):
+        task = self.task_of(self.main.ask("ImportVolume", self.world.open_upload().parameters(
+            self.world.without_parts())))
+        service.wait_for(lambda: self.main.describe(task)["conversionTasks/item/statusMessage"]
+                         != "Pending")
         self.assert_cancels(task)
 
     def test_row_28_in_each_stage(self):
