@@ -158,11 +158,10 @@ class Limit(contract.Case):
         for action in ("ImportVolume", "ImportInstance"):
             parameters = upload.parameters() if action == "ImportVolume" else {
                 "Platform": "Linux", **upload.disk(1)}
-            for more in ({}, {"DryRun": "true"}):
-                reply = self.assert_nothing_stored(
-                    lambda: self.main.ask(action, {**parameters, **more}))  # noqa: B023
-                self.assertEqual(reply.refusal, (400, "ResourceLimitExceeded"), reply.text)
-                self.assertTrue(re.search(r"\b5\b", reply.message), reply.message)
+            reply = self.assert_nothing_stored(
+                lambda: self.main.ask(action, parameters))  # noqa: B023
+            self.assertEqual(reply.refusal, (400, "ResourceLimitExceeded"), reply.text)
+            self.assertTrue(re.search(r"\b5\b", reply.message), reply.message)
         # an error in the request is said first: it would stay
         self.assertEqual(refused(self.ec2.import_volume, **upload.boto3(Format="FLOPPY")),
                          (400, "InvalidFormat"))
