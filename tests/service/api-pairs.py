@@ -153,7 +153,8 @@ def volume_task(world, account=None, **more):
 
 def instance_task(world, *disks, **more):
     disks = disks or [world.boot_upload()]
-    parameters = {"Platform": "Linux", "LaunchSpecification.Architecture": "x86_64"}
+    parameters = {"Platform": "Linux", "LaunchSpecification.Architecture": "x86_64",
+                  "LaunchSpecification.Placement.AvailabilityZone": contract.ZONE}
     for i, upload in enumerate(disks):
         parameters.update(upload.disk(i + 1))
     return made(world.main.ask("ImportInstance", {**parameters, **more}))

@@ -235,8 +235,10 @@ class Requests(contract.Case):
                              ({"AvailabilityZone": "atlantis"}, "InvalidZone.NotFound")):
             self.assertEqual(refused(self.ec2.import_volume, **{**good, **change}), (400, code))
         self.assertEqual(refused(self.ec2.import_volume, **good), DRY_RUN)
-        self.assertEqual(refused(self.ec2.import_instance, Platform="Amiga", DryRun=True),
-                         (400, "InvalidParameterValue"))
+        disks = [{"Image": image, "Volume": {"Size": 1}}]
+        for platform, answer in (("Amiga", (400, "InvalidParameterValue")), ("Linux", DRY_RUN)):
+            self.assertEqual(refused(self.ec2.import_instance, Platform=platform, DiskImages=disks,
+                                     DryRun=True), answer)
         for call in (self.ec2.cancel_conversion_task, self.ec2.describe_conversion_tasks):
             name = "ConversionTaskId" + ("" if call == self.ec2.cancel_conversion_task else "s")
             for value, code in (("x", "InvalidConversionTaskId.Malformed"),

@@ -102,15 +102,17 @@ class ImportInstance(contract.Case):
                 ({launch: {"InstanceInitiatedShutdownBehavior": "halt"}}, "InvalidParameterValue"),
                 ({launch: {"Placement": {"Tenancy": "shared"}}}, "InvalidParameterValue"),
                 ({launch: {"Placement": {"AvailabilityZone": "atlantis"}}}, "InvalidZone.NotFound"),
-                ({launch: {"UserData": {"Data": "not base64!"}}}, "InvalidParameterValue"),
+                ({launch: {"UserData": {"Data": "not base64!"}}}, "InvalidUserData.Malformed"),
                 ({"DiskImages": []}, "MissingParameter")):
             with self.subTest(change):
                 self.assertEqual(self.assert_nothing_stored(
                     lambda: refused(self.ec2.import_instance, **self.boto3(**change))),  # noqa: B023
                     (400, code))
-        for change in ({LAUNCH + "Monitoring": "perhaps"}, {LAUNCH + "UserData": "not base64!"}):
-            reply = self.main.ask("ImportInstance", self.parameters(**change))
-            self.assertEqual(reply.refusal, (400, "InvalidParameterValue"), reply.text)
+        for name, value, code in (("Monitoring", "perhaps", "InvalidParameterValue"),
+                                  ("Monitoring.Enabled", "perhaps", "InvalidParameterValue"),
+                                  ("UserData", "not base64!", "InvalidUserData.Malformed")):
+            reply = self.main.ask("ImportInstance", self.parameters(**{LAUNCH + name: value}))
+            self.assertEqual(reply.refusal, (400, code), reply.text)
 
     def test_row_20_a_disk_that_does_not_boot(self):
         before = self.world.volumes()
