@@ -164,20 +164,25 @@ static int check(struct svc_call *call, const void *input)
 static int run(struct svc_call *call, const void *input)
 {
     const struct input *in = input;
-    const struct task_wish wish = {
-        .account = call->account,
+    const struct task_disk disk = {
         .format = in->format,
         .manifest_url = in->manifest_url,
-        .zone = zone_of(in),
-        .description = in->description,
         .image_bytes = in->bytes,
         .volume_gib = in->volume_gib,
     };
+    const struct task_wish wish = {
+        .account = call->account,
+        .zone = zone_of(in),
+        .description = in->description,
+        .disk = &disk,
+        .disk_count = 1,
+    };
     struct task task TASK_DONE = { 0 };
+    bool fresh;
     int r;
 
     r = task_insert(call->tasks, &wish, call->api->conf->max_active, im_clock_now_ms(), &task,
-                    &call->err);
+                    &fresh, &call->err);
     if (r == -EBUSY)
         return svc_refuse(call, SVC_TOO_MANY_TASKS,
                           "%u conversion tasks are in progress, which is the limit; cancel one or "

@@ -17,6 +17,7 @@
     "Disk validation failed [We do not have access to the given resource. Reason 403 Forbidden]"
 #define GRAIN  "Uncompressed data has an invalid length"
 #define FOOTER "Footers not identical"
+#define BOOT   "Client.Unsupported: No bootable partition found"
 /* not AWS's */
 #define UNREAD  "The upload cannot be read"
 #define CHANGED "The upload is not what its manifest says"
@@ -35,6 +36,7 @@ static const struct wording {
     { "DamagedVhd", VHD },
     { "FootersNotIdentical", FOOTER },
     { "FormatMismatch", FORMAT },
+    { "NotBootable", BOOT },
     { "InvalidManifest", "Invalid import manifest" },
     { "AccessDenied", DENIED },
     { "DamagedPart", CHANGED },
