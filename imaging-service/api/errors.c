@@ -55,6 +55,18 @@ static const struct {
                            "The specified Availability Zone does not exist." },
     [SVC_TOO_MANY_TASKS] = { "ResourceLimitExceeded", 400,
                              "The limit on conversion tasks in progress has been reached." },
+    [SVC_TOKEN_MISMATCH] = { "IdempotentParameterMismatch", 400,
+                             "The request uses the same client token as a previous, but "
+                             "non-identical request. Do not reuse a client token with different "
+                             "requests, unless the requests are identical." },
+    [SVC_MALFORMED_USER_DATA] = { "InvalidUserData.Malformed", 400,
+                                  "Invalid BASE64 encoding of user data." },
+    [SVC_MALFORMED_TAG_KEY] = { "InvalidTagKey.Malformed", 400,
+                                "The specified tag key is not valid." },
+    [SVC_TOO_MANY_TAGS] = { "TagLimitExceeded", 400,
+                            "The maximum number of tags of a resource has been reached." },
+    [SVC_TOO_MANY_FILTERS] = { "FilterLimitExceeded", 400,
+                               "The request has too many filter values." },
     [SVC_UNAVAILABLE] = { "Unavailable", 503, "The service cannot work on this now." },
     [SVC_NOT_FOUND] = { "NotFound", 404, "There is nothing at this path." },
     [SVC_METHOD_NOT_ALLOWED] = { "MethodNotAllowed", 405,

@@ -442,8 +442,13 @@ static void old_versions_may_say_more_than_we_know(void **state)
     struct fixture *f = *state;
 
     (void)call(f, "Action=DescribeConversionTasks&Version=" OLD
-                  "&Filter.1.Name=x&Filter.1.Value.1=y&Colour=red");
+                  "&Filter.1.Name=state&Filter.1.Value.1=active&Colour=red");
     assert_int_equal(f->status, 200);
+    /* but a filter that is not there would show what was not asked for */
+    assert_refused(f,
+                   "Action=DescribeConversionTasks&Version=" OLD
+                   "&Filter.1.Name=colour&Filter.1.Value.1=red",
+                   400, "InvalidParameterValue", "The filter 'colour' is invalid");
 }
 
 static void a_dry_run_stores_nothing(void **state)
