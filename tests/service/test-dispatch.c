@@ -63,6 +63,7 @@ static const char script[] =
     "progress 0 0\n"
     "case $kind in\n"
     "ok) whole ;;\n"
+    "boots) whole; say '{\"event\":\"result\",\"boot_mode\":\"uefi\"}' ;;\n"
     "gate*) progress 25 100; until_file \"go\"; progress 10 100; until_file go2; whole ;;\n"
     "damaged) : >\"$store\"; : >\"$store.new-77\"\n"
     "    failed DamagedVmdk 'grain 7 lies past the end'; exit 4 ;;\n"
@@ -201,7 +202,8 @@ static int setup(void **state)
         return -1;
     make_file(toolkit, script, 0700);
     memset(&err, 0, sizeof(err));
-    conf = (struct svc_conf){ .toolkit = toolkit,
+    conf = (struct svc_conf){ .dir = dir,
+                              .toolkit = toolkit,
                               .volumes_dir = volumes,
                               .scratch_dir = scratch,
                               .zone = zone,
@@ -228,6 +230,24 @@ static void insert(const char *kind, struct task *ret_task)
 
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:1/%s", kind);
     ok(task_insert(table, &wish, 100, im_clock_now_ms(), ret_task, &fresh, &err));
+}
+
+/* An instance of two disks. */
+static void submit_instance(const char *first, const char *second, struct task *ret_task)
+{
+    static const struct task_machine machine = { "Linux", "x86_64", "{}" };
+    char url[2][128];
+    const struct task_disk disks[] = { { "RAW", url[0], NULL, 1000, 1 },
+                                       { "VMDK", url[1], NULL, 500, 1 } };
+    const struct task_wish wish = {
+        .account = "alice", .zone = zone, .disk = disks, .disk_count = 2, .machine = &machine
+    };
+    bool fresh;
+
+    (void)snprintf(url[0], sizeof(url[0]), "http://127.0.0.1:1/%s", first);
+    (void)snprintf(url[1], sizeof(url[1]), "http://127.0.0.1:1/%s", second);
+    ok(task_insert(table, &wish, 100, im_clock_now_ms(), ret_task, &fresh, &err));
+    dispatch_wake(dispatch);
 }
 
 /* Insert and tell the dispatcher. */
@@ -703,6 +723,89 @@ static void test_stop_releases(void **state)
     assert_null(dispatch_stop(NULL));
 }
 
+/* ---- instances ---- */
+
+static void test_instance(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit_instance("boots", "ok", &task);
+    wait_until(&task, task.state == TASK_COMPLETED);
+    assert_null(task_message(&task));
+    assert_string_equal(task.boot_mode, "uefi");
+    assert_volume(&task);
+    assert_nothing_left(2);
+    assert_int_equal(count_entries(in_dir("machines")), 2);
+    assert_int_equal(task.stage[2].epoch, 1);
+}
+
+/* What is in the launch's way is tried again, and the volumes wait for it. */
+static void test_launch_heals(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    make_file(in_dir("machines"), "", 0600);
+    start();
+    submit_instance("ok", "ok", &task);
+    wait_until(&task, says(&task, "Progress: 99% : attempt 1 of 8 failed and is repeated: "));
+    assert_int_equal(task.stage[2].tries, 1);
+    assert_int_equal(count_entries(volumes), 2);
+    assert_int_equal(unlink(in_dir("machines")), 0);
+    wait_until(&task, task.state == TASK_COMPLETED);
+}
+
+static void test_launch_gives_up(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    int64_t next;
+
+    (void)state;
+    make_file(in_dir("machines"), "", 0600);
+    start();
+    submit_instance("ok", "ok", &task);
+    wait_until(&task, task.stage[2].tries == 1);
+    dispatch = dispatch_stop(dispatch);
+    for (int i = 0; i < 6; i++) { /* and six more attempts failed */
+        struct claim taken CLAIM_DONE = { 0 };
+
+        ok(task_claim(table, INT64_C(1) << 42, 1000, &taken, &next, &err));
+        ok(task_postpone(table, &taken, 0, TASK_TRIED, NULL, &err));
+    }
+    start();
+    wait_until(&task, task.state == TASK_CANCELLED);
+    assert_true(says(&task, "ServerError: "));
+    assert_true(says(&task, "8 attempts failed, the last one: "));
+    assert_nothing_left(0);
+}
+
+/* Two workers are busy for long: who cancels another task does not wait for them. */
+static void test_removal_needs_no_worker(void **state)
+{
+    struct task task TASK_DONE = { 0 }, a TASK_DONE = { 0 }, b TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit_instance("ok", "pending", &task);
+    wait_until(&task, task.stage[0].state == STAGE_COMPLETED && task.stage[1].waits > 0);
+    submit("gate-a", &a);
+    submit("gate-b", &b);
+    wait_until(&a, says(&a, "Progress"));
+    wait_until(&b, says(&b, "Progress"));
+    ok(task_request_cancel(table, "alice", task.id, "enough", im_clock_now_ms(), &err));
+    dispatch_wake(dispatch);
+    wait_cancelled(&task, "enough");
+    assert_int_equal(count_entries(volumes), 0);
+    refresh(&a);
+    assert_int_equal(a.state, TASK_ACTIVE);
+    touch("go");
+    touch("go2");
+    wait_completed(&a);
+    wait_completed(&b);
+}
+
 /* ---- after a death of the service ---- */
 
 /* A task that a dead process worked on, having died `deaths` times in all. */
@@ -909,6 +1012,10 @@ int main(void)
         with_dispatch(test_cancel_against_publication),
         with_dispatch(test_orphan_ends),
         with_dispatch(test_stop_releases),
+        with_dispatch(test_instance),
+        with_dispatch(test_launch_heals),
+        with_dispatch(test_launch_gives_up),
+        with_dispatch(test_removal_needs_no_worker),
         with_dispatch(test_recover_adopts),
         with_dispatch(test_recover_repeats),
         with_dispatch(test_recover_gives_up),

@@ -96,9 +96,10 @@ INSERT INTO stage (task, number, kind, state, status_message, format, image_byte
     FROM old_task ORDER BY seq;
 DROP TABLE old_task;
 
--- One page of an account's tasks; the limit of those that have not ended; the tokens.
+-- One page of an account's tasks; the limit of those that have not ended, counted in the index
+-- alone; the tokens.
 CREATE INDEX task_of_account ON task (account);
-CREATE INDEX task_not_ended ON task (account) WHERE ended_ms IS NULL;
+CREATE INDEX task_not_ended ON task (account, ended_ms) WHERE ended_ms IS NULL;
 CREATE UNIQUE INDEX task_by_token ON task (account, kind, client_token)
     WHERE client_token IS NOT NULL;
 
