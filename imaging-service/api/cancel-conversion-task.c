@@ -38,9 +38,11 @@ static int run(struct svc_call *call, const void *input)
         return svc_refuse(call, SVC_UNKNOWN_TASK, "The conversion task ID '%s' is not valid.",
                           in->task_id);
     if (r == -EALREADY)
-        return svc_refuse(call, SVC_TASK_FINISHED,
-                          "The conversion task '%s' is completed and cannot be cancelled.",
-                          in->task_id);
+        return svc_refuse(
+            call, SVC_TASK_FINISHED,
+            "The conversion task '%s' is completed, or all its volumes are, and cannot "
+            "be cancelled.",
+            in->task_id);
     if (r < 0)
         return r;
     if (call->api->wake)

@@ -21,12 +21,18 @@
 #define FIRST_VERSION "2006-06-26"
 
 extern const struct svc_operation svc_operation_cancel_conversion_task;
+extern const struct svc_operation svc_operation_create_tags;
+extern const struct svc_operation svc_operation_delete_tags;
 extern const struct svc_operation svc_operation_describe_conversion_tasks;
+extern const struct svc_operation svc_operation_import_instance;
 extern const struct svc_operation svc_operation_import_volume;
 
 static const struct svc_operation *const operations[] = {
     &svc_operation_cancel_conversion_task,
+    &svc_operation_create_tags,
+    &svc_operation_delete_tags,
     &svc_operation_describe_conversion_tasks,
+    &svc_operation_import_instance,
     &svc_operation_import_volume,
 };
 
@@ -73,26 +79,12 @@ int svc_check_task_id(struct svc_call *call, const char *id)
         rest = id + sizeof(instance) - 1;
     len = rest ? strspn(rest, "0123456789abcdefghijklmnopqrstuvwxyz") : 0;
     if (!rest || rest[len] || (len != 8 && len != 17))
-        return svc_refuse(call, SVC_MALFORMED_TASK,
-                          "The conversion task ID '%.100s' is malformed: import-vol- and 8 "
-                          "characters of 0-9 and a-z are expected.",
-                          id);
+        return svc_refuse(
+            call, SVC_MALFORMED_TASK,
+            "The conversion task ID '%.100s' is malformed: import-vol- or import-i- and "
+            "8 characters of 0-9 and a-z are expected.",
+            id);
     return 0;
-}
-
-int svc_check_zone(struct svc_call *call, const char *zone)
-{
-    const struct svc_words *zones = &call->api->conf->zones;
-    struct im_buffer names IM_BUFFER_DONE = IM_BUFFER(IM_ERROR_MAX); /* a sentence has no more */
-
-    for (size_t i = 0; i < zones->count; i++)
-        if (strcmp(zones->item[i], zone) == 0)
-            return 0;
-    for (size_t i = 0; i < zones->count; i++)
-        (void)im_buffer_printf(&names, "%s'%s'", i > 0 ? ", " : "", zones->item[i]);
-    return svc_refuse(call, SVC_UNKNOWN_ZONE,
-                      "The zone '%.100s' does not exist. The zones of this service are: %s.", zone,
-                      names.len > 0 ? names.data : "");
 }
 
 /* Every text is to come back in an answer one day; what XML cannot hold is refused at the door. */

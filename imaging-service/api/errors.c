@@ -40,14 +40,6 @@ static const struct {
     [SVC_INVALID_VALUE] = { "InvalidParameterValue", 400, "A parameter's value is invalid." },
     [SVC_INVALID_COMBINATION] = { "InvalidParameterCombination", 400,
                                   "Parameters contradict each other." },
-    [SVC_INVALID_PARAMETER] = { "InvalidParameter", 400,
-                                "A parameter specified in a request is not valid, is unsupported, "
-                                "or cannot be used." },
-    [SVC_INVALID_DEPENDENCY] = { "InvalidParameterDependency", 400,
-                                 "A parameter needs another one which is missing." },
-    [SVC_VALIDATION] = { "ValidationError", 400,
-                         "The input fails to satisfy the constraints specified by an AWS "
-                         "service." },
     [SVC_MALFORMED_QUERY] = { "MalformedQueryString", 400,
                               "The query string contains a syntax error." },
     [SVC_INVALID_CHARACTER] = { "InvalidCharacter", 400,
@@ -59,9 +51,6 @@ static const struct {
                              "The request uses the same client token as a previous, but "
                              "non-identical request. Do not reuse a client token with different "
                              "requests, unless the requests are identical." },
-    [SVC_UNSUPPORTED] = { "Unsupported", 400, "The specified request is unsupported." },
-    [SVC_UNSUPPORTED_OPERATION] = { "UnsupportedOperation", 400,
-                                    "The specified request includes an unsupported operation." },
     [SVC_TOO_MANY_TAGS] = { "TagLimitExceeded", 400,
                             "You've reached the limit on the number of tags that you can assign to "
                             "the specified resource." },
@@ -76,14 +65,14 @@ static const struct {
     [SVC_TASK_FINISHED] = { "DeleteConversionTaskError", 400,
                             "The conversion task cannot be cancelled." },
     [SVC_INVALID_FORMAT] = { "InvalidFormat", 400, "The specified disk format is not valid." },
-    [SVC_INVALID_MANIFEST] = { "InvalidManifest", 400,
-                               "The manifest cannot be parsed, or cannot be reached." },
     [SVC_IMAGE_TOO_LARGE] = { "DiskImageSizeTooLarge", 400,
                               "The disk image exceeds the allowed limit." },
     [SVC_UNKNOWN_ZONE] = { "InvalidZone.NotFound", 400,
                            "The specified Availability Zone does not exist." },
     [SVC_TOO_MANY_TASKS] = { "ResourceLimitExceeded", 400,
                              "The limit on conversion tasks in progress has been reached." },
+    [SVC_TOO_MANY_FILTERS] = { "FilterLimitExceeded", 400,
+                               "The request has too many filter values." },
     [SVC_UNAVAILABLE] = { "Unavailable", 503, "The service cannot work on this now." },
     [SVC_NOT_FOUND] = { "NotFound", 404, "There is nothing at this path." },
     [SVC_METHOD_NOT_ALLOWED] = { "MethodNotAllowed", 405,

@@ -20,17 +20,28 @@
 #define SVC_TEXT_MAX 1024
 
 enum svc_type {
-    SVC_TEXT,   /* const char *; NULL when absent */
-    SVC_NUMBER, /* uint64_t; 0 when absent */
-    SVC_LIST,   /* struct svc_list: NAME.1, NAME.2 … */
+    SVC_TEXT,    /* const char *; NULL when absent */
+    SVC_NUMBER,  /* uint64_t; 0 when absent */
+    SVC_FLAG,    /* const char *: "true" or "false"; NULL when absent */
+    SVC_LIST,    /* struct svc_list: NAME.1, NAME.2 … */
+    SVC_STRUCTS, /* struct svc_structs: NAME.1.MEMBER, NAME.2.MEMBER … */
+    SVC_TABLE,   /* a structure: the rows of `members`, which stand here in place of this one */
 };
 
 struct svc_param {
     const char *name; /* a row without one ends the table */
-    size_t offset;    /* of the value in the operation's input */
-    bool required;
+    size_t offset;    /* of the value in the operation's input, or in its structure */
+    bool required;    /* of a list of structures: one at least */
     enum svc_type type;
-    uint64_t min, max; /* of a number; max 0: INT64_MAX.  max of a text: bytes, 0: SVC_TEXT_MAX */
+    /* Of a number; max 0: INT64_MAX.  max of a text, or a list's texts: bytes, 0: SVC_TEXT_MAX; of
+     * structures: how many, never 0. */
+    uint64_t min, max;
+    const char *const *words; /* of a text: the only values, in any case; ends with NULL */
+    bool keep_empty;          /* an empty text is a value; else it means that there is none */
+    bool old_only;            /* not known to the newest version any more */
+    /* of structures: their table, and the bytes of one */
+    const struct svc_param *members;
+    size_t size;
 };
 
 /* A list parameter, in the order of its indexes, which may have gaps. */
@@ -42,11 +53,19 @@ struct svc_list {
     } * item;
 };
 
+/* A list of structures, in the order of its indexes, which may have gaps. */
+struct svc_structs {
+    size_t count;
+    uint64_t *index; /* as the client counted them, for sentences */
+    void *item;      /* count structures of the row's size */
+};
+
 /* One call. */
 struct svc_call {
     const struct svc_api *api;
     struct task_table *tasks;
     const char *account;
+    char parameters[65]; /* digest of the parameters when there is a ClientToken among them */
     struct svc_xml *xml; /* the reply, inside its root element */
     enum svc_code code;  /* of a refusal */
     struct im_error err; /* its sentence, or of a failure of ours */
@@ -73,8 +92,6 @@ int svc_reply_true(struct svc_call *call);
 /* Refuse the value unless it has the form of a conversion task id; 0 when it has. */
 int svc_check_task_id(struct svc_call *call, const char *id);
 
-/* Refuse a zone that the service does not have, naming those it has; 0 when it has it. */
-int svc_check_zone(struct svc_call *call, const char *zone);
 
 /* Write a task as ConversionTask inside <element>. */
 void svc_write_conversion_task(struct svc_xml *xml, const char *element, const struct task *task);

@@ -58,6 +58,8 @@ static void take_line(struct child *child)
     } else if (event && strcmp(event, "error") == 0) {
         get_text(object, "code", child->code, sizeof(child->code));
         get_text(object, "message", child->message, sizeof(child->message));
+    } else if (event && strcmp(event, "result") == 0) {
+        get_text(object, "boot_mode", child->boot_mode, sizeof(child->boot_mode));
     }
     json_decref(object);
 }

@@ -28,6 +28,7 @@ struct child {
     uint64_t done, total; /* bytes; total 0: nothing yet */
     char code[64];        /* of its error event, "" without one */
     char message[IM_ERROR_MAX];
+    char boot_mode[16]; /* of its result: "legacy-bios", "uefi", "" when it did not look */
 };
 
 /* Start the toolkit at path with the job text on its standard input.  Errors as im_spawn; always

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/spawn.h"
 #include "dispatch/files.h"
+#include "dispatch/removal.h"
 #include "dispatch/worker.h"
 #include "log.h"
 
@@ -45,6 +46,8 @@ struct dispatch {
     struct task_table *table;
     atomic_bool stop;
     _Atomic(const char *) objects_url; /* NULL: not told yet */
+    struct removal *removal;
+    int64_t clock_ms; /* see worker_now */
 
     pthread_mutex_t lock;      /* guards what follows */
     pthread_cond_t changed;    /* look_ms came nearer, or stop */
@@ -107,9 +110,9 @@ static void log_trouble(struct dispatch *dispatch, const char *trouble)
 
 /* ---- looking for work ---- */
 
-/* Ask for a task: true with one, else false and *ret_pause_ms until the next look makes sense.
+/* Ask for a stage: true with one, else false and *ret_pause_ms until the next look makes sense.
  * Lock not held. */
-static bool look(struct slot *slot, struct task *ret_task, int64_t *ret_pause_ms)
+static bool look(struct slot *slot, struct claim *ret_claim, int64_t *ret_pause_ms)
 {
     struct dispatch *dispatch = slot->dispatch;
     int64_t now = worker_now(&slot->worker), next = INT64_MAX;
@@ -120,7 +123,7 @@ static bool look(struct slot *slot, struct task *ret_task, int64_t *ret_pause_ms
 
     *ret_pause_ms = LOOK_TROUBLE_MS;
     if (!trouble) {
-        r = task_claim(dispatch->table, now, WORKER_LEASE_MS, ret_task, &next, &err);
+        r = task_claim(dispatch->table, now, WORKER_LEASE_MS, ret_claim, &next, &err);
         if (r == -EAGAIN)
             *ret_pause_ms = next - now > LOOK_MAX_MS   ? LOOK_MAX_MS
                             : next - now < LOOK_MIN_MS ? LOOK_MIN_MS
@@ -157,13 +160,13 @@ static void look_and_work(struct slot *slot)
 {
     struct dispatch *dispatch = slot->dispatch;
     int64_t began = im_clock_monotonic_ms(), pause;
-    struct task task TASK_DONE = { 0 };
+    struct claim claim CLAIM_DONE = { 0 };
     bool found;
 
     dispatch->look_ms = began + LOOK_MIN_MS; /* the others keep still meanwhile */
     dispatch->woken = false;
     (void)pthread_mutex_unlock(&dispatch->lock);
-    found = look(slot, &task, &pause);
+    found = look(slot, &claim, &pause);
     (void)pthread_mutex_lock(&dispatch->lock);
     if (!found) {
         if (!dispatch->woken)
@@ -172,7 +175,8 @@ static void look_and_work(struct slot *slot)
     }
     look_now(dispatch); /* there may be more */
     (void)pthread_mutex_unlock(&dispatch->lock);
-    worker_do(&slot->worker, &task);
+    worker_do(&slot->worker, &claim);
+    removal_wake(dispatch->removal); /* a failure ends what was published beside it */
     (void)pthread_mutex_lock(&dispatch->lock);
     look_now(dispatch);
 }
@@ -199,7 +203,6 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
 {
     unsigned slots = conf->workers;
     struct dispatch *dispatch = calloc(1, sizeof(*dispatch) + slots * sizeof(struct slot));
-    int64_t clock_ms = im_clock_now_ms() - im_clock_monotonic_ms();
     pthread_condattr_t attributes;
 
     if (!dispatch)
@@ -207,6 +210,7 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
     dispatch->conf = conf;
     dispatch->table = table;
     dispatch->slots = slots;
+    dispatch->clock_ms = im_clock_now_ms() - im_clock_monotonic_ms();
     (void)pthread_mutex_init(&dispatch->lock, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -219,7 +223,7 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
             .table = table,
             .stop = &dispatch->stop,
             .objects_url = &dispatch->objects_url,
-            .clock_ms = clock_ms,
+            .clock_ms = dispatch->clock_ms,
             .wake_fd = -1,
         };
     }
@@ -231,13 +235,13 @@ struct recovery {
     struct im_error *err;
 };
 
-static int recover_one(void *arg, const struct task *task)
+static int recover_one(void *arg, const struct claim *claim)
 {
     const struct recovery *recovery = arg;
 
-    svc_log(SVC_WARNING, "%s: was being worked on when the service died (death %u)", task->id,
-            task->deaths);
-    return worker_settle(recovery->worker, task, recovery->err);
+    svc_log(SVC_WARNING, "%s: stage %u was being worked on when the service died (death %u)",
+            claim->task.id, claim->stage->number, claim->stage->deaths);
+    return worker_settle(recovery->worker, claim, recovery->err);
 }
 
 static int recover(struct dispatch *dispatch, struct im_error *err)
@@ -245,7 +249,7 @@ static int recover(struct dispatch *dispatch, struct im_error *err)
     struct worker worker = {
         .conf = dispatch->conf,
         .table = dispatch->table,
-        .clock_ms = im_clock_now_ms() - im_clock_monotonic_ms(),
+        .clock_ms = dispatch->clock_ms,
     };
     struct recovery recovery = { .worker = &worker, .err = err };
     int r = task_recover(dispatch->table, worker_now(&worker), recover_one, &recovery, err);
@@ -295,6 +299,8 @@ int dispatch_start(const struct svc_conf *conf, struct task_table *table,
     log_trouble(dispatch, dispatch_trouble(dispatch, buf, sizeof(buf)));
     r = recover(dispatch, err);
     if (r == 0)
+        r = removal_start(conf, table, dispatch->clock_ms, &dispatch->removal, err);
+    if (r == 0)
         r = start_threads(dispatch, err);
     if (r < 0) {
         dispatch_stop(dispatch);
@@ -324,6 +330,7 @@ void dispatch_wake(struct dispatch *dispatch)
     look_now(dispatch);
     (void)pthread_mutex_unlock(&dispatch->lock);
     poke_busy(dispatch);
+    removal_wake(dispatch->removal);
 }
 
 struct dispatch *dispatch_stop(struct dispatch *dispatch)
@@ -337,6 +344,7 @@ struct dispatch *dispatch_stop(struct dispatch *dispatch)
     poke_busy(dispatch);
     for (unsigned i = 0; i < dispatch->started; i++)
         (void)pthread_join(dispatch->slot[i].thread, NULL);
+    dispatch->removal = removal_stop(dispatch->removal);
     for (unsigned i = 0; i < dispatch->slots; i++)
         im_cleanup_close(&dispatch->slot[i].worker.wake_fd);
     (void)pthread_cond_destroy(&dispatch->changed);

@@ -1,6 +1,6 @@
-/* dispatch - the threads that claim tasks and run the toolkit for them.
+/* dispatch - the threads that claim stages of tasks and run the toolkit for them.
  *
- * One worker thread does one task from claim to end: plan a job, start imaging-toolkit with the job
+ * One worker thread does one disk from claim to end: plan a job, start imaging-toolkit with the job
  * on its standard input, follow its progress lines, publish the volume or end the task with the
  * reason.  No image byte passes through this process. */
 #pragma once

@@ -30,19 +30,27 @@
 #define MANIFEST_MAX (1u << 20)
 
 #define DIGITS       "0123456789"
-#define ID_PREFIX    "import-vol-"
 #define ID_DIGITS    DIGITS "abcdefghijklmnopqrstuvwxyz"
 #define ID_RANDOM    8
 #define EPOCH_DIGITS 20 /* of 2^64 */
 
-int claim_files_init(const struct svc_conf *conf, const struct task *task,
+char *files_volume_path(const struct svc_conf *conf, const char *volume_id)
+{
+    return im_asprintf("%s/%s.raw", conf->volumes_dir, volume_id);
+}
+
+int claim_files_init(const struct svc_conf *conf, const struct claim *claim,
                      struct claim_files *ret_files, struct im_error *err)
 {
+    const struct stage *stage = claim->stage;
+    const char *id = claim->task.id;
     struct claim_files files = {
         .volumes_dir = conf->volumes_dir,
-        .part = im_asprintf("%s/.%s.%" PRIu64 ".part", conf->volumes_dir, task->id, task->epoch),
-        .volume = im_asprintf("%s/%s.raw", conf->volumes_dir, task->volume_id),
-        .scratch = im_asprintf("%s/%s.%" PRIu64, conf->scratch_dir, task->id, task->epoch),
+        .part = im_asprintf("%s/.%s.%u.%" PRIu64 ".part", conf->volumes_dir, id, stage->number,
+                            stage->epoch),
+        .volume = files_volume_path(conf, stage->volume_id),
+        .scratch =
+            im_asprintf("%s/%s.%u.%" PRIu64, conf->scratch_dir, id, stage->number, stage->epoch),
     };
 
     if (!files.part || !files.volume || !files.scratch) {
@@ -134,17 +142,29 @@ int claim_files_publish(const struct claim_files *files, struct im_error *err)
     return 0;
 }
 
-/* Past "import-vol-xxxxxxxx.EPOCH" at the start of name, or NULL. */
+/* Past ".N" at the start of text, or NULL. */
+static const char *skip_number(const char *text)
+{
+    size_t n = *text == '.' ? strspn(text + 1, DIGITS) : 0;
+
+    return n > 0 && n <= EPOCH_DIGITS ? text + 1 + n : NULL;
+}
+
+/* Past "import-vol-xxxxxxxx.DISK.EPOCH" or "import-i-…" at the start of name, or NULL.  Before
+ * tasks had several disks the number was left out. */
 static const char *skip_claim(const char *name)
 {
-    size_t n = strlen(ID_PREFIX);
+    static const char *const prefixes[] = { "import-vol-", "import-i-" };
+    const char *rest = NULL, *epoch;
 
-    if (strncmp(name, ID_PREFIX, n) != 0 || strspn(name + n, ID_DIGITS) != ID_RANDOM ||
-        name[n + ID_RANDOM] != '.')
+    for (size_t i = 0; i < 2 && !rest; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            rest = name + strlen(prefixes[i]);
+    if (!rest || strspn(rest, ID_DIGITS) != ID_RANDOM)
         return NULL;
-    name += n + ID_RANDOM + 1;
-    n = strspn(name, DIGITS);
-    return n > 0 && n <= EPOCH_DIGITS ? name + n : NULL;
+    rest = skip_number(rest + ID_RANDOM);
+    epoch = rest ? skip_number(rest) : NULL;
+    return epoch ? epoch : rest;
 }
 
 static bool is_scratch(const char *name, const char *arg)
@@ -212,14 +232,31 @@ bool claim_files_published(const struct claim_files *files)
     return lstat(files->volume, &st) == 0;
 }
 
-void claim_files_unpublish(const struct claim_files *files)
+static void remove_volume(const char *volume)
 {
-    char *manifest IM_FREE = manifest_of(files->volume);
+    char *manifest IM_FREE = manifest_of(volume);
 
     if (manifest && unlink(manifest) < 0 && errno != ENOENT)
         complain(manifest);
-    if (unlink(files->volume) < 0 && errno != ENOENT)
-        complain(files->volume);
+    if (unlink(volume) < 0 && errno != ENOENT)
+        complain(volume);
+}
+
+void claim_files_unpublish(const struct claim_files *files)
+{
+    remove_volume(files->volume);
+}
+
+void files_remove_volume(const struct svc_conf *conf, const char *volume_id)
+{
+    char *volume IM_FREE = files_volume_path(conf, volume_id);
+
+    if (!volume) {
+        svc_log(SVC_WARNING, "cannot remove volume %s: out of memory", volume_id);
+        return;
+    }
+    remove_volume(volume);
+    (void)im_sync_parent(volume);
 }
 
 void files_sweep(const struct svc_conf *conf)

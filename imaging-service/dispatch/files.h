@@ -1,8 +1,9 @@
-/* files - the names one claim uses on disk, and their removal.
+/* files - the names one claim of a convert uses on disk, and their removal.
  *
- * Names hold the task and the epoch of the claim, so that two attempts never share one:
- * VOLUMES/.import-vol-xxxxxxxx.EPOCH.part and SCRATCH/import-vol-xxxxxxxx.EPOCH.  The toolkit writes
- * a manifest beside the part file; it is published as VOLUME.manifest.json. */
+ * Names hold the task, the number of the disk and the epoch of the claim, so that two attempts
+ * never share one: VOLUMES/.import-i-xxxxxxxx.DISK.EPOCH.part and
+ * SCRATCH/import-i-xxxxxxxx.DISK.EPOCH.  The toolkit writes a manifest beside the part file; it is
+ * published as VOLUME.manifest.json. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +20,7 @@ struct claim_files {
 };
 
 /* Name them; nothing is created.  0 or -ENOMEM. */
-int claim_files_init(const struct svc_conf *conf, const struct task *task,
+int claim_files_init(const struct svc_conf *conf, const struct claim *claim,
                      struct claim_files *ret_files, struct im_error *err);
 void claim_files_done(struct claim_files *files);
 #define CLAIM_FILES_DONE __attribute__((cleanup(claim_files_done)))
@@ -44,6 +45,12 @@ void claim_files_remove_part(const struct claim_files *files);
 
 /* Take a publication back whose row was never written; the volume is gone then. */
 void claim_files_unpublish(const struct claim_files *files);
+
+/* The published name of a volume, owned by the caller; NULL when out of memory. */
+char *files_volume_path(const struct svc_conf *conf, const char *volume_id);
+
+/* Remove a published volume and its manifest; durable when it returns. */
+void files_remove_volume(const struct svc_conf *conf, const char *volume_id);
 
 /* Remove the part files and scratch directories of all claims: for a start, when none lives.
  * Files with other names are not touched. */

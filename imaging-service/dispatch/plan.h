@@ -1,4 +1,4 @@
-/* plan - what the toolkit is to do for a task. */
+/* plan - what the toolkit is to do for a disk. */
 #pragma once
 
 #include <stdint.h>
@@ -8,7 +8,7 @@
 #include "task/task.h"
 
 /* Bytes of the volume; 0 or -EFBIG when they cannot be counted. */
-int plan_volume_bytes(const struct task *task, uint64_t *ret_bytes, struct im_error *err);
+int plan_volume_bytes(const struct stage *stage, uint64_t *ret_bytes, struct im_error *err);
 
 /* The object store of this service, for the toolkit to find parts of an upload in its files. */
 struct plan_objects {
@@ -16,8 +16,8 @@ struct plan_objects {
     const char *dir;
 };
 
-/* The job of a task as JSON text, owned by the caller (free).  objects may be NULL.  A pure
- * function of its arguments. Errors: -EFBIG (volume), -EINVAL (the row has text that JSON cannot
- * hold), -ENOMEM. */
-int plan_job(const struct task *task, const struct claim_files *files,
+/* The job of a claimed convert as JSON text, owned by the caller (free).  objects may be NULL.  A
+ * pure function of its arguments. Errors: -EFBIG (volume), -EINVAL (the row has text that JSON
+ * cannot hold), -ENOMEM. */
+int plan_job(const struct claim *claim, const struct claim_files *files,
              const struct plan_objects *objects, char **ret_json, struct im_error *err);

@@ -1,4 +1,4 @@
-/* worker - one task from claim to end. */
+/* worker - one stage from claim to end. */
 #pragma once
 
 #include <stdatomic.h>
@@ -24,10 +24,10 @@ struct worker {
  * since: setting the clock neither ends leases nor delays what waits. */
 int64_t worker_now(const struct worker *worker);
 
-/* Do a claimed task.  When it returns the row says how it went, and no process and no file of the
+/* Do a claimed stage.  When it returns the row says how it went, and no process and no file of the
  * claim is left but the volume of a completed one. */
-void worker_do(const struct worker *worker, const struct task *task);
+void worker_do(const struct worker *worker, const struct claim *claim);
 
-/* Settle a task that a dead process worked on, for task_recover: complete it when its volume was
+/* Settle a stage that a dead process worked on, for task_recover: complete it when its volume was
  * already given its name, end it when it took too many processes with it.  0 or -errno. */
-int worker_settle(const struct worker *worker, const struct task *task, struct im_error *err);
+int worker_settle(const struct worker *worker, const struct claim *claim, struct im_error *err);

@@ -1,8 +1,17 @@
 /* task - the table of conversion tasks: every promise the service made is a row here.
  *
- * The public states are AWS's: active → completed, active → cancelling → cancelled.  Work on an
- * active row is guarded by an epoch: each claim raises it, and a write with an older epoch changes
- * nothing.  This header knows no SQL and no HTTP. */
+ * A task is what its owner sees; its states are AWS's: active → completed, active → cancelling →
+ * cancelled.  Its stages are what workers do: one convert per disk, and for an instance one launch,
+ * which waits for all converts.  A stage is claimed by itself, so that the disks of one task are
+ * converted side by side.
+ *
+ * Work on a stage is guarded by its epoch: each claim raises it, and a write with an older epoch
+ * changes nothing.  The task completes in the transaction of its last stage.  When its owner
+ * cancels it, when it expires, or when one stage fails, the whole task ends: stages nobody works on
+ * end at once, those worked on are told at their next heartbeat, and volumes that were published
+ * already are taken back (task_next_removal) before the task says "cancelled".
+ *
+ * This header knows no SQL and no HTTP. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,6 +19,13 @@
 #include <stdint.h>
 
 #include "base/error.h"
+
+/* Disks of one task (AWS: at most 21 volumes per VM), and so its stages with the launch. */
+#define TASK_DISKS_MAX  21
+#define TASK_STAGES_MAX (TASK_DISKS_MAX + 1)
+
+/* Tags of one task, as AWS has it. */
+#define TASK_TAGS_MAX 50
 
 enum task_state {
     TASK_ACTIVE,
@@ -21,30 +37,80 @@ enum task_state {
 /* "active", "cancelling", "cancelled", "completed". */
 const char *task_state_name(enum task_state state);
 
-/* A row.  Strings are owned by the row; optional ones are NULL when absent. */
-struct task {
-    char *id; /* "import-vol-" and 8 of [0-9a-z] */
-    char *account;
-    enum task_state state;
+/* What becomes of the disks. */
+enum task_kind {
+    TASK_VOLUME,   /* one volume */
+    TASK_INSTANCE, /* volumes, a machine image and an instance */
+};
+
+enum stage_kind {
+    STAGE_CONVERT, /* a disk image to a volume */
+    STAGE_LAUNCH,  /* the volumes to a machine image and an instance */
+};
+
+enum stage_state {
+    STAGE_WAITING, /* for other stages */
+    STAGE_ACTIVE,
+    STAGE_COMPLETED,
+    STAGE_REMOVING, /* was completed, but its task ends: the volume is being removed */
+    STAGE_CANCELLED,
+};
+
+/* A stage.  Strings are owned by the row; optional ones are NULL when absent, those of disks in a
+ * launch stage, too. */
+struct stage {
+    enum stage_kind kind;
+    unsigned number; /* disks from 1 in the client's order, then the launch */
+    enum stage_state state;
     char *status_message; /* NULL: none */
     char *format;         /* as the client sent it: "VMDK" */
     uint64_t image_bytes; /* Image.Bytes */
     char *manifest_url;   /* with its signature: echoed to the owner, never logged */
     uint64_t volume_gib;
-    char *zone;
     char *description;
-    uint64_t bytes_converted; /* never falls, at most image_bytes */
     char *volume_id; /* "vol-" and 17 hex digits; chosen at creation, shown when completed */
     char *digest;    /* of the volume: "sha256:" and 64 hex digits (fs-verity); NULL: not known */
+    uint64_t bytes_converted; /* never falls, at most image_bytes */
+    uint64_t epoch;           /* claims so far */
+    unsigned deaths;          /* claims whose worker died */
+    unsigned waits;           /* times the upload was found incomplete */
+    unsigned tries;           /* claims that ended with a failure that may heal */
+};
+
+struct task_tag {
+    const char *key, *value;
+};
+
+/* A task with all its stages.  Strings are owned by it; optional ones are NULL when absent. */
+struct task {
+    char *id; /* "import-vol-" or "import-i-" and 8 of [0-9a-z] */
+    char *account;
+    enum task_kind kind;
+    enum task_state state;
+    char *status_message; /* why it ended; see task_message */
+    char *description;
+    char *zone; /* NULL: an instance that is registered only */
     int64_t created_ms, expires_ms;
-    uint64_t epoch;  /* claims so far */
-    unsigned deaths; /* claims whose worker died */
-    unsigned waits;  /* times the upload was found incomplete */
-    unsigned tries;  /* claims that ended with a failure that may heal */
+    /* of an instance */
+    char *platform;     /* "Windows", "Linux" */
+    char *architecture; /* "x86_64" … */
+    char *instance_id;  /* "i-" and 17 hex digits, or what the launcher made of it */
+    char *image_id;     /* "ami-" and 17 hex digits */
+    char *launch_spec;  /* JSON object text */
+    char *boot_mode;    /* "legacy-bios", "uefi"; NULL: not known (yet) */
+
+    size_t stage_count; /* in the order of their numbers */
+    struct stage *stage;
+    size_t tag_count; /* in the order of their keys */
+    struct task_tag *tag;
 };
 
 void task_done(struct task *task);
 #define TASK_DONE __attribute__((cleanup(task_done)))
+
+/* The task's own message: that of the stage that says most while it is active, afterwards the
+ * reason of its end.  NULL when there is none; lent by the task. */
+const char *task_message(const struct task *task);
 
 struct task_table;
 
@@ -53,48 +119,91 @@ struct task_table;
 int task_table_open(const char *path, struct task_table **ret_table, struct im_error *err);
 struct task_table *task_table_close(struct task_table *table);
 
-/* What a client asks for. */
+/* ---- for the API ---- */
+
+/* What a client asks for; everything is lent. */
 struct task_wish {
-    const char *account, *format, *manifest_url, *zone, *description; /* description may be NULL */
-    uint64_t image_bytes, volume_gib;
+    const char *account;
+    const char *zone;         /* NULL: of an instance that is registered only */
+    const char *description;  /* NULL: none */
+    const char *client_token; /* NULL: none */
+    const char *parameters;   /* digest of the request's parameters, compared with the token */
+    const struct task_disk {
+        const char *format, *manifest_url, *description; /* description may be NULL */
+        uint64_t image_bytes, volume_gib;
+    } * disk;
+    size_t disk_count; /* 1 to TASK_DISKS_MAX; 1 without a machine */
+    const struct task_machine {
+        const char *platform, *architecture, *launch_spec;
+    } * machine;                /* NULL: a volume is wanted, not an instance */
+    const struct task_tag *tag; /* at most TASK_TAGS_MAX, no key twice */
+    size_t tag_count;
 };
 
-/* Insert an active task; durable when it returns.  Fills *ret_task.
- * -EBUSY when the account already has max_active tasks that have not ended. */
+/* Insert an active task; durable when it returns.  Fills *ret_task.  When the account has used the
+ * client token for a task of this kind already, *ret_task is that task as it is now and nothing is
+ * inserted; *ret_new tells which.
+ * -ENOTUNIQ: the token was used with other parameters.  -EBUSY: the account already has max_active
+ * tasks that have not ended.  -EINVAL: a size that cannot be counted. */
 int task_insert(struct task_table *table, const struct task_wish *wish, unsigned max_active,
-                int64_t now_ms, struct task *ret_task, struct im_error *err);
+                int64_t now_ms, struct task *ret_task, bool *ret_new, struct im_error *err);
 
 /* One task of the account; -ENOENT (also for another account's). */
 int task_get(struct task_table *table, const char *account, const char *id, struct task *ret_task,
              struct im_error *err);
 
 /* Call `each` for every task of the account, oldest first; a negative return stops and is returned.
- * The row is lent for the call, and `each` must not use the table. */
+ * The task is lent for the call.  The table is read piece by piece and is free meanwhile: each task
+ * is shown as it was at some moment during the call. */
 int task_list(struct task_table *table, const char *account,
               int (*each)(void *arg, const struct task *task), void *arg, struct im_error *err);
 
-/* Ask a task to stop: active → cancelling (or cancelled at once when nobody works on it), with
- * reason as its message ("Cancelled by user" when it is NULL or empty).  Cancelling and cancelled:
- * 0, nothing changes. -ENOENT unknown, -EALREADY completed. */
+/* Ask a task to stop: active → cancelling (or cancelled at once when nobody works on it and no
+ * volume was published), with reason as its message ("Cancelled by user" when it is NULL or empty).
+ * Cancelling and cancelled: 0, nothing changes.  -ENOENT unknown, -EALREADY completed, or all its
+ * volumes are published and it is being launched. */
 int task_request_cancel(struct task_table *table, const char *account, const char *id,
                         const char *reason, int64_t now_ms, struct im_error *err);
 
-/* Claim the oldest active task that is due and nobody works on: epoch + 1, leased until
- * now + lease_ms.  A lease that ran out is a death and may be claimed over.  First ends tasks that
- * wait past their expiry ("Task expired") and cancelling ones whose lease ran out.  -EAGAIN when
- * there is none (then *ret_next_ms says when to look again, INT64_MAX when nothing waits). */
-int task_claim(struct task_table *table, int64_t now_ms, int64_t lease_ms, struct task *ret_task,
+/* Set tags of one task, replacing those with the same keys.  -ENOENT; -E2BIG when it would have
+ * more than TASK_TAGS_MAX; then nothing has changed. */
+int task_tag(struct task_table *table, const char *account, const char *id,
+             const struct task_tag *tag, size_t count, struct im_error *err);
+
+/* Remove the tags with these keys, and with this value where one is given (not NULL); all tags when
+ * count is 0.  What is not there is no failure.  -ENOENT for an unknown task. */
+int task_untag(struct task_table *table, const char *account, const char *id,
+               const struct task_tag *tag, size_t count, struct im_error *err);
+
+/* ---- for workers ---- */
+
+/* A stage somebody works on: its task as it was when it was claimed. */
+struct claim {
+    struct task task;
+    struct stage *stage; /* the one claimed, in task.stage */
+};
+
+void claim_done(struct claim *claim);
+#define CLAIM_DONE __attribute__((cleanup(claim_done)))
+
+/* Claim the active stage that has been due longest and that nobody works on (the oldest task's
+ * first, when several became due at once): epoch + 1, leased until now + lease_ms.  A lease that
+ * ran out is a death, and the stage may be claimed over.  First ends tasks that wait past their
+ * expiry
+ * ("Task expired") and stages of cancelling ones whose lease ran out.  -EAGAIN when there is none
+ * (then *ret_next_ms says when to look again, INT64_MAX when nothing waits). */
+int task_claim(struct task_table *table, int64_t now_ms, int64_t lease_ms, struct claim *ret_claim,
                int64_t *ret_next_ms, struct im_error *err);
 
 /* All writes below name the epoch of the claim; -ESTALE when the row has moved on. */
 
 /* Still at it: renew the lease, note the bytes and the message (NULL: unchanged);
- * *ret_cancel says whether the owner asked to stop. */
-int task_heartbeat(struct task_table *table, const struct task *task, int64_t now_ms,
+ * *ret_cancel says whether the task is to stop. */
+int task_heartbeat(struct task_table *table, const struct claim *claim, int64_t now_ms,
                    int64_t lease_ms, uint64_t bytes_converted, const char *message,
                    bool *ret_cancel, struct im_error *err);
 
-/* Why a claim ended without an end of the task; all but the first are counted in the row. */
+/* Why a claim ended without an end of the stage; all but the first are counted in the row. */
 enum task_return {
     TASK_RELEASED, /* not the task's doing: the service stops */
     TASK_WAITS,    /* the upload is not complete */
@@ -102,27 +211,44 @@ enum task_return {
     TASK_DIED,     /* the process that worked on it died */
 };
 
-/* Give the task back to be claimed not before due_ms, with message (NULL: unchanged).
- * -ESTALE also when the owner asked to stop: end it with task_end_cancelled. */
-int task_postpone(struct task_table *table, const struct task *task, int64_t due_ms,
+/* Give the stage back to be claimed not before due_ms, with message (NULL: unchanged).
+ * -ESTALE also when the task is to stop: end it with task_end_cancelled. */
+int task_postpone(struct task_table *table, const struct claim *claim, int64_t due_ms,
                   enum task_return why, const char *message, struct im_error *err);
 
-/* Publish: in one transaction set the row completed, with the volume's digest (NULL: not known),
- * call publish(arg) (the rename; it must not use the table), commit.  When publish fails nothing
- * changes and its error is returned.  -ESTALE also when the owner asked to stop.  When the commit
- * fails after publish was called, the row has not changed but the file has: the caller puts that
- * right. */
-int task_complete(struct task_table *table, const struct task *task, int64_t now_ms,
-                  const char *digest, int (*publish)(void *arg, struct im_error *err), void *arg,
-                  struct im_error *err);
+/* What a stage found out; NULL: not known, what the row says stays. */
+struct stage_result {
+    const char *digest;      /* of the volume */
+    const char *boot_mode;   /* of the machine */
+    const char *instance_id; /* the launcher's own */
+};
 
-/* End as cancelled with the reason (a failure), or keep the owner's reason when cancelling. */
-int task_end_cancelled(struct task_table *table, const struct task *task, const char *message,
+/* Publish: in one transaction set the stage completed, and with it the task when it was the last,
+ * call publish(arg) (the rename; it must not use the table; NULL: nothing to do), commit.  When
+ * publish fails nothing changes and its error is returned.  -ESTALE also when the task is to stop.
+ * When the commit fails after publish was called, the row has not changed but the file has: the
+ * caller puts that right. */
+int task_complete(struct task_table *table, const struct claim *claim, int64_t now_ms,
+                  const struct stage_result *result,
+                  int (*publish)(void *arg, struct im_error *err), void *arg, struct im_error *err);
+
+/* End the stage, and with it the whole task, as cancelled with the reason (a failure), or keep the
+ * task's reason when it is to stop already. */
+int task_end_cancelled(struct task_table *table, const struct claim *claim, const char *message,
                        int64_t now_ms, struct im_error *err);
 
-/* After a start: every lease belongs to a dead process.  Calls `each` for every task that was being
- * worked on (its deaths with this one counted; it may end the task through the table), then
- * releases what is still leased: cancelling ones end, active ones are due at once with the death
- * counted. A negative return of `each` stops and is returned. */
+/* A published volume of a task that ends is to be removed: fills *ret_claim with the task and the
+ * stage.  -EAGAIN when there is none.  Nothing is leased: to remove twice does no harm. */
+int task_next_removal(struct task_table *table, struct claim *ret_claim, struct im_error *err);
+
+/* The volume is gone; the task is cancelled when it was the last thing left of it. */
+int task_removed(struct task_table *table, const struct claim *claim, int64_t now_ms,
+                 struct im_error *err);
+
+/* After a start: every lease belongs to a dead process.  Calls `each` for every stage that was
+ * being worked on (its deaths with this one counted; it may end the stage through the table), then
+ * releases what is still leased: stages of cancelling tasks end, active ones are due at once with
+ * the death counted.  A negative return of `each` stops and is returned. */
 int task_recover(struct task_table *table, int64_t now_ms,
-                 int (*each)(void *arg, const struct task *task), void *arg, struct im_error *err);
+                 int (*each)(void *arg, const struct claim *claim), void *arg,
+                 struct im_error *err);

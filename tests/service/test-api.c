@@ -176,16 +176,17 @@ static int publish(void *arg, struct im_error *err)
 /* Work on the one task there is and complete it. */
 static void complete(struct fixture *f)
 {
-    struct task task TASK_DONE = { 0 };
+    static const struct stage_result result = { 0 };
+    struct claim claim CLAIM_DONE = { 0 };
     struct im_error err;
     bool cancel;
     int64_t now = im_clock_now_ms(), next;
 
-    assert_int_equal(task_claim(f->api.tasks, now, 60000, &task, &next, &err), 0);
+    assert_int_equal(task_claim(f->api.tasks, now, 60000, &claim, &next, &err), 0);
     assert_int_equal(
-        task_heartbeat(f->api.tasks, &task, now, 60000, 128696000, "Progress: 50%", &cancel, &err),
+        task_heartbeat(f->api.tasks, &claim, now, 60000, 128696000, "Progress: 50%", &cancel, &err),
         0);
-    assert_int_equal(task_complete(f->api.tasks, &task, now, NULL, publish, NULL, &err), 0);
+    assert_int_equal(task_complete(f->api.tasks, &claim, now, &result, publish, NULL, &err), 0);
 }
 
 static void import_volume_replies_to_the_letter(void **state)
@@ -214,9 +215,7 @@ static void import_volume_replies_to_the_letter(void **state)
              "<importManifestUrl>https://s3/b/k?a=1&amp;c=2</importManifestUrl>"
              "<size>128696320</size></image><volume><size>8</size></volume></importVolume>"
              "<state>active</state>%s%s%s</conversionTask></ImportVolumeResponse>\n",
-        id, expires, task.status_message ? "<statusMessage>" : "",
-        task.status_message ? task.status_message : "",
-        task.status_message ? "</statusMessage>" : "");
+        id, expires, "<statusMessage>", "Pending", "</statusMessage>");
     assert_string_equal(said, wanted);
 }
 
@@ -246,7 +245,7 @@ static void describe_shows_the_volume_when_it_exists(void **state)
                          "</importManifestUrl><size>128696320</size></image><volume><id>%s</id>"
                          "<size>8</size></volume></importVolume><state>completed</state></item>"
                          "</conversionTasks></DescribeConversionTasksResponse>\n",
-                         task.bytes_converted, task.volume_id);
+                         task.stage[0].bytes_converted, task.stage[0].volume_id);
     said = call(f, "Action=DescribeConversionTasks&Version=" NEW);
     assert_non_null(strstr(said, "<conversionTasks><item><conversionTaskId>"));
     if (!strstr(said, volume))
@@ -448,8 +447,13 @@ static void old_versions_may_say_more_than_we_know(void **state)
     struct fixture *f = *state;
 
     (void)call(f, "Action=DescribeConversionTasks&Version=" OLD
-                  "&Filter.1.Name=x&Filter.1.Value.1=y&Colour=red");
+                  "&Filter.1.Name=state&Filter.1.Value.1=active&Colour=red");
     assert_int_equal(f->status, 200);
+    /* but a filter that is not there would show what was not asked for */
+    assert_refused(f,
+                   "Action=DescribeConversionTasks&Version=" OLD
+                   "&Filter.1.Name=colour&Filter.1.Value.1=red",
+                   400, "InvalidParameterValue", "The filter 'colour' is invalid");
 }
 
 static void a_dry_run_stores_nothing(void **state)

@@ -63,6 +63,7 @@ static const char script[] =
     "progress 0 0\n"
     "case $kind in\n"
     "ok) whole ;;\n"
+    "boots) whole; say '{\"event\":\"result\",\"boot_mode\":\"uefi\"}' ;;\n"
     "gate*) progress 25 100; until_file \"go\"; progress 10 100; until_file go2; whole ;;\n"
     "damaged) : >\"$store\"; : >\"$store.new-77\"\n"
     "    failed DamagedVmdk 'grain 7 lies past the end'; exit 4 ;;\n"
@@ -201,7 +202,8 @@ static int setup(void **state)
         return -1;
     make_file(toolkit, script, 0700);
     memset(&err, 0, sizeof(err));
-    conf = (struct svc_conf){ .toolkit = toolkit,
+    conf = (struct svc_conf){ .dir = dir,
+                              .toolkit = toolkit,
                               .volumes_dir = volumes,
                               .scratch_dir = scratch,
                               .workers = 2 };
@@ -219,10 +221,32 @@ static int teardown(void **state)
 static void insert(const char *kind, struct task *ret_task)
 {
     char url[128];
-    struct task_wish wish = { "alice", "RAW", url, zone, NULL, 1000, 1 };
+    const struct task_disk disk = { "RAW", url, NULL, 1000, 1 };
+    const struct task_wish wish = {
+        .account = "alice", .zone = zone, .disk = &disk, .disk_count = 1
+    };
+    bool fresh;
 
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:1/%s", kind);
-    ok(task_insert(table, &wish, 100, im_clock_now_ms(), ret_task, &err));
+    ok(task_insert(table, &wish, 100, im_clock_now_ms(), ret_task, &fresh, &err));
+}
+
+/* An instance of two disks. */
+static void submit_instance(const char *first, const char *second, struct task *ret_task)
+{
+    static const struct task_machine machine = { "Linux", "x86_64", "{}" };
+    char url[2][128];
+    const struct task_disk disks[] = { { "RAW", url[0], NULL, 1000, 1 },
+                                       { "VMDK", url[1], NULL, 500, 1 } };
+    const struct task_wish wish = {
+        .account = "alice", .zone = zone, .disk = disks, .disk_count = 2, .machine = &machine
+    };
+    bool fresh;
+
+    (void)snprintf(url[0], sizeof(url[0]), "http://127.0.0.1:1/%s", first);
+    (void)snprintf(url[1], sizeof(url[1]), "http://127.0.0.1:1/%s", second);
+    ok(task_insert(table, &wish, 100, im_clock_now_ms(), ret_task, &fresh, &err));
+    dispatch_wake(dispatch);
 }
 
 /* Insert and tell the dispatcher. */
@@ -243,7 +267,7 @@ static void refresh(struct task *task)
 
 static const char *message_of(const struct task *task)
 {
-    return task->status_message ? task->status_message : "(none)";
+    return task_message(task) ? task_message(task) : "(none)";
 }
 
 /* Until the condition holds; the task is read again before each look. */
@@ -261,8 +285,8 @@ static const char *message_of(const struct task *task)
 static void wait_completed(struct task *task)
 {
     wait_until(task, task->state == TASK_COMPLETED);
-    assert_null(task->status_message);
-    assert_int_equal(task->bytes_converted, task->image_bytes);
+    assert_null(task_message(task));
+    assert_int_equal(task->stage[0].bytes_converted, task->stage[0].image_bytes);
 }
 
 static void wait_cancelled(struct task *task, const char *message)
@@ -276,7 +300,7 @@ static void assert_volume(const struct task *task)
     char path[192];
     struct stat st;
 
-    (void)snprintf(path, sizeof(path), "%s/%s.raw", volumes, task->volume_id);
+    (void)snprintf(path, sizeof(path), "%s/%s.raw", volumes, task->stage[0].volume_id);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_size, 1 << 30);
 }
@@ -321,7 +345,7 @@ static void test_completes(void **state)
     wait_completed(&task);
     assert_volume(&task);
     assert_nothing_left(1);
-    assert_int_equal(task.epoch, 1);
+    assert_int_equal(task.stage[0].epoch, 1);
     assert_int_equal(runs("ok"), 1);
 }
 
@@ -358,10 +382,10 @@ static void test_progress(void **state)
     start();
     submit("gate", &task);
     wait_until(&task, says(&task, "Progress: 25%"));
-    assert_int_equal(task.bytes_converted, 250);
+    assert_int_equal(task.stage[0].bytes_converted, 250);
     touch("go"); /* it now tells of less */
     wait_until(&task, says(&task, "Progress: 10%"));
-    assert_int_equal(task.bytes_converted, 250);
+    assert_int_equal(task.stage[0].bytes_converted, 250);
     touch("go2");
     wait_completed(&task);
     assert_nothing_left(1);
@@ -379,7 +403,7 @@ static void test_two_at_once(void **state)
     wait_until(&a, says(&a, "Progress"));
     wait_until(&b, says(&b, "Progress"));
     refresh(&c);
-    assert_int_equal(c.epoch, 0); /* there are two workers */
+    assert_int_equal(c.stage[0].epoch, 0); /* there are two workers */
     touch("go");
     touch("go2");
     wait_completed(&a);
@@ -397,7 +421,7 @@ static void test_chatty(void **state)
     submit("chatty", &task);
     wait_until(&task, says(&task, "Progress"));
     assert_string_equal(message_of(&task), "Progress: 100%"); /* of 900 of 100 */
-    assert_int_equal(task.bytes_converted, 1000);
+    assert_int_equal(task.stage[0].bytes_converted, 1000);
     touch("go");
     wait_completed(&task);
 }
@@ -424,14 +448,14 @@ static void test_pending(void **state)
     (void)state;
     start();
     submit("pending", &task);
-    wait_until(&task, task.waits == 1);
+    wait_until(&task, task.stage[0].waits == 1);
     assert_int_equal(task.state, TASK_ACTIVE);
     assert_string_equal(message_of(&task),
                         "Pending : waiting for the upload: part 1 is not there yet");
     assert_nothing_left(0);
     touch("uploaded");
     wait_completed(&task);
-    assert_int_equal(task.tries + task.deaths, 0);
+    assert_int_equal(task.stage[0].tries + task.stage[0].deaths, 0);
 }
 
 static void test_pending_cancelled(void **state)
@@ -441,7 +465,7 @@ static void test_pending_cancelled(void **state)
     (void)state;
     start();
     submit("pending", &task);
-    wait_until(&task, task.waits == 1);
+    wait_until(&task, task.stage[0].waits == 1);
     ok(task_request_cancel(table, "alice", task.id, NULL, im_clock_now_ms(), &err));
     dispatch_wake(dispatch);
     wait_cancelled(&task, "Cancelled by user");
@@ -455,7 +479,7 @@ static void test_dies(void **state)
     (void)state;
     start();
     submit("segv", &task);
-    wait_until(&task, task.deaths == 1);
+    wait_until(&task, task.stage[0].deaths == 1);
     assert_int_equal(task.state, TASK_ACTIVE);
     assert_true(says(&task, "Pending : "));
     wait_cancelled(&task, "ServerError: an internal error has occurred during conversion: the "
@@ -473,7 +497,7 @@ static void test_dies_once(void **state)
     start();
     submit("segv-once", &task);
     wait_completed(&task);
-    assert_int_equal(task.deaths, 1);
+    assert_int_equal(task.stage[0].deaths, 1);
 }
 
 static void test_transient(void **state)
@@ -484,13 +508,13 @@ static void test_transient(void **state)
     start();
     submit("transient", &a);
     submit("cancelled-itself", &b);
-    wait_until(&a, a.tries == 1);
+    wait_until(&a, a.stage[0].tries == 1);
     assert_string_equal(message_of(&a),
                         "Pending : attempt 1 of 8 failed and is repeated: h:1 refused");
     wait_completed(&a);
     wait_completed(&b);
-    assert_int_equal(b.tries, 1);
-    assert_int_equal(b.deaths, 0);
+    assert_int_equal(b.stage[0].tries, 1);
+    assert_int_equal(b.stage[0].deaths, 0);
 }
 
 static void test_transient_ends(void **state)
@@ -500,7 +524,7 @@ static void test_transient_ends(void **state)
     (void)state;
     insert("transient-ever", &task);
     for (int i = 0; i < 7; i++) { /* seven attempts failed before */
-        struct task taken TASK_DONE = { 0 };
+        struct claim taken CLAIM_DONE = { 0 };
         int64_t next;
 
         ok(task_claim(table, im_clock_now_ms(), 1000, &taken, &next, &err));
@@ -685,7 +709,7 @@ static void test_stop_releases(void **state)
     assert_false(is_alive(pids[0]));
     refresh(&a);
     assert_int_equal(a.state, TASK_ACTIVE);
-    assert_int_equal(a.deaths + a.tries + a.waits, 0);
+    assert_int_equal(a.stage[0].deaths + a.stage[0].tries + a.stage[0].waits, 0);
     assert_string_equal(message_of(&a), "Pending");
     assert_nothing_left(0);
     touch("go");
@@ -693,9 +717,92 @@ static void test_stop_releases(void **state)
     ok(task_request_cancel(table, "alice", b.id, NULL, im_clock_now_ms(), &err));
     start();
     wait_completed(&a);
-    assert_int_equal(a.epoch, 2);
-    assert_int_equal(a.deaths, 0);
+    assert_int_equal(a.stage[0].epoch, 2);
+    assert_int_equal(a.stage[0].deaths, 0);
     assert_null(dispatch_stop(NULL));
+}
+
+/* ---- instances ---- */
+
+static void test_instance(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit_instance("boots", "ok", &task);
+    wait_until(&task, task.state == TASK_COMPLETED);
+    assert_null(task_message(&task));
+    assert_string_equal(task.boot_mode, "uefi");
+    assert_volume(&task);
+    assert_nothing_left(2);
+    assert_int_equal(count_entries(in_dir("machines")), 2);
+    assert_int_equal(task.stage[2].epoch, 1);
+}
+
+/* What is in the launch's way is tried again, and the volumes wait for it. */
+static void test_launch_heals(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    make_file(in_dir("machines"), "", 0600);
+    start();
+    submit_instance("ok", "ok", &task);
+    wait_until(&task, says(&task, "Progress: 99% : attempt 1 of 8 failed and is repeated: "));
+    assert_int_equal(task.stage[2].tries, 1);
+    assert_int_equal(count_entries(volumes), 2);
+    assert_int_equal(unlink(in_dir("machines")), 0);
+    wait_until(&task, task.state == TASK_COMPLETED);
+}
+
+static void test_launch_gives_up(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    int64_t next;
+
+    (void)state;
+    make_file(in_dir("machines"), "", 0600);
+    start();
+    submit_instance("ok", "ok", &task);
+    wait_until(&task, task.stage[2].tries == 1);
+    dispatch = dispatch_stop(dispatch);
+    for (int i = 0; i < 6; i++) { /* and six more attempts failed */
+        struct claim taken CLAIM_DONE = { 0 };
+
+        ok(task_claim(table, INT64_C(1) << 42, 1000, &taken, &next, &err));
+        ok(task_postpone(table, &taken, 0, TASK_TRIED, NULL, &err));
+    }
+    start();
+    wait_until(&task, task.state == TASK_CANCELLED);
+    assert_true(says(&task, "ServerError: "));
+    assert_true(says(&task, "8 attempts failed, the last one: "));
+    assert_nothing_left(0);
+}
+
+/* Two workers are busy for long: who cancels another task does not wait for them. */
+static void test_removal_needs_no_worker(void **state)
+{
+    struct task task TASK_DONE = { 0 }, a TASK_DONE = { 0 }, b TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit_instance("ok", "pending", &task);
+    wait_until(&task, task.stage[0].state == STAGE_COMPLETED && task.stage[1].waits > 0);
+    submit("gate-a", &a);
+    submit("gate-b", &b);
+    wait_until(&a, says(&a, "Progress"));
+    wait_until(&b, says(&b, "Progress"));
+    ok(task_request_cancel(table, "alice", task.id, "enough", im_clock_now_ms(), &err));
+    dispatch_wake(dispatch);
+    wait_cancelled(&task, "enough");
+    assert_int_equal(count_entries(volumes), 0);
+    refresh(&a);
+    assert_int_equal(a.state, TASK_ACTIVE);
+    touch("go");
+    touch("go2");
+    wait_completed(&a);
+    wait_completed(&b);
 }
 
 /* ---- after a death of the service ---- */
@@ -707,10 +814,11 @@ static void orphan_task(const char *kind, int deaths, struct task *ret_task)
 
     insert(kind, ret_task);
     for (int i = 1; i <= deaths; i++) {
-        task_done(ret_task);
-        ok(task_claim(table, im_clock_now_ms(), 1000000, ret_task, &next, &err));
+        struct claim claim CLAIM_DONE = { 0 };
+
+        ok(task_claim(table, im_clock_now_ms(), 1000000, &claim, &next, &err));
         if (i < deaths)
-            ok(task_postpone(table, ret_task, 0, TASK_DIED, NULL, &err));
+            ok(task_postpone(table, &claim, 0, TASK_DIED, NULL, &err));
     }
 }
 
@@ -718,7 +826,7 @@ static const char *volume_path(const struct task *task)
 {
     static char path[192];
 
-    (void)snprintf(path, sizeof(path), "%s/%s.raw", volumes, task->volume_id);
+    (void)snprintf(path, sizeof(path), "%s/%s.raw", volumes, task->stage[0].volume_id);
     return path;
 }
 
@@ -743,7 +851,7 @@ static void test_recover_repeats(void **state)
     orphan_task("ok", 2, &task);
     start();
     wait_completed(&task);
-    assert_int_equal(task.deaths, 2);
+    assert_int_equal(task.stage[0].deaths, 2);
     assert_int_equal(runs("ok"), 1);
     assert_volume(&task);
 }
@@ -780,7 +888,9 @@ static void test_recover_cancelling(void **state)
 /* What dead claims left goes, whatever else is there stays. */
 static void test_sweep(void **state)
 {
-    static const char *const ours[4] = {
+    static const char *const ours[6] = {
+        "volumes/.import-i-0123abcd.21.7.part",
+        "volumes/.import-vol-0123abcd.1.7.part.manifest.json",
         "volumes/.import-vol-0123abcd.1.part",
         "volumes/.import-vol-0123abcd.18446744073709551615.part.new-4711",
         "volumes/.imaging-aB3x_9",
@@ -802,7 +912,7 @@ static void test_sweep(void **state)
 
     (void)state;
     assert_int_equal(mkdir(in_dir("scratch/import-vol-zzzzzzzz.12"), 0700), 0);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 6; i++)
         touch(ours[i]);
     for (size_t i = 0; i < 11; i++)
         touch(others[i]);
@@ -810,7 +920,7 @@ static void test_sweep(void **state)
     assert_int_equal(symlink(in_dir("toolkit"), in_dir("scratch/import-vol-zzzzzzzz.12")), -1);
     assert_int_equal(symlink(dir, in_dir("scratch/import-vol-zzzzzzzz.13")), 0);
     start();
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 6; i++)
         assert_false(exists(in_dir(ours[i])));
     assert_false(exists(in_dir("scratch/import-vol-zzzzzzzz.12")));
     assert_false(exists(in_dir("scratch/import-vol-zzzzzzzz.13")));
@@ -840,7 +950,7 @@ static void test_trouble(void **state)
     assert_int_equal(rename(in_dir("plain"), toolkit), 0);
     assert_non_null(dispatch_trouble(dispatch, buf, sizeof(buf))); /* still not executable */
     refresh(&task);
-    assert_int_equal(task.epoch, 0);
+    assert_int_equal(task.stage[0].epoch, 0);
     assert_string_equal(message_of(&task), "Pending");
     assert_int_equal(chmod(toolkit, 0700), 0);
     assert_null(dispatch_trouble(dispatch, buf, sizeof(buf)));
@@ -869,7 +979,7 @@ static void test_unrunnable_toolkit(void **state)
     start();
     submit("ok", &task);
     wait_until(&task, says(&task, "Pending : waiting for the service: "));
-    assert_int_equal(task.tries + task.deaths + task.waits, 0);
+    assert_int_equal(task.stage[0].tries + task.stage[0].deaths + task.stage[0].waits, 0);
     assert_nothing_left(0);
     make_file(toolkit, script, 0700);
     wait_completed(&task);
@@ -901,6 +1011,10 @@ int main(void)
         with_dispatch(test_cancel_against_publication),
         with_dispatch(test_orphan_ends),
         with_dispatch(test_stop_releases),
+        with_dispatch(test_instance),
+        with_dispatch(test_launch_heals),
+        with_dispatch(test_launch_gives_up),
+        with_dispatch(test_removal_needs_no_worker),
         with_dispatch(test_recover_adopts),
         with_dispatch(test_recover_repeats),
         with_dispatch(test_recover_gives_up),

@@ -23,10 +23,10 @@ static const struct svc_conf conf = { .volumes_dir = volumes, .scratch_dir = scr
 static char id[] = "import-vol-0123abcd", volume_id[] = "vol-00112233445566778", vmdk[] = "VMDK",
             url[] = "http://h:1//b//k?Signature=a%2B\"b\\&c=\xd0\x96";
 
-static struct task a_task(void)
+static struct stage a_stage(void)
 {
-    return (struct task){
-        .id = id,
+    return (struct stage){
+        .number = 1,
         .volume_id = volume_id,
         .format = vmdk,
         .manifest_url = url,
@@ -35,64 +35,66 @@ static struct task a_task(void)
     };
 }
 
-static int plan_with(const struct task *task, const struct plan_objects *objects, char **ret_json,
+static int plan_with(struct stage *stage, const struct plan_objects *objects, char **ret_json,
                      struct im_error *err)
 {
+    const struct claim claim = { .task = { .id = id }, .stage = stage };
     struct claim_files files CLAIM_FILES_DONE = { 0 };
 
-    assert_int_equal(claim_files_init(&conf, task, &files, err), 0);
-    return plan_job(task, &files, objects, ret_json, err);
+    assert_int_equal(claim_files_init(&conf, &claim, &files, err), 0);
+    return plan_job(&claim, &files, objects, ret_json, err);
 }
 
-static int plan(const struct task *task, char **ret_json, struct im_error *err)
+static int plan(struct stage *stage, char **ret_json, struct im_error *err)
 {
-    return plan_with(task, NULL, ret_json, err);
+    return plan_with(stage, NULL, ret_json, err);
 }
 
 static void test_names(void **state)
 {
     struct claim_files files CLAIM_FILES_DONE = { 0 };
-    struct task task = a_task();
+    struct stage stage = a_stage();
+    const struct claim claim = { .task = { .id = id }, .stage = &stage };
     struct im_error err;
 
     (void)state;
-    assert_int_equal(claim_files_init(&conf, &task, &files, &err), 0);
-    assert_string_equal(files.part, "/srv/volumes/.import-vol-0123abcd.3.part");
+    assert_int_equal(claim_files_init(&conf, &claim, &files, &err), 0);
+    assert_string_equal(files.part, "/srv/volumes/.import-vol-0123abcd.1.3.part");
     assert_string_equal(files.volume, "/srv/volumes/vol-00112233445566778.raw");
-    assert_string_equal(files.scratch, "/srv/scratch/import-vol-0123abcd.3");
+    assert_string_equal(files.scratch, "/srv/scratch/import-vol-0123abcd.1.3");
 }
 
 static void test_job(void **state)
 {
-    struct task task = a_task();
+    struct stage stage = a_stage();
     char *json IM_FREE = NULL;
     struct im_error err;
 
     (void)state;
-    assert_int_equal(plan(&task, &json, &err), 0);
+    assert_int_equal(plan(&stage, &json, &err), 0);
     assert_string_equal(
         json, "{\"source\":\"manifest:http://h:1//b//k?Signature=a%2B\\\"b\\\\&c=\xd0\x96\","
               "\"format\":\"vmdk\",\"max_size\":8589934592,"
               "\"stages\":[{\"name\":\"grow\",\"size\":8589934592}],"
-              "\"store\":\"/srv/volumes/.import-vol-0123abcd.3.part\","
+              "\"store\":\"/srv/volumes/.import-vol-0123abcd.1.3.part\","
               "\"volume\":\"vol-00112233445566778.raw\",\"digest\":\"fs-verity\",\"force\":true,"
-              "\"scratch\":\"/srv/scratch/import-vol-0123abcd.3\"}");
+              "\"scratch\":\"/srv/scratch/import-vol-0123abcd.1.3\"}");
 }
 
 /* What was announced of a raw image is all of it; of others it may be the file or the disk. */
 static void test_bytes(void **state)
 {
     static char raw[] = "Raw";
-    struct task task = a_task();
+    struct stage stage = a_stage();
     char *json IM_FREE = NULL;
     char wanted[64];
     struct im_error err;
 
     (void)state;
-    task.format = raw;
-    assert_int_equal(plan(&task, &json, &err), 0);
+    stage.format = raw;
+    assert_int_equal(plan(&stage, &json, &err), 0);
     (void)snprintf(wanted, sizeof(wanted), ",\"bytes\":%" PRIu64 ",\"format\":\"raw\",",
-                   task.image_bytes);
+                   stage.image_bytes);
     assert_non_null(strstr(json, wanted));
 }
 
@@ -101,12 +103,12 @@ static void test_objects(void **state)
 {
     static const struct plan_objects objects = { .url = "http://127.0.0.1:8773/objects/",
                                                  .dir = "/srv/objects" };
-    struct task task = a_task();
+    struct stage stage = a_stage();
     char *json IM_FREE = NULL;
     struct im_error err;
 
     (void)state;
-    assert_int_equal(plan_with(&task, &objects, &json, &err), 0);
+    assert_int_equal(plan_with(&stage, &objects, &json, &err), 0);
     assert_non_null(strstr(json, ",\"objects\":{\"prefix\":\"http://127.0.0.1:8773/objects/\","
                                  "\"dir\":\"/srv/objects\"}}"));
 }
@@ -128,13 +130,13 @@ static void test_formats(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct task task = a_task();
+        struct stage stage = a_stage();
         char format[24], *json IM_FREE = NULL;
         struct im_error err;
 
         memcpy(format, cases[i].format, sizeof(format));
-        task.format = format;
-        assert_int_equal(plan(&task, &json, &err), cases[i].result);
+        stage.format = format;
+        assert_int_equal(plan(&stage, &json, &err), cases[i].result);
         if (i == 2)
             assert_non_null(strstr(json, "\"format\":\"qcow2\""));
         if (cases[i].result < 0)
@@ -144,33 +146,33 @@ static void test_formats(void **state)
 
 static void test_volume_bytes(void **state)
 {
-    struct task task = a_task();
+    struct stage stage = a_stage();
     char *json IM_FREE = NULL;
     struct im_error err;
     uint64_t bytes = 7;
 
     (void)state;
-    task.volume_gib = UINT64_C(0x1ffffffff); /* the largest: 2^63 - 2^30 bytes */
-    assert_int_equal(plan_volume_bytes(&task, &bytes, &err), 0);
+    stage.volume_gib = UINT64_C(0x1ffffffff); /* the largest: 2^63 - 2^30 bytes */
+    assert_int_equal(plan_volume_bytes(&stage, &bytes, &err), 0);
     assert_int_equal(bytes, UINT64_C(0x7fffffffc0000000));
-    task.volume_gib++;
-    assert_int_equal(plan_volume_bytes(&task, &bytes, &err), -EFBIG);
+    stage.volume_gib++;
+    assert_int_equal(plan_volume_bytes(&stage, &bytes, &err), -EFBIG);
     assert_non_null(strstr(err.message, "8589934592 GiB"));
-    assert_int_equal(plan(&task, &json, &err), -EFBIG);
-    task.volume_gib = 0;
-    assert_int_equal(plan_volume_bytes(&task, &bytes, &err), -EFBIG);
+    assert_int_equal(plan(&stage, &json, &err), -EFBIG);
+    stage.volume_gib = 0;
+    assert_int_equal(plan_volume_bytes(&stage, &bytes, &err), -EFBIG);
 }
 
 /* JSON is UTF-8; a row that is not says so instead of starting something else. */
 static void test_bad_text(void **state)
 {
-    struct task task = a_task();
+    struct stage stage = a_stage();
     char bad[] = "http://h/\xff", *json IM_FREE = NULL;
     struct im_error err;
 
     (void)state;
-    task.manifest_url = bad;
-    assert_int_equal(plan(&task, &json, &err), -EINVAL);
+    stage.manifest_url = bad;
+    assert_int_equal(plan(&stage, &json, &err), -EINVAL);
     assert_null(json);
     assert_null(strstr(err.message, "http:")); /* an URL may hold a signature */
 }
