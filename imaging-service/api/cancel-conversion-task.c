@@ -35,8 +35,7 @@ static int run(struct svc_call *call, const void *input)
     r = task_request_cancel(call->tasks, call->account, in->task_id, in->reason, im_clock_now_ms(),
                             &call->err);
     if (r == -ENOENT)
-        return svc_refuse(call, SVC_UNKNOWN_TASK, "The conversion task ID '%s' is not valid.",
-                          in->task_id);
+        return svc_refuse_unknown_task(call, in->task_id);
     if (r == -EALREADY)
         return svc_refuse(
             call, SVC_TASK_FINISHED,

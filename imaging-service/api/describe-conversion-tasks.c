@@ -70,8 +70,7 @@ static int write_named(struct svc_call *call, const struct svc_list *ids, struct
             continue;
         r = task_get(call->tasks, call->account, ids->item[i].value, &task, &call->err);
         if (r == -ENOENT)
-            return svc_refuse(call, SVC_UNKNOWN_TASK, "The conversion task ID '%s' is not valid.",
-                              ids->item[i].value);
+            return svc_refuse_unknown_task(call, ids->item[i].value);
         if (r < 0)
             return r;
         (void)write_item(listing, &task);

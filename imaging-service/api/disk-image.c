@@ -48,10 +48,10 @@ static int check_sizes(struct svc_call *call, const char *prefix, const struct t
                           "Value (%" PRIu64 ") for parameter %sVolume.Size is invalid. Volumes "
                           "have from 1 to %" PRIu64 " GiB.",
                           disk->volume_gib, prefix, max_gib);
-    if (gib > max_gib)
+    if (gib > max_gib || disk->image_bytes >= max_gib << GIB_SHIFT)
         return svc_refuse(call, SVC_IMAGE_TOO_LARGE,
-                          "The image of %" PRIu64 " bytes does not fit the largest volume, "
-                          "%" PRIu64 " GiB.",
+                          "The image of %" PRIu64 " bytes is too large: it must have less than "
+                          "the largest volume, %" PRIu64 " GiB.",
                           disk->image_bytes, max_gib);
     if (gib > disk->volume_gib)
         return svc_refuse(call, SVC_INVALID_VALUE,

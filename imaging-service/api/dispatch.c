@@ -67,6 +67,20 @@ int svc_reply_true(struct svc_call *call)
     return 0;
 }
 
+int svc_refuse_unknown_task(struct svc_call *call, const char *id)
+{
+    return svc_refuse(call, SVC_UNKNOWN_TASK, "The conversion task ID '%s' is not valid.", id);
+}
+
+/* What run would find out. */
+static int check_known(struct svc_call *call, const char *id)
+{
+    struct task task TASK_DONE = { 0 };
+    int r = task_get(call->tasks, call->account, id, &task, &call->err);
+
+    return r == -ENOENT ? svc_refuse_unknown_task(call, id) : r;
+}
+
 int svc_check_task_id(struct svc_call *call, const char *id)
 {
     static const char volume[] = "import-vol-", instance[] = "import-i-";
@@ -84,7 +98,7 @@ int svc_check_task_id(struct svc_call *call, const char *id)
             "The conversion task ID '%.100s' is malformed: import-vol- or import-i- and "
             "8 characters of 0-9 and a-z are expected.",
             id);
-    return 0;
+    return call->dry_run ? check_known(call, id) : 0;
 }
 
 /* Every text is to come back in an answer one day; what XML cannot hold is refused at the door. */
@@ -155,14 +169,14 @@ static int check_rate(struct svc_call *call, const struct svc_operation *operati
     return svc_refuse(call, SVC_THROTTLED, "%s", svc_code_text(SVC_THROTTLED));
 }
 
-static int read_dry_run(struct svc_call *call, const struct im_query *params, bool *ret_dry_run)
+static int read_dry_run(struct svc_call *call, const struct im_query *params)
 {
     const char *value = im_query_get(params, "DryRun");
 
     if (!value || !*value || strcasecmp(value, "false") == 0 || strcmp(value, "0") == 0)
-        *ret_dry_run = false;
+        call->dry_run = false;
     else if (strcasecmp(value, "true") == 0 || strcmp(value, "1") == 0)
-        *ret_dry_run = true;
+        call->dry_run = true;
     else
         return svc_refuse(
             call, SVC_INVALID_VALUE,
@@ -198,17 +212,16 @@ static int operate(struct svc_call *call, const struct svc_operation *operation,
                    struct im_buffer *out)
 {
     void *input IM_FREE = calloc(1, operation->input_size);
-    bool dry_run = false;
     int r;
 
     if (!input)
         return im_fail(&call->err, ENOMEM, "out of memory");
     r = svc_params_decode(call, operation, params, strcmp(version, STRICT_VERSION) >= 0, input);
     if (r == 0)
-        r = read_dry_run(call, params, &dry_run);
+        r = read_dry_run(call, params);
     if (r == 0 && operation->check)
         r = operation->check(call, input);
-    if (r == 0 && dry_run)
+    if (r == 0 && call->dry_run)
         r = svc_refuse(call, SVC_DRY_RUN, "%s", svc_code_text(SVC_DRY_RUN));
     if (r == 0)
         r = reply(call, operation, version, request_id, input, out);

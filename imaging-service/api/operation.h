@@ -65,6 +65,7 @@ struct svc_call {
     const struct svc_api *api;
     struct task_table *tasks;
     const char *account;
+    bool dry_run;        /* run will not be called */
     char parameters[65]; /* digest of the parameters when there is a ClientToken among them */
     struct svc_xml *xml; /* the reply, inside its root element */
     enum svc_code code;  /* of a refusal */
@@ -89,9 +90,12 @@ int svc_refuse(struct svc_call *call, enum svc_code code, const char *format, ..
 /* Write <return>true</return>; returns 0. */
 int svc_reply_true(struct svc_call *call);
 
-/* Refuse the value unless it has the form of a conversion task id; 0 when it has. */
-int svc_check_task_id(struct svc_call *call, const char *id);
+/* Refuse for a task that is not there. */
+int svc_refuse_unknown_task(struct svc_call *call, const char *id);
 
+/* Refuse the value unless it has the form of a conversion task id, and, in a dry run, is that of a
+ * task of the account; 0 when it has. */
+int svc_check_task_id(struct svc_call *call, const char *id);
 
 /* Write a task as ConversionTask inside <element>. */
 void svc_write_conversion_task(struct svc_xml *xml, const char *element, const struct task *task);

@@ -96,8 +96,3 @@ int svc_check_tag_request(struct svc_call *call, const struct svc_tag_request *i
         r = svc_check_task_id(call, in->ids.item[i].value);
     return r < 0 ? r : svc_check_tags(call, &in->tags);
 }
-
-int svc_refuse_unknown_task(struct svc_call *call, const char *id)
-{
-    return svc_refuse(call, SVC_UNKNOWN_TASK, "The conversion task ID '%s' is not valid.", id);
-}

@@ -25,6 +25,3 @@ struct svc_tag_request {
 
 /* ResourceId.N must be ids of conversion tasks, one at least. */
 int svc_check_tag_request(struct svc_call *call, const struct svc_tag_request *in);
-
-/* Refuse for a task that is not there. */
-int svc_refuse_unknown_task(struct svc_call *call, const char *id);

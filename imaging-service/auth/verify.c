@@ -91,7 +91,7 @@ static int judge_api(const struct signer *signer, int r, struct svc_caller *ret_
         return unknown_account(err);
     if (r == 0 && signer->ended)
         return im_fail_code(err, EACCES, "RequestExpired",
-                            "Request has expired: the temporary credentials have ended.");
+                            "Request has expired. The temporary credentials have ended.");
     if (r == 0)
         *ret_caller = signer->key.caller;
     return r;

@@ -132,6 +132,21 @@ static int sweep_expired(struct task_table *table, int64_t now_ms, struct im_err
     return r;
 }
 
+/* Tasks are listed for a while after their end. */
+static int sweep_ended(struct task_table *table, int64_t now_ms, struct im_error *err)
+{
+#define OLD "(SELECT seq FROM task WHERE ended_ms <= ?1 ORDER BY ended_ms, seq LIMIT 1000)"
+    static const char tags[] = "DELETE FROM tag WHERE task IN " OLD;
+    static const char stages[] = "DELETE FROM stage WHERE task IN " OLD;
+    static const char tasks[] = "DELETE FROM task WHERE seq IN " OLD;
+    int64_t end_ms = now_ms - TASK_KEEP_MS;
+    int r = task_sqlite_run(table, tags, end_ms, 0, 0, err);
+
+    if (r >= 0)
+        r = task_sqlite_run(table, stages, end_ms, 0, 0, err);
+    return r < 0 ? r : task_sqlite_run(table, tasks, end_ms, 0, 0, err);
+}
+
 /* 1 and the claim, 0 when there is none. */
 static int claim_next(struct task_table *table, int64_t now_ms, int64_t lease_ms,
                       struct claim *ret_claim, struct im_error *err)
@@ -183,6 +198,8 @@ int task_claim(struct task_table *table, int64_t now_ms, int64_t lease_ms, struc
     r = sweep_leases(table, now_ms, err);
     if (r >= 0)
         r = sweep_expired(table, now_ms, err);
+    if (r >= 0)
+        r = sweep_ended(table, now_ms, err);
     if (r >= 0)
         r = claim_next(table, now_ms, lease_ms, &claim, err);
     if (r == 0)

@@ -8,6 +8,9 @@
 /* A task lives so long from its creation (AWS: seven days). */
 #define TASK_LIFE_MS ((int64_t)7 * 24 * 3600 * 1000)
 
+/* What has ended is listed that long. */
+#define TASK_KEEP_MS ((int64_t)7 * 24 * 3600 * 1000)
+
 #define TASK_ID_SIZE          20 /* "import-vol-" or "import-i-", 8 of [0-9a-z], NUL */
 #define TASK_RESOURCE_ID_SIZE 22 /* "vol-", "ami-" or "i-", 17 hex digits, NUL */
 

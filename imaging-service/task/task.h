@@ -189,9 +189,9 @@ void claim_done(struct claim *claim);
 /* Claim the active stage that has been due longest and that nobody works on (the oldest task's
  * first, when several became due at once): epoch + 1, leased until now + lease_ms.  A lease that
  * ran out is a death, and the stage may be claimed over.  First ends tasks that wait past their
- * expiry
- * ("Task expired") and stages of cancelling ones whose lease ran out.  -EAGAIN when there is none
- * (then *ret_next_ms says when to look again, INT64_MAX when nothing waits). */
+ * expiry ("Task expired") and stages of cancelling ones whose lease ran out, and forgets tasks that
+ * ended seven days ago.  -EAGAIN when there is none (then *ret_next_ms says when to look again,
+ * INT64_MAX when nothing waits). */
 int task_claim(struct task_table *table, int64_t now_ms, int64_t lease_ms, struct claim *ret_claim,
                int64_t *ret_next_ms, struct im_error *err);
 

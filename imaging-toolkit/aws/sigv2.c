@@ -271,8 +271,6 @@ int im_sigv2_verify(const struct im_signable *request, const struct im_query *pa
     }
     if (r == 0 && !found)
         return im_fail_code(err, EACCES, "SignatureDoesNotMatch",
-                            "The request signature we calculated does not match the signature you "
-                            "provided. Check your AWS Secret Access Key and signing method. "
-                            "Consult the service documentation for details.");
+                            IM_SIGNATURE_MISMATCH);
     return r;
 }

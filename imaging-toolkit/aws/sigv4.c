@@ -390,8 +390,8 @@ static int check_time(const struct im_sigv4_claim *claim, int64_t now_ms, struct
     if (signed_ms - IM_SIGV4_SKEW_MS <= now_ms && now_ms <= signed_ms + lifetime_ms)
         return 0;
     return im_fail_code(err, EACCES, "RequestExpired",
-                        "the request was signed at %s for %" PRId64
-                        " s and it is now %s; set the clock or sign again",
+                        "Request has expired. It was signed at %s for %" PRId64
+                        " s and it is now %s; set the clock or sign again.",
                         claim->date, lifetime_ms / 1000, im_sigv4_date(now, sizeof(now), now_ms));
 }
 
@@ -470,7 +470,6 @@ int im_sigv4_verify(const struct im_signable *request, const struct im_sigv4_cla
         r = try_readings(request, &query, claim, secret_key, err);
     if (r == 0)
         return im_fail_code(err, EACCES, "SignatureDoesNotMatch",
-                            "the signature does not belong to this request and this access key; "
-                            "check the secret key, and that nothing on the way changes requests");
+                            IM_SIGNATURE_MISMATCH);
     return r < 0 ? r : 0;
 }

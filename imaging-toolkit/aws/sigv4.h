@@ -23,6 +23,11 @@
 /* Clocks may differ by fifteen minutes. */
 #define IM_SIGV4_SKEW_MS (15 * 60 * 1000)
 
+/* AWS's sentence to SignatureDoesNotMatch. */
+#define IM_SIGNATURE_MISMATCH                                                                      \
+    "The request signature we calculated does not match the signature you provided. Check your "   \
+    "AWS Secret Access Key and signing method. Consult the service documentation for details."
+
 struct im_header {
     const char *name;  /* as sent, any case */
     const char *value; /* as sent */

@@ -1,6 +1,7 @@
 """tasks - test cases that import disks into a service of their own and look at the tasks."""
 import os
 import re
+import struct
 import subprocess
 import urllib.parse
 import xml.etree.ElementTree as xml
@@ -14,6 +15,19 @@ LIB = os.path.dirname(os.path.abspath(__file__))
 NEW, OLD = "2016-11-15", "2015-10-01"
 
 
+def make_bootable(path):
+    """Give the disk an MBR whose first partition, all the rest when there is none, is active."""
+    with open(path, "r+b") as disk:
+        sector = bytearray(disk.read(512))
+        if sector[510:] != b"\x55\xaa" or not any(sector[446:510]):
+            sectors = os.path.getsize(path) // 512
+            sector = bytearray(446) + struct.pack("<B3xB3xII", 0, 0x83, 1, sectors - 1)
+            sector += bytes(48) + b"\x55\xaa"
+        sector[446] = 0x80
+        disk.seek(0)
+        disk.write(sector)
+
+
 class Tasks(Case):
     @classmethod
     def setUpClass(cls):
@@ -23,6 +37,8 @@ class Tasks(Case):
         for arguments in (("mbr-ext4", cls.raw, "8"), ("vmdk-stream", cls.vmdk, cls.raw),
                           ("vhd-dyn", cls.vhd, cls.raw)):
             subprocess.run([os.path.join(LIB, "make-disk"), *arguments], check=True)
+            if arguments[1] == cls.raw:
+                make_bootable(cls.raw)
 
     # -- tools
 
@@ -97,7 +113,7 @@ class Tasks(Case):
         return set(os.listdir(path)) if os.path.exists(path) else set()
 
     def all_files(self):
-        return [self.files(name) for name in ("volumes", "scratch", "machines")]
+        return [self.files(name) for name in ("volumes", "scratch", "images", "instances")]
 
     def assert_volume(self, id):
         volume = os.path.join(self.service.dir, "volumes", id + ".raw")

@@ -11,6 +11,7 @@ import xml.etree.ElementTree as xml
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import contract  # noqa: E402
+import service  # noqa: E402
 import sign  # noqa: E402
 from contract import DESCRIBE, FORM, VERSION, VERSIONS, refused  # noqa: E402
 
@@ -36,6 +37,7 @@ class Requests(contract.Case):
 
     def test_row_1_post_form_and_get_query(self):
         task = self.waiting()
+        service.wait_for(lambda: "waiting for the upload" in self.main.describe(task).text)
         for parameters, status in (
                 (DESCRIBE, 200), ({**DESCRIBE, "ConversionTaskId.1": task}, 200),
                 ({**DESCRIBE, "ConversionTaskId.1": "import-vol-zzzzzzzz"}, 400),

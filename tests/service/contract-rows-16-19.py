@@ -150,6 +150,7 @@ class Limit(contract.Case):
 
     def test_row_19_the_sixth_task(self):
         upload = self.world.open_upload()
+        before = self.main.describe().ids()
         ended = self.completed()  # what has ended does not count
         tasks = [self.waiting() for _ in range(5)]
         self.assertEqual(self.assert_nothing_stored(
@@ -170,7 +171,7 @@ class Limit(contract.Case):
         task = self.waiting()
         self.assertEqual(refused(self.ec2.import_volume, **upload.boto3()),
                          (400, "ResourceLimitExceeded"))
-        self.assertEqual(sorted(self.main.describe().ids()), sorted([ended, *tasks, task]))
+        self.assertEqual(sorted(self.main.describe().ids()), sorted([*before, ended, *tasks, task]))
 
     def test_row_19_another_account_has_its_own_limit(self):
         other = self.world.keys("add", "--name", "other")

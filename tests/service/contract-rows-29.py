@@ -86,10 +86,10 @@ class Expiry(contract.Case):
         done, tasks = self.completed(), self.waits()
         volumes = self.world.volumes()
         self.restart(7 * DAY_S - 5)
+        self.assertEqual(self.state(done), ("completed", None))
         for task in tasks:
             self.assertEqual(self.state(task)[0], "active")
         self.assert_expires(tasks)
-        self.assertEqual(self.state(done), ("completed", None))
         self.assertEqual(self.world.volumes(), volumes)
         shown = subprocess.run(
             self.main.aws_command("describe-conversion-tasks", "--conversion-task-ids", *tasks),

@@ -170,7 +170,7 @@ class ImportInstance(Tasks):
             self.assertEqual(item.findtext("bytesConverted"), item.findtext("image/size"))
             self.assert_volume(item.findtext("volume/id"))
         self.assertEqual(self.files("scratch"), set())
-        self.assertIn(instance + ".json", self.files("machines"))
+        self.assertIn(instance + ".json", self.files("instances"))
         self.assert_refused(self.call({"Action": "CancelConversionTask", "Version": NEW,
                                        "ConversionTaskId": id}), 400, "DeleteConversionTaskError", id)
 

@@ -11,7 +11,7 @@ import unittest
 LIB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib")
 sys.path.insert(0, LIB)
 import service  # noqa: E402
-from tasks import NEW, Tasks  # noqa: E402
+from tasks import NEW, Tasks, make_bootable  # noqa: E402
 
 
 class Messages(Tasks):
@@ -42,6 +42,7 @@ class Messages(Tasks):
         """A task that stopped in the middle of its upload; what was seen so far."""
         large = os.path.join(self.service.tmp, "large")
         subprocess.run([os.path.join(LIB, "make-disk"), "random", large, "40"], check=True)
+        make_bootable(large)
         upload = self.upload("RAW", large, 1, closed=1)
         id = start(upload)
         seen = [self.look(id)]
@@ -143,7 +144,7 @@ class Messages(Tasks):
         id = self.start(self.upload("VHD", self.vhd, 1))
         task = self.wait(id, "completed")
         instance = task.findtext("importInstance/instanceId")
-        machines = self.files("machines")
+        machines = self.files("instances")
         self.service.kill()
         self.change("UPDATE task SET state = 'active', ended_ms = NULL WHERE id = ?", id)
         self.change("UPDATE stage SET state = 'active', lease_ms = 99, epoch = 1 WHERE kind = 'launch' "
@@ -151,15 +152,16 @@ class Messages(Tasks):
         self.restart()
         task = self.wait(id, "completed")
         self.assertEqual(task.findtext("importInstance/instanceId"), instance)
-        self.assertEqual(self.files("machines"), machines)
+        self.assertEqual(self.files("instances"), machines)
 
     def test_killed_while_volumes_were_taken_back(self):
         before = self.all_files()
         id = self.start(self.upload("VHD", self.vhd, 1))
         self.wait(id, "completed")
         self.service.kill()
-        for name in self.files("machines") - before[2]:
-            os.unlink(os.path.join(self.service.dir, "machines", name))
+        for kind, known in zip(("images", "instances"), before[2:]):
+            for name in self.files(kind) - known:
+                os.unlink(os.path.join(self.service.dir, kind, name))
         self.change("UPDATE task SET state = 'cancelling', status_message = 'x', ended_ms = NULL "
                     "WHERE id = ?", id)
         self.change("UPDATE stage SET state = 'removing' WHERE kind = 'convert' "

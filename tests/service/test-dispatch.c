@@ -93,7 +93,9 @@ static const char script[] =
     "*) exit 98 ;;\n"
     "esac\n";
 
-static char dir[64], toolkit[96], volumes[96], scratch[96], db[96], zone[] = "standalone";
+static char dir[64], toolkit[96], volumes[96], scratch[96], images[96], instances[96], db[96],
+    zone[] = "standalone";
+static char launcher[] = "none";
 static struct svc_conf conf;
 static struct task_table *table;
 static struct dispatch *dispatch;
@@ -197,6 +199,8 @@ static int setup(void **state)
     (void)snprintf(toolkit, sizeof(toolkit), "%s/toolkit", dir);
     (void)snprintf(volumes, sizeof(volumes), "%s/volumes", dir);
     (void)snprintf(scratch, sizeof(scratch), "%s/scratch", dir);
+    (void)snprintf(images, sizeof(images), "%s/images", dir);
+    (void)snprintf(instances, sizeof(instances), "%s/instances", dir);
     (void)snprintf(db, sizeof(db), "%s/tasks.db", dir);
     if (mkdir(volumes, 0700) < 0 || mkdir(scratch, 0700) < 0)
         return -1;
@@ -206,6 +210,9 @@ static int setup(void **state)
                               .toolkit = toolkit,
                               .volumes_dir = volumes,
                               .scratch_dir = scratch,
+                              .images_dir = images,
+                              .instances_dir = instances,
+                              .launcher = launcher,
                               .workers = 2 };
     return task_table_open(db, &table, &err);
 }
@@ -736,7 +743,8 @@ static void test_instance(void **state)
     assert_string_equal(task.boot_mode, "uefi");
     assert_volume(&task);
     assert_nothing_left(2);
-    assert_int_equal(count_entries(in_dir("machines")), 2);
+    assert_int_equal(count_entries(images), 1);
+    assert_int_equal(count_entries(instances), 1);
     assert_int_equal(task.stage[2].epoch, 1);
 }
 
@@ -746,13 +754,13 @@ static void test_launch_heals(void **state)
     struct task task TASK_DONE = { 0 };
 
     (void)state;
-    make_file(in_dir("machines"), "", 0600);
+    make_file(images, "", 0600);
     start();
     submit_instance("ok", "ok", &task);
     wait_until(&task, says(&task, "Progress: 99% : attempt 1 of 8 failed and is repeated: "));
     assert_int_equal(task.stage[2].tries, 1);
     assert_int_equal(count_entries(volumes), 2);
-    assert_int_equal(unlink(in_dir("machines")), 0);
+    assert_int_equal(unlink(images), 0);
     wait_until(&task, task.state == TASK_COMPLETED);
 }
 
@@ -762,7 +770,7 @@ static void test_launch_gives_up(void **state)
     int64_t next;
 
     (void)state;
-    make_file(in_dir("machines"), "", 0600);
+    make_file(images, "", 0600);
     start();
     submit_instance("ok", "ok", &task);
     wait_until(&task, task.stage[2].tries == 1);

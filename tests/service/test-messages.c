@@ -45,9 +45,6 @@ static const struct expected {
       "ClientError: uncompressed data has an invalid length: the grain at byte 9" },
     { 4, "FootersNotIdentical", "Footers not identical: byte 40",
       "ClientError: Footers not identical: byte 40" },
-    { 4, "NotBootable", "the MBR has no active partition",
-      "ClientError: Client.Unsupported: No bootable partition found: the MBR has no active "
-      "partition" },
     { 4, "FootersNotIdentical", "byte 40", "ClientError: Footers not identical: byte 40" },
     { 3, "AccessDenied",
       "We do not have access to the given resource. Reason 403 Forbidden: part 3; expired",

@@ -1320,6 +1320,8 @@ static struct model {
     struct {
         int64_t due, lease; /* lease 0: nobody works on it */
     } work[MODEL_STAGES];
+    int64_t ended; /* 0: not yet */
+    bool gone;     /* forgotten long after its end */
 } models[MODEL_MAX];
 static int model_count;
 static int64_t model_now;
@@ -1471,6 +1473,7 @@ static void random_claim(void)
         struct model *m = &models[i];
 
         model_sweep(m);
+        m->gone |= m->ended && m->ended + TASK_KEEP_MS <= model_now;
         for (size_t k = 0; k < m->task.stage_count; k++) {
             int64_t when = m->work[k].lease ? m->work[k].lease : m->work[k].due;
 
@@ -1646,9 +1649,21 @@ static void compare_all(void)
     for (int i = 0; i < model_count; i++) {
         struct task task TASK_DONE = { 0 };
 
+        if (models[i].gone) {
+            assert_int_equal(
+                task_get(table, models[i].task.account, models[i].task.id, &task, &err), -ENOENT);
+            continue;
+        }
         ok(task_get(table, models[i].task.account, models[i].task.id, &task, &err));
         assert_same(&task, &models[i].task);
     }
+}
+
+static void note_ends(void)
+{
+    for (int i = 0; i < model_count; i++)
+        if (!models[i].ended && model_ended(&models[i]))
+            models[i].ended = model_now;
 }
 
 static void random_operation(void)
@@ -1657,7 +1672,7 @@ static void random_operation(void)
     size_t i = m ? random_below((unsigned)m->task.stage_count) : 0;
     unsigned what = random_below(100);
 
-    if (what < 6 || !m)
+    if (what < 6 || !m || m->gone)
         random_insert();
     else if (what < 9)
         random_cancel(m);
@@ -1709,6 +1724,7 @@ static void test_random(void **state)
     model_now = NOW;
     for (uint64_t i = 0; i < operations; i++) {
         random_operation();
+        note_ends();
         if (i % 100 != 99)
             continue;
         compare_all();
