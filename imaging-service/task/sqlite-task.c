@@ -223,22 +223,36 @@ static int check_wish(const struct task_wish *wish, struct im_error *err)
     return 0;
 }
 
+/* What task_insert was given, for the thread that writes it. */
+struct insertion {
+    const struct task_wish *wish;
+    unsigned max_active;
+    int64_t now_ms;
+    struct task task;
+    bool new;
+};
+
+static int write_insertion(struct task_table *table, void *arg, struct im_error *err)
+{
+    struct insertion *in = arg;
+
+    return insert(table, in->wish, in->max_active, in->now_ms, &in->task, &in->new, err);
+}
+
 int task_insert(struct task_table *table, const struct task_wish *wish, unsigned max_active,
                 int64_t now_ms, struct task *ret_task, bool *ret_new, struct im_error *err)
 {
-    WITH_LOCK(table);
-    struct task task TASK_DONE = { 0 };
+    struct insertion in = { .wish = wish, .max_active = max_active, .now_ms = now_ms };
     int r = check_wish(wish, err);
 
     if (r == 0)
-        r = task_sqlite_begin(table, err);
-    if (r == 0)
-        r = task_sqlite_finish(table, insert(table, wish, max_active, now_ms, &task, ret_new, err),
-                               err);
-    if (r < 0)
+        r = task_sqlite_together(table, write_insertion, &in, err);
+    if (r < 0) {
+        task_done(&in.task); /* written, but not committed */
         return r;
-    *ret_task = task;
-    memset(&task, 0, sizeof(task)); /* handed over */
+    }
+    *ret_task = in.task;
+    *ret_new = in.new;
     return 0;
 }
 

@@ -125,6 +125,8 @@ int task_table_open(const char *path, struct task_table **ret_table, struct im_e
     if (!table)
         return im_fail(err, ENOMEM, "out of memory");
     (void)pthread_mutex_init(&table->lock, NULL);
+    (void)pthread_mutex_init(&table->batch.lock, NULL);
+    (void)pthread_cond_init(&table->batch.moved, NULL);
     r = task_sqlite_open(path, &table->db, err);
     if (r < 0) {
         task_table_close(table);
@@ -141,6 +143,8 @@ struct task_table *task_table_close(struct task_table *table)
     for (size_t i = 0; i < TASK_STATEMENTS_MAX; i++)
         (void)sqlite3_finalize(table->prepared[i].statement);
     (void)sqlite3_close(table->db); /* the last connection checkpoints and removes the WAL */
+    (void)pthread_cond_destroy(&table->batch.moved);
+    (void)pthread_mutex_destroy(&table->batch.lock);
     (void)pthread_mutex_destroy(&table->lock);
     free(table);
     return NULL;

@@ -11,7 +11,16 @@
 /* Different statements in all the files together, and some to spare. */
 #define TASK_STATEMENTS_MAX 64
 
+/* Who waits for the next commit (sqlite-batch.c). */
+struct task_batch {
+    pthread_mutex_t lock; /* guards what follows; taken after the table's when both are */
+    pthread_cond_t moved; /* a commit is over */
+    struct waiting *first, *last;
+    bool led; /* somebody writes for the others */
+};
+
 struct task_table {
+    struct task_batch batch;
     pthread_mutex_t lock; /* held by whoever uses anything below */
     sqlite3 *db;
     struct {
@@ -64,6 +73,17 @@ int task_sqlite_run(struct task_table *table, const char *sql, int64_t a, int64_
  * everything back.  _finish returns r or the commit's failure. */
 int task_sqlite_begin(struct task_table *table, struct im_error *err);
 int task_sqlite_finish(struct task_table *table, int r, struct im_error *err);
+
+/* ---- sqlite-batch.c: group commit ---- */
+
+/* Write inside a transaction that others may share; table locked.  A failure takes back only what
+ * this one wrote. */
+typedef int task_write_fn(struct task_table *table, void *arg, struct im_error *err);
+
+/* Let write(arg) be called, by whichever thread, and wait until what it wrote is durable.  The
+ * table is not locked by the caller.  Returns what write returned, or the commit's failure. */
+int task_sqlite_together(struct task_table *table, task_write_fn *write, void *arg,
+                         struct im_error *err);
 
 /* ---- sqlite-rows.c: rows into memory ---- */
 

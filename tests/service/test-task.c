@@ -994,6 +994,51 @@ static void test_racing_tokens(void **state)
     assert_int_equal(fresh, 1);
 }
 
+/* ---- writers at the same time ---- */
+
+#define WRITERS 8
+#define WRITES  20
+
+/* Every second insert is refused; the others share its transaction. */
+static void *write_much(void *arg)
+{
+    int *wrong = arg;
+
+    for (int i = 0; i < 2 * WRITES; i++) {
+        struct task task TASK_DONE = { 0 };
+        struct im_error mine;
+        bool fresh;
+        int r = task_insert(table, &wish, i % 2 ? 0 : 9999, NOW, &task, &fresh, &mine);
+
+        *wrong += r != (i % 2 ? -EBUSY : 0);
+    }
+    return NULL;
+}
+
+static int count_task(void *arg, const struct task *task)
+{
+    (void)task;
+    ++*(int *)arg;
+    return 0;
+}
+
+static void test_writers(void **state)
+{
+    pthread_t thread[WRITERS];
+    int wrong[WRITERS] = { 0 }, count = 0;
+
+    (void)state;
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, write_much, &wrong[i]), 0);
+    for (int i = 0; i < WRITERS; i++) {
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        assert_int_equal(wrong[i], 0);
+    }
+    reopen();
+    ok(task_list(table, "alice", count_task, &count, &err));
+    assert_int_equal(count, WRITERS * WRITES);
+}
+
 /* ---- tags ---- */
 
 /* "key=value,key=value" */
@@ -1774,6 +1819,7 @@ int main(void)
         with_table(test_launch_fails),
         with_table(test_token),
         with_table(test_racing_tokens),
+        with_table(test_writers),
         with_table(test_tags),
         with_table(test_migration),
         with_table(test_many),
