@@ -8,6 +8,7 @@
 
 #include "api/launch-specification.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
 
@@ -105,12 +106,24 @@ static int refuse_both(struct svc_call *call, const char *name, const char *memb
                       name, name, member);
 }
 
+static bool is_ipv4(const char *text)
+{
+    struct in_addr address;
+
+    return inet_pton(AF_INET, text, &address) == 1;
+}
+
 int svc_check_launch_specification(struct svc_call *call, const struct svc_launch_specification *in)
 {
     if (in->user_data && in->user_data_inner)
         return refuse_both(call, "UserData", "Data");
     if (in->monitoring && in->monitoring_inner)
         return refuse_both(call, "Monitoring", "Enabled");
+    if (in->private_ip && !is_ipv4(in->private_ip))
+        return svc_refuse(call, SVC_INVALID_VALUE,
+                          "Value (%.60s) for parameter " PREFIX "PrivateIpAddress is invalid. An "
+                          "IPv4 address is expected.",
+                          in->private_ip);
     return check_user_data(call, in->user_data ? in->user_data : in->user_data_inner);
 }
 

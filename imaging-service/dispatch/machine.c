@@ -158,6 +158,13 @@ static void withdraw(const struct run *run, bool for_good)
         launch_withdraw(run->worker->conf, task->image_id, task->instance_id);
 }
 
+/* Where the table is, is nothing for its owner's eyes. */
+static void table_failed(const struct run *run, const struct im_error *err)
+{
+    svc_log(SVC_ERROR, "%s: %s", run->name, err->message);
+    (void)run_try_again(run, IM_FAILED, "", "the task table could not be written");
+}
+
 static void complete(const struct run *run, const char *instance_id, const char *state)
 {
     const struct task *task = &run->claim->task;
@@ -172,7 +179,7 @@ static void complete(const struct run *run, const char *instance_id, const char 
     else if (r == -ESTALE)
         (void)run_end(run, NULL);
     else
-        (void)run_try_again(run, IM_FAILED, "", err.message);
+        table_failed(run, &err);
 }
 
 static void failed(const struct run *run, int r, const struct im_error *err)

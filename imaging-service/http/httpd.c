@@ -70,6 +70,12 @@ struct exchange {
     const char *fault; /* why the headers are refused */
 };
 
+/* Of each connection, from its first byte to its end. */
+struct line {
+    struct exchange *early; /* its target is known; the library may refuse what follows by itself,
+                               and then does not always tell that it is over */
+};
+
 static void exchange_free(struct exchange *x)
 {
     if (x->state)
@@ -78,6 +84,22 @@ static void exchange_free(struct exchange *x)
     free(x->request.path);
     free(x->request.query);
     free(x);
+}
+
+static struct line *line_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    return info ? info->socket_context : NULL;
+}
+
+/* The exchange that begins is the connection's early one; one before it came to nothing. */
+static void set_early(struct line *line, struct exchange *x)
+{
+    if (line->early)
+        exchange_free(line->early);
+    line->early = x;
 }
 
 static int descriptor(struct MHD_Connection *connection)
@@ -101,7 +123,8 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
 {
     struct svc_httpd *httpd = cls;
     size_t path_len = target ? strcspn(target, "?") : 0;
-    struct exchange *x = calloc(1, sizeof(*x));
+    struct line *line = line_of(connection);
+    struct exchange *x = line ? calloc(1, sizeof(*x)) : NULL;
 
     enter_phase(httpd, connection, SVC_RECEIVING);
     if (!x)
@@ -115,13 +138,18 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
         exchange_free(x);
         return NULL;
     }
+    set_early(line, x);
     return x;
 }
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
                          enum MHD_RequestTerminationCode code)
 {
+    struct line *line = line_of(connection);
+
     (void)code;
+    if (line && line->early == *context)
+        line->early = NULL;
     if (*context)
         exchange_free(*context);
     *context = NULL;
@@ -132,10 +160,17 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
                           enum MHD_ConnectionNotificationCode code)
 {
     const struct svc_httpd *httpd = cls;
+    struct line *line = *context;
 
-    (void)context;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED)
-        svc_connections_gone(httpd->connections, descriptor(connection));
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = calloc(1, sizeof(*line));
+        return;
+    }
+    svc_connections_gone(httpd->connections, descriptor(connection));
+    if (line && line->early)
+        exchange_free(line->early);
+    free(line);
+    *context = NULL;
 }
 
 static bool has_control(const char *value, size_t len)
@@ -307,6 +342,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     if (!x)
         return MHD_NO;
     x->request.method = method;
+    line_of(connection)->early = NULL; /* from here on on_completed is called */
     if (!x->started)
         return start(httpd, connection, x, version);
     if (*data_size > 0) {

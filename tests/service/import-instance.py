@@ -139,6 +139,8 @@ class ImportInstance(Tasks):
             ({**second, "DiskImage.2.Image.Format": "QCOW2"}, "InvalidFormat", "QCOW2"),
             ({**second, "DiskImage.2.Image.ImportManifestUrl": "ftp://h/"}, "InvalidParameterValue",
              "DiskImage.2.Image.ImportManifestUrl"),
+            ({"LaunchSpecification.PrivateIpAddress": "999.1.1.1"}, "InvalidParameterValue",
+             "999.1.1.1"),
             ({"DiskImage.0.Image.Format": "RAW"}, "UnknownParameter", "DiskImage.0"),
             ({"DiskImage.01.Image.Format": "RAW"}, "UnknownParameter", "DiskImage.01"),
             ({"DiskImage.1.Image.Colour": "red"}, "UnknownParameter", "Colour"),

@@ -429,7 +429,7 @@ static void sizes_at_the_edge_are_taken(void **state)
     static const char *const good[] = {
         "Image.Format=RAW&Image.Bytes=1073741824&Volume.Size=1",
         "Image.Format=vhd&Image.Bytes=1073742336&Volume.Size=1", /* fixed: a footer behind 1 GiB */
-        "Image.Format=VMDK&Image.Bytes=17592186044416&Volume.Size=16384",
+        "Image.Format=VMDK&Image.Bytes=17592186044415&Volume.Size=16384",
     };
     struct fixture *f = *state;
 
