@@ -120,11 +120,22 @@ static void note_pair(struct descriptor *descriptor, char *line, char *equals)
     }
 }
 
+/* An extent line that lost a byte must not be a line that says nothing. */
+static int refuse_line(const char *line, unsigned number, struct im_error *err)
+{
+    char shown[48];
+
+    return vmdk_damaged(err,
+                        "line %u of the VMDK's descriptor ('%s') is neither a comment, nor an "
+                        "extent, nor a name with a value",
+                        number, im_text_printable(shown, sizeof(shown), line));
+}
+
 static int parse(char *text, struct descriptor *descriptor, struct im_error *err)
 {
     int r = 0;
 
-    while (r == 0 && text) {
+    for (unsigned number = 1; r == 0 && text; number++) {
         char *line = strsep(&text, "\n");
         char *equals;
 
@@ -136,6 +147,8 @@ static int parse(char *text, struct descriptor *descriptor, struct im_error *err
             r = note_extent(descriptor, line, err);
         else if (equals)
             note_pair(descriptor, line, equals);
+        else
+            r = refuse_line(line, number, err);
     }
     return r;
 }

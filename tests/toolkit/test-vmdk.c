@@ -529,6 +529,10 @@ static void descriptors_that_contradict_are_refused(void **state)
         { HEAD("streamOptimized") "RW 4792 SPARSE \"a\"\n", "extent line says '4792' sectors" },
         { HEAD("streamOptimized") "RW -1 SPARSE \"a\"\n", "extent line says '-1' sectors" },
         { "# Disk DescriptorFile\nparentCID=ffffffff\n" EXTENT, "no createType" },
+        { HEAD("streamOptimized") EXTENT "RW\x1f"
+                                         "8 ZERO\n",
+          "line 7 of the VMDK's descriptor" },
+        { HEAD("streamOptimized") EXTENT "Rw8 ZERO\n", "nor an extent" },
     };
 
     (void)state;
