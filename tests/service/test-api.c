@@ -344,6 +344,8 @@ static void bad_requests_are_refused_with_their_code(void **state)
           "InvalidParameterValue", "Image.Bytes" },
         { BASE ZONE URL "Image.Format=RAW&Image.Bytes=9223372036854775807&Volume.Size=1", 400,
           "DiskImageSizeTooLarge", "9223372036854775807" },
+        { BASE ZONE URL "Image.Format=VMDK&Image.Bytes=17592186044416&Volume.Size=16384", 400,
+          "DiskImageSizeTooLarge", "17592186044416" },
         { BASE ZONE URL "Image.Format=RAW&Image.Bytes=1&Volume.Size=0", 400,
           "InvalidParameterValue", "Value (0) for parameter Volume.Size is invalid." },
         { BASE ZONE URL "Image.Format=RAW&Image.Bytes=1&Volume.Size=16385", 400,
@@ -429,7 +431,7 @@ static void sizes_at_the_edge_are_taken(void **state)
     static const char *const good[] = {
         "Image.Format=RAW&Image.Bytes=1073741824&Volume.Size=1",
         "Image.Format=vhd&Image.Bytes=1073742336&Volume.Size=1", /* fixed: a footer behind 1 GiB */
-        "Image.Format=VMDK&Image.Bytes=17592186044416&Volume.Size=16384",
+        "Image.Format=VMDK&Image.Bytes=17592186044415&Volume.Size=16384",
     };
     struct fixture *f = *state;
 
