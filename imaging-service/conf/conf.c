@@ -44,22 +44,6 @@ static const char usage[] =
     "reads its certificate again.\n"
     "Exit status: 0 stopped as asked, 1 could not start, 2 wrong usage.\n";
 
-static int out_of_memory(struct im_error *err)
-{
-    return im_fail(err, ENOMEM, "out of memory");
-}
-
-static int replace(char **text, const char *value, struct im_error *err)
-{
-    char *copy = strdup(value);
-
-    if (!copy)
-        return out_of_memory(err);
-    free(*text);
-    *text = copy;
-    return 0;
-}
-
 /* The service's directory may be given relative to where it was started. */
 static int set_dir(struct svc_conf *conf, const char *value, struct im_error *err)
 {
@@ -70,12 +54,12 @@ static int set_dir(struct svc_conf *conf, const char *value, struct im_error *er
     free(conf->dir);
     conf->dir = NULL;
     if (value[0] == '/')
-        return replace(&conf->dir, value, err);
+        return svc_conf_replace(&conf->dir, value, err);
     here = getcwd(NULL, 0);
     if (!here)
         return im_fail_errno(err, errno, "cannot tell the current directory");
     conf->dir = im_asprintf("%s/%s", here, value);
-    return conf->dir ? 0 : out_of_memory(err);
+    return conf->dir ? 0 : svc_conf_no_memory(err);
 }
 
 /* In a build tree the toolkit is in ../imaging-toolkit/, installed it is in the same directory. */
@@ -92,11 +76,11 @@ static int find_toolkit(struct svc_conf *conf, struct im_error *err)
         char *path IM_FREE = im_asprintf("%.*s/%s", (int)(slash - self), self, places[i]);
 
         if (!path)
-            return out_of_memory(err);
+            return svc_conf_no_memory(err);
         if (access(path, X_OK) == 0)
-            return replace(&conf->toolkit, path, err);
+            return svc_conf_replace(&conf->toolkit, path, err);
     }
-    return replace(&conf->toolkit, "imaging-toolkit", err);
+    return svc_conf_replace(&conf->toolkit, "imaging-toolkit", err);
 }
 
 static int derive_paths(struct svc_conf *conf, struct im_error *err)
@@ -114,7 +98,7 @@ static int derive_paths(struct svc_conf *conf, struct im_error *err)
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         *paths[i].path = im_asprintf("%s/%s", conf->dir, paths[i].name);
         if (!*paths[i].path)
-            return out_of_memory(err);
+            return svc_conf_no_memory(err);
     }
     return 0;
 }
@@ -199,10 +183,10 @@ static int apply(struct svc_conf *conf, const struct given *given, struct im_err
     if (r == 0)
         r = set(conf, "workers", "--workers", given->workers, err);
     if (r == 0 && given->toolkit)
-        r = *given->toolkit ? replace(&conf->toolkit, given->toolkit, err)
+        r = *given->toolkit ? svc_conf_replace(&conf->toolkit, given->toolkit, err)
                             : im_fail(err, EINVAL, "--toolkit wants the path of a program");
     if (r == 0 && given->master_key)
-        r = *given->master_key ? replace(&conf->master_key, given->master_key, err)
+        r = *given->master_key ? svc_conf_replace(&conf->master_key, given->master_key, err)
                                : im_fail(err, EINVAL, "--master-key wants the path of a file");
     return r;
 }
@@ -235,7 +219,7 @@ static int parse(int argc, char **argv, struct svc_conf *conf, struct im_error *
     if (r == 0)
         r = svc_settings_preset(conf, err);
     if (r == 0 && given.config)
-        r = replace(&conf->config, given.config, err);
+        r = svc_conf_replace(&conf->config, given.config, err);
     if (r == 0 && given.config)
         r = svc_conf_read(given.config, conf, err);
     if (r == 0)

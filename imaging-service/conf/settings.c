@@ -151,17 +151,17 @@ const struct svc_setting *svc_setting_find(const char *section, const char *name
     return NULL;
 }
 
-static int out_of_memory(struct im_error *err)
+int svc_conf_no_memory(struct im_error *err)
 {
     return im_fail(err, ENOMEM, "out of memory");
 }
 
-static int replace(char **text, const char *value, struct im_error *err)
+int svc_conf_replace(char **text, const char *value, struct im_error *err)
 {
     char *copy = strdup(value);
 
     if (!copy)
-        return out_of_memory(err);
+        return svc_conf_no_memory(err);
     free(*text);
     *text = copy;
     return 0;
@@ -188,7 +188,7 @@ static int set_text(const struct svc_setting *setting, const char *shown, void *
 {
     if (!setting->is_allowed(value))
         return refuse(shown, setting->allowed, value, err);
-    return replace(field, value, err);
+    return svc_conf_replace(field, value, err);
 }
 
 static int set_number(const struct svc_setting *setting, const char *shown, void *field,
@@ -229,7 +229,7 @@ static int set_words(const struct svc_setting *setting, const char *shown, struc
     }
     if (words.count < count || !words.item) {
         words_done(&words);
-        return out_of_memory(err);
+        return svc_conf_no_memory(err);
     }
     words_done(field);
     *field = words;
@@ -252,7 +252,7 @@ static int set_listen(struct svc_conf *conf, const char *shown, const char *valu
         address[len - 2] = '\0';
     }
     conf->port = (uint16_t)port;
-    return replace(&conf->address, address, err);
+    return svc_conf_replace(&conf->address, address, err);
 }
 
 int svc_setting_set(const struct svc_setting *setting, const char *shown, struct svc_conf *conf,
@@ -282,7 +282,7 @@ static int preset(const struct svc_setting *setting, struct svc_conf *conf, stru
     const char *values[2] = { text, comma ? comma + 1 : NULL };
 
     if (!text)
-        return out_of_memory(err);
+        return svc_conf_no_memory(err);
     if (comma)
         *comma = '\0';
     return svc_setting_set(setting, setting->name, conf, NULL, values, comma ? 2 : 1, err);
@@ -314,11 +314,11 @@ int svc_settings_rate(struct svc_conf *conf, const char *action, struct svc_rate
         return im_fail(err, EINVAL, "there may be at most %d sections rate", RATES_MAX);
     grown = reallocarray(conf->rates, conf->rate_count + 1, sizeof(*grown));
     if (!grown)
-        return out_of_memory(err);
+        return svc_conf_no_memory(err);
     conf->rates = grown;
     grown[conf->rate_count] = (struct svc_rate){ .action = strdup(action) };
     if (!grown[conf->rate_count].action)
-        return out_of_memory(err);
+        return svc_conf_no_memory(err);
     *ret_rate = &grown[conf->rate_count++];
     return 0;
 }

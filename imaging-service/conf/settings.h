@@ -43,5 +43,11 @@ int svc_settings_preset(struct svc_conf *conf, struct im_error *err);
 int svc_settings_rate(struct svc_conf *conf, const char *action, struct svc_rate **ret_rate,
                       struct im_error *err);
 
+/* Put a copy of value in the place of *text, which may be NULL.  0 or -ENOMEM. */
+int svc_conf_replace(char **text, const char *value, struct im_error *err);
+
+/* Say that memory ran out.  -ENOMEM. */
+int svc_conf_no_memory(struct im_error *err);
+
 /* Release what the fields of the table own. */
 void svc_settings_done(struct svc_conf *conf);

@@ -161,6 +161,17 @@ def raw(host, data, end=True):
             return answer
 
 
+def rest(s):
+    """All that comes until the other side hangs up."""
+    answer = b""
+    try:
+        while piece := s.recv(65536):
+            answer += piece
+    except ConnectionError:
+        pass
+    return answer
+
+
 def head(method, target, headers):
     """The bytes of a request's head."""
     lines = [f"{method} {target} HTTP/1.1"] + [f"{k}: {v}" for k, v in headers.items()]

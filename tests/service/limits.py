@@ -40,7 +40,7 @@ class Limits(unittest.TestCase):
     def assert_served(self, s=None):
         s = s or self.connect()
         s.sendall(self.request(keep=False))
-        self.assertTrue(self.rest(s).startswith(b"HTTP/1.1 200 "))
+        self.assertTrue(sign.rest(s).startswith(b"HTTP/1.1 200 "))
 
     def assert_refused(self, answer, status, code, words=b""):
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -50,16 +50,6 @@ class Limits(unittest.TestCase):
         self.assertIn(b"\r\nx-amzn-RequestId: " + body.split(b"<RequestID>")[1].split(b"<")[0], head)
         self.assertIn(b"\r\nContent-Type: text/xml;charset=UTF-8", head)
         self.assertIn(b"\r\nDate: ", head)
-
-    def rest(self, s):
-        """All that comes until the other side hangs up."""
-        answer = b""
-        try:
-            while piece := s.recv(65536):
-                answer += piece
-        except ConnectionError:
-            pass
-        return answer
 
     def drip(self, s, data, pause=0.05):
         """Send byte after byte until there is an answer; the answer and the seconds it took."""
@@ -74,7 +64,7 @@ class Limits(unittest.TestCase):
             except ConnectionError:
                 piece = b""
             s.settimeout(30)
-            return piece + (self.rest(s) if piece else b""), time.monotonic() - start
+            return piece + (sign.rest(s) if piece else b""), time.monotonic() - start
         self.fail("all was sent, and nothing came back")
 
     # -- connections
@@ -96,16 +86,16 @@ class Limits(unittest.TestCase):
             self.assertLess(time.monotonic() - start, 1)
         # and they are still there
         idle[999].sendall(self.request(keep=False))
-        self.assertTrue(self.rest(idle[999]).startswith(b"HTTP/1.1 200 "))
+        self.assertTrue(sign.rest(idle[999]).startswith(b"HTTP/1.1 200 "))
 
     def test_one_connection_too_many(self):
         self.start("limits { connections = 5 }")
         held = [self.connect() for _ in range(5)]
         for _ in range(3):
-            self.assert_refused(self.rest(self.connect()), 503, b"Unavailable", b"too many connections")
+            self.assert_refused(sign.rest(self.connect()), 503, b"Unavailable", b"too many connections")
         excess = self.connect()  # one that sends first and reads then
         excess.sendall(self.request())
-        self.assert_refused(self.rest(excess), 503, b"Unavailable")
+        self.assert_refused(sign.rest(excess), 503, b"Unavailable")
         held[0].sendall(self.request())
         self.assertTrue(held[0].recv(65536).startswith(b"HTTP/1.1 200 "))
         held[1].close()
@@ -113,7 +103,7 @@ class Limits(unittest.TestCase):
         def again():
             s = self.connect()
             s.sendall(self.request(keep=False))
-            return self.rest(s).startswith(b"HTTP/1.1 200 ")
+            return sign.rest(s).startswith(b"HTTP/1.1 200 ")
         service.wait_for(again)
         self.assertIn("connections turned away: too many in all", self.service.log_text())
         # one line for all, not one for each
@@ -123,11 +113,11 @@ class Limits(unittest.TestCase):
         self.start("limits { connections-per-address = 3 }")
         for _ in range(3):
             self.connect()
-        self.assert_refused(self.rest(self.connect()), 503, b"Unavailable", b"from this address")
+        self.assert_refused(sign.rest(self.connect()), 503, b"Unavailable", b"from this address")
         self.assert_served(self.connect("127.0.0.2"))
         for _ in range(3):
             self.connect("127.0.0.2")
-        self.assert_refused(self.rest(self.connect("127.0.0.2")), 503, b"Unavailable")
+        self.assert_refused(sign.rest(self.connect("127.0.0.2")), 503, b"Unavailable")
 
     def test_connections_that_end_are_forgotten(self):
         self.start("limits { connections = 4\nconnections-per-address = 3 }")
@@ -142,7 +132,7 @@ class Limits(unittest.TestCase):
     def answered(self):
         s = self.connect()
         s.sendall(self.request(keep=False))
-        return self.rest(s).startswith(b"HTTP/1.1 200 ")
+        return sign.rest(s).startswith(b"HTTP/1.1 200 ")
 
     def test_few_descriptors_mean_few_connections(self):
         s = service.Service(start=False)
@@ -153,7 +143,7 @@ class Limits(unittest.TestCase):
         self.port = urllib.parse.urlsplit(s.env["EC2_URL"]).port
         for _ in range(6):
             self.connect()
-        self.assert_refused(self.rest(self.connect()), 503, b"Unavailable")
+        self.assert_refused(sign.rest(self.connect()), 503, b"Unavailable")
 
     # -- times
 
@@ -164,7 +154,7 @@ class Limits(unittest.TestCase):
         used.sendall(self.request())
         self.assertTrue(used.recv(65536).startswith(b"HTTP/1.1 200 "))
         start = time.monotonic()
-        self.assertEqual([self.rest(s) for s in (silent, half, used)], [b""] * 3)
+        self.assertEqual([sign.rest(s) for s in (silent, half, used)], [b""] * 3)
         self.assertLess(time.monotonic() - start, 10)
 
     def test_a_request_that_drips_is_ended(self):
@@ -204,7 +194,7 @@ class Limits(unittest.TestCase):
             longest = max(longest, time.monotonic() - asked)
         self.assertLess(longest, 1)
         for s in slow:
-            answer = self.rest(s)
+            answer = sign.rest(s)
             self.assertTrue(not answer or b"RequestTimeout" in answer, answer)
 
     def test_an_upload_may_take_its_time(self):
@@ -218,7 +208,7 @@ class Limits(unittest.TestCase):
             for i in range(len(body)):  # nothing comes back before all is there
                 self.assertEqual(select.select([s], [], [], 0.05)[0], [], i)
                 s.sendall(body[i:i + 1])
-            self.assertTrue(self.rest(s).startswith(b"HTTP/1.1 200 "))
+            self.assertTrue(sign.rest(s).startswith(b"HTTP/1.1 200 "))
             if body:
                 self.assertGreater(time.monotonic() - start, 1.5)
 
@@ -230,7 +220,7 @@ class Limits(unittest.TestCase):
         def ask(data):
             s = self.connect()
             s.sendall(data)
-            return self.rest(s)
+            return sign.rest(s)
         close = b"Host: x\r\nConnection: close\r\n"
         for size, code in ((61000, b"NotFound"), (62000, b"InvalidRequest"), (100000, b"InvalidRequest")):
             answer = ask(b"GET /" + b"a" * size + b" HTTP/1.1\r\n" + close + b"\r\n")
@@ -259,7 +249,7 @@ class Limits(unittest.TestCase):
                 (b"POST / HTTP/1.1\r\n" + good + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400)):
             s = self.connect()
             s.sendall(data)
-            answer = self.rest(s)
+            answer = sign.rest(s)
             self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % status), (data[:60], answer[:200]))
             self.assert_served()
 

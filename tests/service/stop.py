@@ -57,15 +57,6 @@ class Stop(unittest.TestCase):
         except ConnectionError:
             return True
 
-    def rest(self, s):
-        answer = b""
-        try:
-            while piece := s.recv(65536):
-                answer += piece
-        except ConnectionError:
-            pass
-        return answer
-
     def test_an_upload_under_way_is_finished(self):
         self.start()
         content = os.urandom(SIZE)
@@ -75,10 +66,10 @@ class Stop(unittest.TestCase):
         self.assertTrue(idle.recv(4096).startswith(b"HTTP/1.1 400 "))
         self.signal()
         service.wait_for(self.refused)
-        self.assertEqual(self.rest(idle), b"")  # closed at once: nothing is under way there
+        self.assertEqual(sign.rest(idle), b"")  # closed at once: nothing is under way there
         self.assertIsNone(self.service.process.poll())
         upload.sendall(content[SIZE // 2:])
-        answer = self.rest(upload)
+        answer = sign.rest(upload)
         self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
         self.assertIn(b"\r\nconnection: close\r\n", answer.lower())
         self.assertEqual(self.service.process.wait(30), 0)
@@ -99,7 +90,7 @@ class Stop(unittest.TestCase):
         self.assertTrue(s.recv(4096).startswith(b"HTTP/1.1 100 "))
         self.signal()
         s.sendall(BODY)
-        answer = self.rest(s)
+        answer = sign.rest(s)
         self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
         self.assertIn(b"\r\nconnection: close\r\n", answer.lower())
         self.assertEqual(self.service.process.wait(30), 0)
@@ -114,7 +105,7 @@ class Stop(unittest.TestCase):
         self.assertGreater(took, 0.8)
         self.assertLess(took, 15)
         self.assertIn("1 connections did not end in time", self.service.log_text())
-        self.assertEqual(self.rest(upload), b"")
+        self.assertEqual(sign.rest(upload), b"")
         self.service.start()
         self.look()
         target = "/objects/bucket/slow"
@@ -143,7 +134,7 @@ class Stop(unittest.TestCase):
         for s in idle:
             with s:
                 s.settimeout(30)
-                self.assertEqual(self.rest(s), b"")
+                self.assertEqual(sign.rest(s), b"")
 
     def test_no_request_is_lost_while_stopping(self):
         """Who is connected and has sent is answered, whenever the signal comes."""
@@ -158,7 +149,7 @@ class Stop(unittest.TestCase):
         self.service.process.send_signal(signal.SIGTERM)
         for s in sockets:
             with s:
-                self.assertTrue(self.rest(s).startswith(b"HTTP/1.1 200 "))
+                self.assertTrue(sign.rest(s).startswith(b"HTTP/1.1 200 "))
         self.assertEqual(self.service.process.wait(30), 0)
 
 

@@ -344,6 +344,8 @@ static void bad_requests_are_refused_with_their_code(void **state)
           "InvalidParameterValue", "Image.Bytes" },
         { BASE ZONE URL "Image.Format=RAW&Image.Bytes=9223372036854775807&Volume.Size=1", 400,
           "DiskImageSizeTooLarge", "9223372036854775807" },
+        { BASE ZONE URL "Image.Format=VMDK&Image.Bytes=17592186044416&Volume.Size=16384", 400,
+          "DiskImageSizeTooLarge", "17592186044416" },
         { BASE ZONE URL "Image.Format=RAW&Image.Bytes=1&Volume.Size=0", 400,
           "InvalidParameterValue", "Value (0) for parameter Volume.Size is invalid." },
         { BASE ZONE URL "Image.Format=RAW&Image.Bytes=1&Volume.Size=16385", 400,
