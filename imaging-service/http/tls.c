@@ -44,14 +44,27 @@ static void forget(char *key)
     free(key);
 }
 
+/* Opening anything but a file could wait for ever, and with it who told the service to end. */
+static int look_at(const char *what, const char *path, struct stat *ret_st, struct im_error *err)
+{
+    if (stat(path, ret_st) < 0)
+        return im_fail_errno(err, errno, "cannot look at the TLS %s '%s'", what, path);
+    if (!S_ISREG(ret_st->st_mode))
+        return im_fail(err, EINVAL, "the TLS %s '%s' is no regular file", what, path);
+    return 0;
+}
+
 /* The key opens everything that is sent: only its owner, and a group that may read it, have
  * business there (Debian keeps keys in group ssl-cert). */
-static int check_private(const char *path, struct im_error *err)
+static int check_files(const char *certificate, const char *path, struct im_error *err)
 {
     struct stat st;
+    int r = look_at("certificate", certificate, &st, err);
 
-    if (stat(path, &st) < 0)
-        return im_fail_errno(err, errno, "cannot look at the TLS key '%s'", path);
+    if (r == 0)
+        r = look_at("key", path, &st, err);
+    if (r < 0)
+        return r;
     if (st.st_mode & (S_IRWXO | S_IWGRP))
         return im_fail(
             err, EPERM,
@@ -102,7 +115,7 @@ int svc_tls_load(const char *certificate, const char *key, struct im_error *err)
     char *new_certificate IM_FREE = NULL;
     char *new_key = NULL;
     gnutls_datum_t certificate_pem, key_pem;
-    int r = check_private(key, err);
+    int r = check_files(certificate, key, err);
 
     if (r == 0)
         r = im_read_file(certificate, PEM_MAX, &new_certificate, NULL, err);
