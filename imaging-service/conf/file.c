@@ -131,6 +131,15 @@ static int take_empty_lists(cfg_t *cfg)
     return 0;
 }
 
+/* Who writes a section tls does not want plain HTTP. */
+static int check_tls(cfg_t *cfg)
+{
+    if (cfg_size(cfg, "tls") == 0 || reading.conf->tls_certificate || reading.conf->tls_key)
+        return 0;
+    return im_fail(reading.err, EINVAL, "'%s': the section tls wants both certificate and key",
+                   reading.path);
+}
+
 static int parse(const char *text, struct im_error *err)
 {
     cfg_opt_t top[ROWS_MAX], inner[SECTIONS][ROWS_MAX];
@@ -147,6 +156,8 @@ static int parse(const char *text, struct im_error *err)
         opt->subopts = inner[i];
         if (strcmp(sections[i], "rate") == 0)
             opt->flags = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
+        else
+            opt->flags = CFGF_NODEFAULT; /* it is there when it stands there */
     }
     cfg = cfg_init(top, CFGF_NONE);
     if (!cfg)
@@ -155,6 +166,8 @@ static int parse(const char *text, struct im_error *err)
     r = cfg_parse_buf(cfg, text);
     if (r == CFG_SUCCESS)
         r = take_empty_lists(cfg);
+    if (r == CFG_SUCCESS)
+        r = check_tls(cfg);
     (void)cfg_free(cfg);
     if (r != CFG_SUCCESS && err->number == 0)
         (void)im_fail(err, EINVAL, "'%s' is no configuration file", reading.path);

@@ -397,17 +397,22 @@ static void print_rate(FILE *out, const struct svc_conf *conf, const struct svc_
 
 int svc_conf_print(const struct svc_conf *conf, FILE *out)
 {
-    const char *section = "";
+    const char *section = "", *mark = "";
 
     for (const struct svc_setting *s = svc_settings; s->name; s++) {
         if (strcmp(s->section, "rate") == 0)
             continue;
-        if (strcmp(s->section, section) != 0)
-            (void)fprintf(out, "%s%s {\n", section[0] ? "}\n" : "", s->section);
+        if (strcmp(s->section, section) != 0) {
+            if (section[0])
+                (void)fprintf(out, "%s}\n", mark);
+            /* a section tls that says nothing would be refused */
+            mark = strcmp(s->section, "tls") == 0 && !conf->tls_certificate ? "# " : "";
+            (void)fprintf(out, "%s%s {\n", mark, s->section);
+        }
         section = s->section;
         print_row(out, s, conf, NULL);
     }
-    (void)fputs("}\n", out);
+    (void)fprintf(out, "%s}\n", mark);
     for (size_t i = 0; i < conf->rate_count; i++)
         print_rate(out, conf, &conf->rates[i]);
     return fflush(out) != 0 || ferror(out) ? -EIO : 0;

@@ -56,13 +56,11 @@ static int look_at(const char *what, const char *path, struct stat *ret_st, stru
 
 /* The key opens everything that is sent: only its owner, and a group that may read it, have
  * business there (Debian keeps keys in group ssl-cert). */
-static int check_files(const char *certificate, const char *path, struct im_error *err)
+static int check_files(const char *certificate, const char *key, struct im_error *err)
 {
     struct stat st;
-    int r = look_at("certificate", certificate, &st, err);
+    int r = look_at("key", key, &st, err);
 
-    if (r == 0)
-        r = look_at("key", path, &st, err);
     if (r < 0)
         return r;
     if (st.st_mode & (S_IRWXO | S_IWGRP))
@@ -70,8 +68,8 @@ static int check_files(const char *certificate, const char *path, struct im_erro
             err, EPERM,
             "the TLS key '%s' has mode %04o: others can read or change it; chmod 600 it, "
             "and if it was so for long, get a new one",
-            path, (unsigned)st.st_mode & 07777);
-    return 0;
+            key, (unsigned)st.st_mode & 07777);
+    return look_at("certificate", certificate, &st, err);
 }
 
 static void warn_of_end(const char *path, const gnutls_datum_t *pem)

@@ -130,6 +130,7 @@ rate "ImportVolume" { requests-per-second = 3  burst = 7 }
                 ("public-host = \"a:80\"", ("'a:80'",)),
                 ("standalone = here", ("absolute path", "'here'")),
                 ("tls { certificate = \"/c\" }", ("both certificate and key",)),
+                ("tls {}", ("both certificate and key",)),
                 ("tls { certificate = c\nkey = k }", (":1: tls: certificate", "'c'")),
                 ("launcher = fish", ("none, command or ec2", "'fish'")),
                 ("launcher = command", ("launcher-command",)),

@@ -267,7 +267,7 @@ class Limits(unittest.TestCase):
             for _ in range(100):
                 s = self.connect()
                 s.sendall(b"GET /?" + b"a&" * 15000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-                self.rest(s)
+                sign.rest(s)
                 s = self.connect()
                 s.sendall(b"GET /" + b"a" * 30000 + b" HTTP/1.1\r\nHo")
                 s.close()
