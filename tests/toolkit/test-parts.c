@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "../lib/fault-server.h"
@@ -1099,7 +1100,7 @@ static void a_part_that_is_replaced_later_stays(void **state)
     server_put("small3", small + 3 * SMALL, SMALL);
 }
 
-static void only_plain_files_beneath_the_directory(void **state)
+static void only_plain_files_of_this_machine(void **state)
 {
     static const struct {
         const char *name, *told;
@@ -1206,8 +1207,10 @@ int main(void)
         TEST(a_part_that_is_replaced_later_stays),
         TEST(a_part_damaged_on_this_machine_is_refused),
         TEST(a_large_part_of_this_machine_is_proven),
-        TEST(only_plain_files_beneath_the_directory),
+        TEST(only_plain_files_of_this_machine),
     };
 
+    if (getenv("UNDER_VALGRIND")) /* Debian 12's does not know openat2 */
+        cmocka_set_skip_filter("*this_machine*");
     return cmocka_run_group_tests_name("parts", tests, group_setup, group_teardown);
 }
