@@ -24,7 +24,7 @@
 static const char usage[] =
     "Usage: imaging-service --standalone DIR [OPTION]...\n"
     "       imaging-service --config FILE [OPTION]...\n"
-    "       imaging-service account COMMAND --standalone DIR|--config FILE [OPTION]...\n"
+    "       imaging-service account COMMAND --standalone DIR|--config FILE ...\n"
     "Import disk images as volumes: an EC2 query API, an object store and a volume\n"
     "pool on one machine, with everything it keeps in DIR (made with mode 0700); or,\n"
     "when FILE names a database, one of several services that share it.\n"
