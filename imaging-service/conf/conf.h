@@ -14,6 +14,12 @@ struct svc_words {
     char **item;
 };
 
+/* An IP address to listen on, and a port. */
+struct svc_listen {
+    char *address;
+    uint16_t port;
+};
+
 /* How often an account may call an action: section rate "ActionName". */
 struct svc_rate {
     char *action;                 /* "*": every action that has no section of its own */
@@ -25,8 +31,8 @@ struct svc_conf {
     char *config;    /* --config FILE; NULL: none */
     bool check_only; /* --check-config: say what is in force instead of starting */
     char *dir;       /* --standalone DIR, absolute */
-    char *address;   /* --listen ADDR:PORT, default 127.0.0.1:8773 */
-    uint16_t port;
+    /* --listen ADDR:PORT, default 127.0.0.1:8773; --status-listen, address NULL: none */
+    struct svc_listen listen, status;
     char *public_host;       /* the name clients know this machine by; NULL: the address */
     char *toolkit;           /* --toolkit PATH, default: imaging-toolkit beside this program's build
                                 directory, else from the search path; may be missing (see dispatch) */
@@ -42,7 +48,8 @@ struct svc_conf {
     unsigned connections_per_address; /* at once from one address; 0: no such limit */
     unsigned idle_seconds;            /* without a byte in either direction */
     unsigned request_seconds;         /* until a request is whole, uploads excepted */
-    unsigned stop_seconds;            /* for what is under way when the service is told to end */
+    unsigned stop_delay_seconds;      /* that all is served as before when it is told to end */
+    unsigned stop_seconds;            /* and then for what is under way */
     struct svc_rate *rates;
     size_t rate_count;
     char *master_key; /* --master-key PATH; NULL: DIR/master.key, made at the first start */
@@ -52,6 +59,7 @@ struct svc_conf {
     char *launcher_credentials;
     char *launcher_region;     /* that requests to it are signed for */
     unsigned launcher_seconds; /* that one attempt to start an instance may take */
+    unsigned scratch_reserve;  /* MiB that are to be free in scratch_dir, default 64 */
     /* derived from dir */
     char *tasks_path;    /* DIR/tasks.db */
     char *objects_dir;   /* DIR/objects: one directory per bucket */
