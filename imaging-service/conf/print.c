@@ -61,8 +61,11 @@ static void print_row(FILE *out, const struct svc_setting *s, const struct svc_c
 {
     const void *field = (row ? (const char *)row : (const char *)conf) + s->offset;
     char buf[DATABASE_SIZE];
+    const struct svc_listen *listen = s->type == SVC_SETTING_LISTEN ? field : NULL;
     const char *text = s->type == SVC_SETTING_TEXT ? text_of(s, conf, field, buf) : "";
 
+    if (listen)
+        text = listen->address;
     (void)fprintf(out, "%s%s%s = ", text ? "" : "# ", s->section[0] ? "    " : "", s->name);
     if (s->type == SVC_SETTING_NUMBER)
         (void)fprintf(out, "%" PRIu64,
@@ -70,9 +73,9 @@ static void print_row(FILE *out, const struct svc_setting *s, const struct svc_c
                                                   : *(const unsigned *)field);
     else if (s->type == SVC_SETTING_WORDS)
         print_words(out, field);
-    else if (s->type == SVC_SETTING_LISTEN)
-        (void)fprintf(out, strchr(conf->address, ':') ? "\"[%s]:%u\"" : "\"%s:%u\"", conf->address,
-                      (unsigned)conf->port);
+    else if (listen && text)
+        (void)fprintf(out, strchr(text, ':') ? "\"[%s]:%u\"" : "\"%s:%u\"", text,
+                      (unsigned)listen->port);
     else
         print_text(out, text ? text : "");
     (void)fputc('\n', out);

@@ -27,6 +27,7 @@
 #include "dispatch/plan.h"
 #include "dispatch/run.h"
 #include "log.h"
+#include "metrics.h"
 
 /* The toolkit gets so long to end by itself; a cancelled task must be over within 5 s. */
 #define GRACE_MS 2000
@@ -90,7 +91,14 @@ static int check_part(const struct run *run, struct im_error *err)
     return 0;
 }
 
-static void complete(const struct run *run, const char *boot_mode)
+static void count_completed(const struct run *run, uint64_t data_bytes)
+{
+    metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
+    metric_add(METRIC_BYTES_IN, NULL, NULL, run->stage->image_bytes - run->bytes);
+    metric_add(METRIC_BYTES_OUT, NULL, NULL, data_bytes);
+}
+
+static void complete(const struct run *run, const char *boot_mode, uint64_t data_bytes)
 {
     struct publication publication = { .files = &run->files };
     char message[MESSAGE_SIZE];
@@ -109,6 +117,7 @@ static void complete(const struct run *run, const char *boot_mode)
     if (r == 0) {
         svc_log(SVC_INFO, "%s: completed, volume %s, fs-verity %s", run->name,
                 run->stage->volume_id, digest ? digest : "unknown");
+        count_completed(run, data_bytes);
         return;
     }
     if (r == -ESTALE) {
@@ -128,9 +137,24 @@ static void wait_for_upload(const struct run *run, const char *sentence)
 {
     char message[MESSAGE_SIZE];
 
+    metric_add(METRIC_RETRIES, "PendingUpload", NULL, 1);
     (void)snprintf(message, sizeof(message), "waiting for the upload: %s", sentence);
     (void)run_give_back(run, TASK_WAITS, run_pause_ms(run->stage->waits, PAUSE_WAIT_MAX_MS),
                         message);
+}
+
+/* Of a run that we did not end. */
+static void count_end(int wait_status)
+{
+    char name[16];
+
+    if (WIFEXITED(wait_status)) {
+        metric_add_number(METRIC_TOOLKIT_EXITS, WEXITSTATUS(wait_status));
+        return;
+    }
+    (void)snprintf(name, sizeof(name), "SIG%s",
+                   sigabbrev_np(WTERMSIG(wait_status)) ? sigabbrev_np(WTERMSIG(wait_status)) : "");
+    metric_add(METRIC_TOOLKIT_SIGNALS, name, NULL, 1);
 }
 
 /* It ended by itself: what follows from how. */
@@ -140,7 +164,7 @@ static void judge(const struct run *run, const struct child *child, int wait_sta
     int status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1;
 
     if (status == IM_OK) {
-        complete(run, child->boot_mode);
+        complete(run, child->boot_mode, child->data_bytes);
         return;
     }
     if (!*child->message)
@@ -255,6 +279,8 @@ static void convert(struct run *run, const char *job)
         return;
     }
     r = follow(run, &child, &status);
+    if (r == 0)
+        count_end(status);
     claim_files_remove_scratch(&run->files);
     if (r == 0)
         judge(run, &child, status);
@@ -301,6 +327,7 @@ static int complete_adopted(const struct run *run, struct im_error *err)
         return r;
     svc_log(SVC_INFO, "%s: completed, volume %s was already in its place", run->name,
             run->stage->volume_id);
+    metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
     return 1;
 }
 
