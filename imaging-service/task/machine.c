@@ -109,6 +109,8 @@ int machine_claim(struct task *task, struct stage *stage, int64_t lease_ms)
 
 int machine_publish(struct task *task, struct stage *stage)
 {
+    if (stage->state == STAGE_PUBLISHING && is_leased(stage) && stage->won_epoch == stage->epoch)
+        return 0; /* its answer got lost */
     if (task->state != TASK_ACTIVE || !is_leased(stage) || stage->state != STAGE_ACTIVE ||
         stage->kind != STAGE_CONVERT)
         return -ESTALE;
