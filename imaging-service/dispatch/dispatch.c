@@ -247,10 +247,8 @@ static int clean(void *arg, const struct thing *thing)
     const struct dispatch *dispatch = arg;
     struct im_error err = { 0 };
 
-    if (thing->kept)
-        return 0;
     files_remove_thing(dispatch->conf, thing);
-    if (thing->over && task_forget_thing(dispatch->table, thing, &err) < 0)
+    if (thing->over && !thing->kept && task_forget_thing(dispatch->table, thing, &err) < 0)
         svc_log(SVC_WARNING, "%s: the ledger cannot be written: %s", thing->task_id, err.message);
     return 0;
 }

@@ -206,6 +206,7 @@ void files_remove_disk(const struct svc_conf *conf, const struct claim *claim, b
     if (volume)
         remove_volume(path);
     (void)im_sync_parent(path);
+    remove_matching(conf->scratch_dir, begins_with, parts + 1);
 }
 
 void files_remove_thing(const struct svc_conf *conf, const struct thing *thing)
@@ -217,7 +218,8 @@ void files_remove_thing(const struct svc_conf *conf, const struct thing *thing)
 
     if (!part || !scratch)
         return; /* the ledger keeps it */
-    remove_matching(conf->volumes_dir, begins_with, part);
+    if (!thing->kept)
+        remove_matching(conf->volumes_dir, begins_with, part);
     remove_tree(scratch);
 }
 

@@ -44,11 +44,11 @@ void claim_files_remove_part(const struct claim_files *files);
 /* The published name of a volume, owned by the caller; NULL when out of memory. */
 char *files_volume_path(const struct svc_conf *conf, const char *volume_id);
 
-/* Remove the part files of all claims of that disk, and its volume with its manifest, too, when
- * it is to go; durable when it returns. */
+/* Remove what all claims of that disk left, and its volume with its manifest, too, when it is to go;
+ * durable when it returns. */
 void files_remove_disk(const struct svc_conf *conf, const struct claim *claim, bool volume);
 
-/* Remove what a claim left, by the ledger. */
+/* Remove what a claim left, by the ledger; but not what another claim goes on with. */
 void files_remove_thing(const struct svc_conf *conf, const struct thing *thing);
 
 /* Where the file system has no nameless files the toolkit's have names of its own for a moment:

@@ -56,17 +56,17 @@ static void settle(struct task *task, int64_t now_ms)
     set_task_state(task, TASK_CANCELLED, now_ms);
 }
 
-/* Nobody works on the stage of a task that is to end. */
-static void drop(struct stage *stage)
+/* Nobody works on the stage of a task that is to end.  clean: its worker has left no file. */
+static void drop(struct stage *stage, bool clean)
 {
-    bool published = stage->state == STAGE_PUBLISHING || stage->state == STAGE_COMPLETED;
+    bool has_files = stage->kind == STAGE_CONVERT && stage->epoch > 0 &&
+                     (stage->state != STAGE_ACTIVE || !clean);
 
     if (stage->state == STAGE_REMOVING || stage->state == STAGE_CANCELLED)
         return;
     (void)set_message(&stage->status_message, NULL);
     /* a machine that was started stays: only the owner can say what is to become of it */
-    set_state(stage,
-              published && stage->kind == STAGE_CONVERT ? STAGE_REMOVING : STAGE_CANCELLED);
+    set_state(stage, has_files ? STAGE_REMOVING : STAGE_CANCELLED);
 }
 
 bool machine_may_stop(const struct task *task)
@@ -89,7 +89,7 @@ int machine_stop(struct task *task, const char *message, int64_t now_ms)
     set_task_state(task, TASK_CANCELLING, now_ms);
     for (size_t i = 0; i < task->stage_count; i++)
         if (!is_leased(&task->stage[i]))
-            drop(&task->stage[i]);
+            drop(&task->stage[i], false);
     settle(task, now_ms);
     return 0;
 }
@@ -146,7 +146,7 @@ int machine_complete(struct task *task, struct stage *stage, int64_t now_ms)
     if (task->state != TASK_ACTIVE) {
         if (stage->kind == STAGE_LAUNCH)
             return -ESTALE;
-        drop(stage);
+        drop(stage, false);
         settle(task, now_ms);
         return 0;
     }
@@ -162,7 +162,7 @@ int machine_fail(struct task *task, struct stage *stage, const char *message, in
 
     if (!is_leased(stage))
         return -ESTALE;
-    drop(stage);
+    drop(stage, stage->epoch == 1);
     if (set_message(&stage->status_message, first ? message : NULL) < 0)
         return -ENOMEM;
     if (first)
@@ -198,7 +198,7 @@ int machine_lapse(struct task *task, struct stage *stage, int64_t now_ms)
         stage->due_ms = now_ms;
         return 0;
     }
-    drop(stage);
+    drop(stage, false);
     settle(task, now_ms);
     return 0;
 }

@@ -1,17 +1,17 @@
 /* machine - the states of a task and its stages, and what moves them.
  *
  *   stage   waiting ──► active ──► publishing ──► completed
- *              │           │            │             │
- *              │           │            └─► removing ◄┘
- *              ▼           ▼                   │
- *           cancelled  cancelled ◄─────────────┘
+ *              │         │    │         │             │
+ *              │         │    └────► removing ◄───────┘
+ *              ▼         ▼              │
+ *              cancelled ◄──────────────┘
  *
  *   task    active ──► completed
  *              └─────► cancelling ──► cancelled
  *
  * A task completes with its last stage.  When it is stopped – by its owner, because it expired, or
  * because a stage failed – stages nobody works on end at once, the others when their worker has let
- * go; what was published is removed; then the task is cancelled.
+ * go; files of claims, published or not, are removed; then the task is cancelled.
  *
  * Pure: rows in memory, no database and no clock.  What changed is marked in task and stage.  All
  * return 0, -ESTALE when the rows are not in a state for that (nothing has changed), or -ENOMEM. */
@@ -34,7 +34,7 @@ int machine_publish(struct task *task, struct stage *stage);
 /* publishing convert, or active launch → completed, and what follows for the task. */
 int machine_complete(struct task *task, struct stage *stage, int64_t now_ms);
 
-/* It cannot be done: the stage ends, and with it the task. */
+/* It cannot be done, and this claim has left no file: the stage ends, and with it the task. */
 int machine_fail(struct task *task, struct stage *stage, const char *message, int64_t now_ms);
 
 /* The worker gives the stage of an active task back, to be claimed from due_ms on; message NULL:
@@ -45,5 +45,5 @@ int machine_postpone(struct task *task, struct stage *stage, int64_t due_ms, enu
 /* The worker died: its lease ran out. */
 int machine_lapse(struct task *task, struct stage *stage, int64_t now_ms);
 
-/* What was published is gone: removing → cancelled. */
+/* Its files are gone: removing → cancelled. */
 int machine_removed(struct task *task, struct stage *stage, int64_t now_ms);

@@ -83,7 +83,7 @@ static int lock_tags(struct sql_session *session, const struct wish *wish, int64
     int64_t found[2];
     int r = task_rows_find(session, wish->account, wish->id, ret_seq, err);
 
-    return r < 0 ? r : task_rows_numbers(session, sql, *ret_seq, found, err);
+    return r < 0 ? r : task_rows_numbers(session, sql, ret_seq, found, err);
 }
 
 static int add_tags(struct sql_session *session, void *arg, struct im_error *err)
@@ -96,7 +96,7 @@ static int add_tags(struct sql_session *session, void *arg, struct im_error *err
     if (r >= 0)
         r = task_tags_set(session, seq, wish->tag, wish->count, err);
     if (r >= 0)
-        r = task_rows_numbers(session, sql, seq, count, err);
+        r = task_rows_numbers(session, sql, &seq, count, err);
     if (r < 0)
         return r;
     if (count[0] > TASK_TAGS_MAX)

@@ -174,8 +174,9 @@ static int add_tag(struct sql_statement *row, struct task *task, struct im_error
 }
 
 /* Give each row of the statement, which begins with the row of its task, to that task.  Rows between
- * two tasks of the page belong to others. */
-static int add_rows(struct sql_session *session, const char *sql, struct task_page *page,
+ * two tasks of the page belong to others.  account: ?3, of a statement that has it. */
+static int add_rows(struct sql_session *session, const char *sql, const char *account,
+                    struct task_page *page,
                     int (*add)(struct sql_statement *row, struct task *task, struct im_error *err),
                     struct im_error *err)
 {
@@ -185,7 +186,8 @@ static int add_rows(struct sql_session *session, const char *sql, struct task_pa
 
     sql_int(rows, 1, page->task[0].seq);
     sql_int(rows, 2, page->task[page->count - 1].seq);
-    sql_text(rows, 3, page->task[0].account);
+    if (account)
+        sql_text(rows, 3, account);
     while ((r = sql_step(session, rows, err)) > 0) {
         struct task *task = task_at(page, sql_column_int(rows, 0), &place);
 
@@ -196,8 +198,8 @@ static int add_rows(struct sql_session *session, const char *sql, struct task_pa
     return r;
 }
 
-static int add_stages_and_tags(struct sql_session *session, struct task_page *page, bool one_account,
-                               struct im_error *err)
+static int add_stages_and_tags(struct sql_session *session, const char *account,
+                               struct task_page *page, struct im_error *err)
 {
     static const char stages[] = "SELECT " STAGE_COLUMNS " FROM stage "
                                  "WHERE stage.task BETWEEN ?1 AND ?2 ORDER BY stage.task, number";
@@ -210,9 +212,9 @@ static int add_stages_and_tags(struct sql_session *session, struct task_page *pa
     static const char tags_of[] =
         "SELECT tag.task, key, value FROM task CROSS JOIN tag WHERE tag.task = task.seq "
         "AND task.account = ?3 AND task.seq BETWEEN ?1 AND ?2 ORDER BY task.seq, key";
-    int r = add_rows(session, one_account ? stages_of : stages, page, add_stage, err);
+    int r = add_rows(session, account ? stages_of : stages, account, page, add_stage, err);
 
-    return r < 0 ? r : add_rows(session, one_account ? tags_of : tags, page, add_tag, err);
+    return r < 0 ? r : add_rows(session, account ? tags_of : tags, account, page, add_tag, err);
 }
 
 /* The tasks the statement answers, at most room. */
@@ -241,7 +243,7 @@ int task_rows_page(struct sql_session *session, const char *account, int64_t aft
         sql_text(rows, 3, account);
     r = read_tasks(session, rows, (size_t)max, &page, err);
     if (r == 0 && page.count > 0)
-        r = add_stages_and_tags(session, &page, account != NULL, err);
+        r = add_stages_and_tags(session, account, &page, err);
     if (r < 0)
         return r;
     *ret_page = page;
@@ -306,7 +308,7 @@ int task_rows_lock(struct sql_session *session, int64_t seq, struct task *ret_ta
     if (r == 0 && page.count == 0)
         return no_such_row(seq, err);
     if (r == 0)
-        r = add_rows(session, stages, &page, add_stage, err);
+        r = add_rows(session, stages, NULL, &page, add_stage, err);
     if (r < 0)
         return r;
     *ret_task = page.task[0];
@@ -382,13 +384,14 @@ int task_rows_store(struct sql_session *session, const struct task *task, struct
     return r == 0 && task->changed ? store_task(session, task, err) : r;
 }
 
-int task_rows_numbers(struct sql_session *session, const char *sql, int64_t bound,
+int task_rows_numbers(struct sql_session *session, const char *sql, const int64_t *bound,
                       int64_t ret_values[2], struct im_error *err)
 {
     struct sql_statement *row SQL_STATEMENT = sql_use(session, sql);
     int r;
 
-    sql_int(row, 1, bound);
+    if (bound)
+        sql_int(row, 1, *bound);
     r = sql_step(session, row, err);
     if (r > 0) {
         ret_values[0] = sql_column_int(row, 0);

@@ -49,8 +49,8 @@ struct stage *task_rows_stage(const struct task *task, unsigned number);
 int task_rows_store(struct sql_session *session, const struct task *task, struct im_error *err);
 
 /* A row that answers one or two numbers: 1, 0 when there is none (*ret_values untouched), or the
- * failure.  bound is ?1, when the statement has one. */
-int task_rows_numbers(struct sql_session *session, const char *sql, int64_t bound,
+ * failure.  bound: ?1, NULL when the statement has none. */
+int task_rows_numbers(struct sql_session *session, const char *sql, const int64_t *bound,
                       int64_t ret_values[2], struct im_error *err);
 
 /* ---- owner.c ---- */

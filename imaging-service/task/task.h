@@ -59,7 +59,7 @@ enum stage_state {
     STAGE_ACTIVE,
     STAGE_PUBLISHING, /* whose work counts is decided; the volume gets its name */
     STAGE_COMPLETED,
-    STAGE_REMOVING, /* was published, but its task ends: the volume is being removed */
+    STAGE_REMOVING, /* its task ends: the volume, and files of claims, are being removed */
     STAGE_CANCELLED,
 };
 
@@ -201,8 +201,8 @@ int task_get(struct task_table *table, const char *account, const char *id, stru
 int task_list(struct task_table *table, const char *account,
               int (*each)(void *arg, const struct task *task), void *arg, struct im_error *err);
 
-/* Ask a task to stop: active → cancelling (or cancelled at once when nobody works on it and no
- * volume was published), with reason as its message ("Cancelled by user" when it is NULL or empty).
+/* Ask a task to stop: active → cancelling (or cancelled at once when nobody has worked on it),
+ * with reason as its message ("Cancelled by user" when it is NULL or empty).
  * Cancelling and cancelled: 0, nothing changes.  -ENOENT unknown, -EALREADY completed, or all its
  * volumes are published. */
 int task_request_cancel(struct task_table *table, const char *account, const char *id,
@@ -282,11 +282,12 @@ int task_complete(struct task_table *table, const struct claim *claim,
 int task_end_cancelled(struct task_table *table, const struct claim *claim, const char *message,
                        struct im_error *err);
 
-/* A published volume of a task that ends is to be removed: fills *ret_claim with the task and the
- * stage.  -EAGAIN when there is none.  Nothing is leased: to remove twice does no harm. */
+/* The volume and the part files of a stage are to be removed, because its task ends: fills *ret_claim
+ * with the task and the stage.  -EAGAIN when there is none.  Nothing is leased: to remove twice does
+ * no harm. */
 int task_next_removal(struct task_table *table, struct claim *ret_claim, struct im_error *err);
 
-/* The volume is gone; the task is cancelled when it was the last thing left of it. */
+/* They are gone; the task is cancelled when they were the last thing left of it. */
 int task_removed(struct task_table *table, const struct claim *claim, struct im_error *err);
 
 /* After a start: every lease this service holds belongs to a dead process.  Calls `each` for every

@@ -24,7 +24,7 @@ static int next_removal(struct sql_session *session, void *arg, struct im_error 
     static const char sql[] = "SELECT task, number FROM stage WHERE state = 'removing' LIMIT 1";
     struct claim *claim = arg;
     int64_t found[2];
-    int r = task_rows_numbers(session, sql, 0, found, err);
+    int r = task_rows_numbers(session, sql, NULL, found, err);
 
     claim_done(claim);
     if (r == 0)
@@ -48,9 +48,31 @@ int task_next_removal(struct task_table *table, struct claim *ret_claim, struct 
     return 0;
 }
 
+/* A stage whose files this service has removed. */
+struct removal {
+    const struct task_table *table;
+    const struct claim *claim;
+};
+
+/* Files another service made are its own to forget. */
+static int forget_own(struct sql_session *session, const struct removal *removal,
+                      struct im_error *err)
+{
+    static const char sql[] = "DELETE FROM thing WHERE task = ?1 AND number = ?2 "
+                              "AND kind = 'files' AND (worker = ?3 OR ?4 = 1)";
+    struct sql_statement *statement SQL_STATEMENT = sql_use(session, sql);
+
+    sql_text(statement, 1, removal->claim->task.id);
+    sql_int(statement, 2, removal->claim->stage->number);
+    sql_text(statement, 3, removal->table->worker);
+    sql_int(statement, 4, removal->table->alone);
+    return sql_step(session, statement, err);
+}
+
 static int removed(struct sql_session *session, void *arg, struct im_error *err)
 {
-    const struct claim *claim = arg;
+    const struct removal *removal = arg;
+    const struct claim *claim = removal->claim;
     struct task task TASK_DONE = { 0 };
     struct stage *stage;
     int64_t now_ms = 0;
@@ -63,12 +85,15 @@ static int removed(struct sql_session *session, void *arg, struct im_error *err)
     stage = task_rows_stage(&task, claim->stage->number);
     if (!stage || machine_removed(&task, stage, now_ms) < 0)
         return 0; /* somebody else was faster */
-    return task_rows_store(session, &task, err);
+    r = task_rows_store(session, &task, err);
+    return r < 0 ? r : forget_own(session, removal, err);
 }
 
 int task_removed(struct task_table *table, const struct claim *claim, struct im_error *err)
 {
-    return sql_write(table->db, removed, (void *)claim, err);
+    struct removal removal = { .table = table, .claim = claim };
+
+    return sql_write(table->db, removed, &removal, err);
 }
 
 /* ---- the ledger ---- */
