@@ -36,12 +36,19 @@
 /* Bytes of env.sh: addresses and names, and a key. */
 #define ENV_MAX 4096
 
+/* Connections to a database beside one for each worker. */
+#define TABLE_CONNECTIONS 6
+
+/* Bytes of a database's URI that are printed. */
+#define DATABASE_SHOWN 2048
+
 /* What runs, in the order in which it is started; stopped the other way round. */
 struct service {
     struct svc_conf conf;
     int lock; /* descriptor of DIR/lock, held while the process lives */
     struct svc_accounts *accounts;
     struct svc_throttle *throttle;
+    struct task_zone_limit *zone_limits;
     struct task_table *tasks;
     struct dispatch *dispatch;
     struct svc_store *store;
@@ -69,10 +76,8 @@ static int make_dir(const char *path, struct im_error *err)
 /* Two services on one directory would undo each other's work. */
 static int lock_dir(struct service *service, struct im_error *err)
 {
-    char *path IM_FREE = im_asprintf("%s/lock", service->conf.dir);
+    const char *path = service->conf.lock_path;
 
-    if (!path)
-        return im_fail(err, ENOMEM, "out of memory");
     service->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (service->lock < 0)
         return im_fail_errno(err, errno, "cannot open '%s'", path);
@@ -80,13 +85,28 @@ static int lock_dir(struct service *service, struct im_error *err)
         return 0;
     if (errno == EWOULDBLOCK)
         return im_fail(err, EBUSY,
-                       "another imaging-service is at work in '%s'; stop it, or choose another "
+                       "another imaging-service is at work in '%.*s'; stop it, or choose another "
                        "directory",
-                       service->conf.dir);
+                       (int)(strrchr(path, '/') - path), path);
     return im_fail_errno(err, errno, "cannot lock '%s'", path);
 }
 
-static int prepare(struct service *service, struct im_error *err)
+/* Directories that several services share are not made: one that is missing may be a share that is
+ * not mounted. */
+static int need_dir(const char *path, struct im_error *err)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return 0;
+    return im_fail(err, ENOTDIR,
+                   "the directory '%s' is not there; make it once for all services that share it, "
+                   "or mount it",
+                   path);
+}
+
+/* A directory of our own, with all that is kept. */
+static int prepare_alone(struct service *service, struct im_error *err)
 {
     const struct svc_conf *conf = &service->conf;
     const char *const dirs[] = { conf->objects_dir, conf->volumes_dir, conf->scratch_dir };
@@ -98,6 +118,25 @@ static int prepare(struct service *service, struct im_error *err)
         r = make_dir(dirs[i], err);
     if (r == 0)
         r = svc_accounts_open(conf->dir, conf->master_key, &service->accounts, err);
+    if (r == 0)
+        r = svc_store_open(conf->objects_dir, svc_accounts_first(service->accounts),
+                           &service->store, err);
+    return r;
+}
+
+static int prepare_shared(struct service *service, struct im_error *err)
+{
+    const struct svc_conf *conf = &service->conf;
+    int r = make_dir(conf->scratch_dir, err);
+
+    if (r == 0)
+        r = lock_dir(service, err);
+    if (r == 0)
+        r = need_dir(conf->volumes_dir, err);
+    if (r == 0)
+        r = need_dir(conf->state_dir, err);
+    if (r == 0)
+        r = svc_accounts_open_shared(conf->database, conf->master_key, &service->accounts, err);
     return r;
 }
 
@@ -144,11 +183,14 @@ static char *endpoint(const struct service *service)
                        svc_httpd_port(service->httpd));
 }
 
-/* Let the workers find uploads in our own object store. */
+/* Let the workers find uploads in our own object store, if we have one. */
 static int show_objects(struct service *service, struct im_error *err)
 {
-    char *where IM_FREE = endpoint(service);
+    char *where IM_FREE = NULL;
 
+    if (!service->store)
+        return 0;
+    where = endpoint(service);
     if (where)
         service->objects_url = im_asprintf("%s" SVC_OBJECTS_PATH "/", where);
     if (!service->objects_url)
@@ -188,29 +230,47 @@ static int serve(struct service *service, struct im_error *err)
     return svc_httpd_serve(service->httpd, service->routes, 2, err);
 }
 
+/* The limits of the zones as the table takes them; NULL when out of memory. */
+static struct task_zone_limit *zone_limits(const struct svc_conf *conf)
+{
+    struct task_zone_limit *limits = calloc(conf->zone_limit_count + 1, sizeof(*limits));
+
+    for (size_t i = 0; limits && i < conf->zone_limit_count; i++)
+        limits[i] = (struct task_zone_limit){ conf->zone_limits[i].zone,
+                                              conf->zone_limits[i].conversions };
+    return limits;
+}
+
 static int open_tasks(struct service *service, struct im_error *err)
 {
-    const struct task_options options = {
-        .where = service->conf.tasks_path,
-        .worker = "standalone",
-        .alone = true,
-        .connections = 1,
+    const struct svc_conf *conf = &service->conf;
+    struct task_options options = {
+        .where = conf->database ? conf->database : conf->tasks_path,
+        .worker = conf->instance_name,
+        .alone = !conf->database,
+        /* each worker and each thread that answers requests, and those who look after things */
+        .connections = conf->workers + TABLE_CONNECTIONS,
+        .limits = { .total = conf->conversions, .per_account = conf->conversions_per_account },
     };
 
+    service->zone_limits = zone_limits(conf);
+    if (!service->zone_limits)
+        return im_fail(err, ENOMEM, "out of memory");
+    options.limits.zone = service->zone_limits;
+    options.limits.zone_count = conf->zone_limit_count;
     return task_table_open(&options, &service->tasks, err);
 }
 
 static int start(struct service *service, struct im_error *err)
 {
-    int r = prepare(service, err);
+    int r = service->conf.database ? prepare_shared(service, err) : prepare_alone(service, err);
 
     if (r == 0)
-        r = open_tasks(service, err);
-    if (r == 0)
-        r = svc_store_open(service->conf.objects_dir, svc_accounts_first(service->accounts),
-                           &service->store, err);
-    if (r == 0)
         r = open_door(service, err);
+    if (r == 0)
+        r = svc_conf_name(&service->conf, svc_httpd_port(service->httpd), err);
+    if (r == 0)
+        r = open_tasks(service, err);
     if (r == 0)
         r = dispatch_start(&service->conf, service->tasks, &service->dispatch, err);
     if (r == 0)
@@ -227,6 +287,7 @@ static void stop(struct service *service)
     service->throttle = svc_throttle_free(service->throttle);
     service->store = svc_store_close(service->store);
     service->tasks = task_table_close(service->tasks);
+    free(service->zone_limits);
     service->accounts = svc_accounts_close(service->accounts);
     if (service->lock >= 0)
         (void)close(service->lock);
@@ -258,39 +319,54 @@ static int write_keys(const struct service *service, struct im_buffer *out, stru
                             keys.access_key, keys.secret_key);
 }
 
+/* Where the service is, and what opens it; of one among several that is nobody's keys. */
 static int write_env(const struct service *service, struct im_buffer *out, struct im_error *err)
 {
     char *where IM_FREE = endpoint(service);
-    int r = where ? im_buffer_printf(out,
-                                     "export EC2_URL=%s/\n"
-                                     "export S3_URL=%s" SVC_OBJECTS_PATH "/\n",
-                                     where, where)
-                  : -ENOMEM;
+    int r = where ? im_buffer_printf(out, "export EC2_URL=%s/\n", where) : -ENOMEM;
 
-    if (r == 0)
+    if (r == 0 && service->store)
+        r = im_buffer_printf(out, "export S3_URL=%s" SVC_OBJECTS_PATH "/\n", where);
+    if (r == 0 && service->store)
         r = write_keys(service, out, err);
     if (r == 0)
         r = im_buffer_printf(out, "export EC2_AVAILABILITY_ZONE=%s\n", service->conf.zones.item[0]);
     return r;
 }
 
+/* Print what env.sh would hold, and write it where there is one. */
+static int show_env(const struct svc_conf *conf, const char *text, struct im_error *err)
+{
+    char database[DATABASE_SHOWN];
+    int r = conf->env_path ? svc_file_write(conf->env_path, text, err) : 0;
+
+    if (r < 0)
+        return r;
+    if (conf->env_path)
+        (void)printf("imaging-service " PACKAGE_VERSION ", everything in %s\n%s"
+                     "These lines are in %s\n",
+                     conf->dir, text, conf->env_path);
+    else
+        (void)printf("imaging-service " PACKAGE_VERSION ", instance %s\ndatabase %s\nvolumes in "
+                     "%s\n%s",
+                     conf->instance_name, svc_conf_database(conf, database, sizeof(database)),
+                     conf->volumes_dir, text);
+    return 0;
+}
+
 /* Tell people and scripts where the service is. */
 static int announce(const struct service *service, struct im_error *err)
 {
-    const struct svc_conf *conf = &service->conf;
     struct im_buffer text IM_CLEANUP(wipe_buffer) = IM_BUFFER(ENV_MAX);
     char sentence[IM_ERROR_MAX];
     const char *missing;
     int r = write_env(service, &text, err);
 
     if (r < 0)
-        return err->number ? r : im_fail(err, -r, "cannot write '%s'", conf->env_path);
-    r = svc_file_write(conf->env_path, text.data, err);
+        return err->number ? r : im_fail(err, -r, "cannot write the lines of env.sh");
+    r = show_env(&service->conf, text.data, err);
     if (r < 0)
         return r;
-    (void)printf("imaging-service " PACKAGE_VERSION ", everything in %s\n%s"
-                 "These lines are in %s\n",
-                 conf->dir, text.data, conf->env_path);
     missing = dispatch_trouble(service->dispatch, sentence, sizeof(sentence));
     if (missing) /* the dispatcher has logged it */
         (void)printf("No volume can be imported until this is mended: %s\n", missing);

@@ -246,7 +246,8 @@ static void count_load(const struct look *look, const char *lane, int64_t *ret_a
 static bool zone_is_full(const struct task_limits *limits, const char *zone, int64_t load)
 {
     for (size_t i = 0; i < limits->zone_count; i++)
-        if (strcmp(limits->zone[i].zone, zone) == 0 && load >= limits->zone[i].count)
+        if (limits->zone[i].count > 0 && load >= limits->zone[i].count &&
+            strcmp(limits->zone[i].zone, zone) == 0)
             return true;
     return false;
 }

@@ -10,10 +10,10 @@
 
 /* Files of schemas/sql. */
 static const struct sql_migration sqlite[] = {
-#include "task/sqlite.def"
+#include "task/sqlite-migrations.def"
 };
 static const struct sql_migration postgres[] = {
-#include "task/postgres.def"
+#include "task/postgres-migrations.def"
 };
 
 static const struct sql_schema schema = {
