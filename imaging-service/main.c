@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -19,6 +20,7 @@
 #include "auth/accounts.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "cmd/account.h"
@@ -37,8 +39,15 @@
 /* Bytes of env.sh: addresses and names, and a key. */
 #define ENV_MAX 4096
 
+/* Connections to a database beside one for each worker. */
+#define TABLE_CONNECTIONS 6
+
+/* How long a process that holds the lock may take to go. */
+#define LOCK_WAIT_MS 1000
+
 /* Bytes of a database's URI that are printed. */
 #define DATABASE_SHOWN 2048
+
 /* Handlers may block on the disk; four of them use a small machine well. */
 #define API_THREADS 4
 
@@ -48,6 +57,7 @@ struct service {
     int lock; /* descriptor of DIR/lock, held while the process lives */
     struct svc_accounts *accounts;
     struct svc_throttle *throttle;
+    struct task_zone_limit *zone_limits;
     struct task_table *tasks;
     struct dispatch *dispatch;
     struct svc_store *store;
@@ -73,6 +83,20 @@ static int make_dir(const char *path, struct im_error *err)
     return 0;
 }
 
+/* A child of a process that was killed holds its lock until it is a program of its own. */
+static int flock_soon(int fd)
+{
+    const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+    int64_t end_ms = im_clock_monotonic_ms() + LOCK_WAIT_MS;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK || im_clock_monotonic_ms() >= end_ms)
+            return -1;
+        (void)nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 /* Two services on one directory would undo each other's work. */
 static int lock_dir(struct service *service, struct im_error *err)
 {
@@ -81,7 +105,7 @@ static int lock_dir(struct service *service, struct im_error *err)
     service->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (service->lock < 0)
         return im_fail_errno(err, errno, "cannot open '%s'", path);
-    if (flock(service->lock, LOCK_EX | LOCK_NB) == 0)
+    if (flock_soon(service->lock) == 0)
         return 0;
     if (errno == EWOULDBLOCK)
         return im_fail(err, EBUSY,
@@ -250,17 +274,47 @@ static int start_status(struct service *service, struct im_error *err)
     return service->conf.status.address ? status_start(&options, &service->status, err) : 0;
 }
 
+/* The limits of the zones as the table takes them; NULL when out of memory. */
+static struct task_zone_limit *zone_limits(const struct svc_conf *conf)
+{
+    struct task_zone_limit *limits = calloc(conf->zone_limit_count + 1, sizeof(*limits));
+
+    for (size_t i = 0; limits && i < conf->zone_limit_count; i++)
+        limits[i] =
+            (struct task_zone_limit){ conf->zone_limits[i].zone, conf->zone_limits[i].conversions };
+    return limits;
+}
+
+static int open_tasks(struct service *service, struct im_error *err)
+{
+    const struct svc_conf *conf = &service->conf;
+    struct task_options options = {
+        .where = conf->database ? conf->database : conf->tasks_path,
+        .worker = conf->instance_name,
+        .alone = !conf->database,
+        /* each worker and each thread that answers requests, and those who look after things */
+        .connections = conf->workers + TABLE_CONNECTIONS,
+        .limits = { .total = conf->conversions, .per_account = conf->conversions_per_account },
+    };
+
+    service->zone_limits = zone_limits(conf);
+    if (!service->zone_limits)
+        return im_fail(err, ENOMEM, "out of memory");
+    options.limits.zone = service->zone_limits;
+    options.limits.zone_count = conf->zone_limit_count;
+    return task_table_open(&options, &service->tasks, err);
+}
+
 static int start(struct service *service, struct im_error *err)
 {
-    const char *database = service->conf.database;
-    int r = database ? prepare_shared(service, err) : prepare_alone(service, err);
+    int r = service->conf.database ? prepare_shared(service, err) : prepare_alone(service, err);
 
-    if (r == 0)
-        r = task_table_open(database ? database : service->conf.tasks_path, &service->tasks, err);
     if (r == 0)
         r = open_door(service, err);
     if (r == 0)
         r = svc_conf_name(&service->conf, svc_httpd_port(service->httpd), err);
+    if (r == 0)
+        r = open_tasks(service, err);
     if (r == 0)
         r = dispatch_start(&service->conf, service->tasks, &service->dispatch, err);
     if (r == 0)
@@ -280,6 +334,7 @@ static void stop(struct service *service)
     service->throttle = svc_throttle_free(service->throttle);
     service->store = svc_store_close(service->store);
     service->tasks = task_table_close(service->tasks);
+    free(service->zone_limits);
     service->accounts = svc_accounts_close(service->accounts);
     if (service->lock >= 0)
         (void)close(service->lock);

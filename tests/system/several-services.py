@@ -257,6 +257,7 @@ class Start(Base):
     def test_what_is_not_as_it_must_be(self):
         several = self.several(1)
         one = several.services[0]
+        self.assertRegex(one.printed, r"(?m)^instance [\w.-]+:" + re.escape(several.url(0)) + "$")
         self.assertIn(f"another imaging-service is at work in '{one.scratch}'", self.refused(one))
         self.assertEqual(one.terminate(), 0)
         for path in (several.volumes, several.state):
