@@ -31,16 +31,19 @@
 #include "log.h"
 #include "objects/objects.h"
 #include "objects/target.h"
+#include "status/status.h"
 #include "task/task.h"
 
 /* Bytes of env.sh: addresses and names, and a key. */
 #define ENV_MAX 4096
 
-/* Connections to a database beside one for each worker. */
-#define TABLE_CONNECTIONS 6
+/* Connections to a database beside one for each worker and each thread that answers requests. */
+#define TABLE_CONNECTIONS 3
 
 /* Bytes of a database's URI that are printed. */
 #define DATABASE_SHOWN 2048
+/* Handlers may block on the disk; four of them use a small machine well. */
+#define API_THREADS 4
 
 /* What runs, in the order in which it is started; stopped the other way round. */
 struct service {
@@ -57,6 +60,7 @@ struct service {
     struct svc_object_service object_service;
     struct svc_route routes[2];
     struct svc_httpd *httpd;
+    struct status *status; /* NULL: it has no address */
     char *objects_url;
 };
 
@@ -150,17 +154,24 @@ static const char *trouble(void *worker, char *buf, size_t size)
     return dispatch_trouble(worker, buf, size);
 }
 
+static const char *trouble_of(void *worker, unsigned n, char *buf, size_t size)
+{
+    return dispatch_trouble_of(worker, n, buf, size);
+}
+
 /* Bind the port, so that it is known before anybody is served. */
 static int open_door(struct service *service, struct im_error *err)
 {
     const struct svc_conf *conf = &service->conf;
     const struct svc_httpd_options options = {
-        .address = conf->address,
-        .port = conf->port,
+        .address = conf->listen.address,
+        .port = conf->listen.port,
         .certificate = conf->tls_certificate,
         .key = conf->tls_key,
         .connections = conf->connections,
         .connections_per_address = conf->connections_per_address,
+        .other_connections = 0, /* those of the status are among the spare descriptors */
+        .threads = API_THREADS,
         .idle_s = conf->idle_seconds,
         .request_s = conf->request_seconds,
     };
@@ -172,7 +183,7 @@ static int open_door(struct service *service, struct im_error *err)
 static char *endpoint(const struct service *service)
 {
     const struct svc_conf *conf = &service->conf;
-    const char *host = conf->public_host ? conf->public_host : conf->address;
+    const char *host = conf->public_host ? conf->public_host : conf->listen.address;
     const char *format = host[0] != '[' && strchr(host, ':') ? "%s://[%s]:%u" : "%s://%s:%u";
 
     if (strcmp(host, "0.0.0.0") == 0)
@@ -249,7 +260,7 @@ static int open_tasks(struct service *service, struct im_error *err)
         .worker = conf->instance_name,
         .alone = !conf->database,
         /* each worker and each thread that answers requests, and those who look after things */
-        .connections = conf->workers + TABLE_CONNECTIONS,
+        .connections = conf->workers + API_THREADS + TABLE_CONNECTIONS,
         .limits = { .total = conf->conversions, .per_account = conf->conversions_per_account },
     };
 
@@ -259,6 +270,32 @@ static int open_tasks(struct service *service, struct im_error *err)
     options.limits.zone = service->zone_limits;
     options.limits.zone_count = conf->zone_limit_count;
     return task_table_open(&options, &service->tasks, err);
+}
+
+static int check_tables(void *tasks, struct im_error *err)
+{
+    return task_table_check(tasks, err);
+}
+
+static int count_tasks(void *tasks, struct task_counts *ret_counts, struct im_error *err)
+{
+    return task_count(tasks, ret_counts, err);
+}
+
+static int start_status(struct service *service, struct im_error *err)
+{
+    const struct status_options options = {
+        .conf = &service->conf,
+        .api = service->httpd,
+        .trouble = trouble_of,
+        .troubles = DISPATCH_TROUBLES,
+        .worker = service->dispatch,
+        .check_tables = check_tables,
+        .task_counts = count_tasks,
+        .tables = service->tasks,
+    };
+
+    return service->conf.status.address ? status_start(&options, &service->status, err) : 0;
 }
 
 static int start(struct service *service, struct im_error *err)
@@ -277,11 +314,14 @@ static int start(struct service *service, struct im_error *err)
         r = show_objects(service, err);
     if (r == 0)
         r = serve(service, err);
+    if (r == 0)
+        r = start_status(service, err);
     return r;
 }
 
 static void stop(struct service *service)
 {
+    service->status = status_stop(service->status);  /* it looks at all the rest */
     service->httpd = svc_httpd_stop(service->httpd); /* operations call the dispatcher */
     service->dispatch = dispatch_stop(service->dispatch);
     service->throttle = svc_throttle_free(service->throttle);
@@ -367,6 +407,9 @@ static int announce(const struct service *service, struct im_error *err)
     r = show_env(&service->conf, text.data, err);
     if (r < 0)
         return r;
+    if (service->status)
+        (void)printf("Its status is at %s port %u: /live, /ready and /metrics\n",
+                     service->conf.status.address, (unsigned)status_port(service->status));
     missing = dispatch_trouble(service->dispatch, sentence, sizeof(sentence));
     if (missing) /* the dispatcher has logged it */
         (void)printf("No volume can be imported until this is mended: %s\n", missing);
@@ -403,17 +446,24 @@ static void reload(struct service *service)
 /* Until SIGTERM or SIGINT; then finish what clients are waiting for. */
 static void attend(struct service *service, const sigset_t *signals)
 {
-    unsigned seconds = service->conf.stop_seconds;
+    unsigned seconds = service->conf.stop_seconds, delay = service->conf.stop_delay_seconds;
     int number = 0;
     size_t left;
 
     while (sigwait(signals, &number) != 0 || number == SIGHUP)
         if (number == SIGHUP)
             reload(service);
-    svc_log(SVC_INFO, "signal %d: stopping; requests under way have %u seconds", number, seconds);
+    status_stopping(service->status);
+    dispatch_halt(service->dispatch); /* others can go on with what it gives back */
+    svc_log(SVC_INFO, "signal %d: stopping%s; requests under way have %u seconds", number,
+            delay > 0 ? " as soon as it is known" : "", seconds);
     /* a second signal ends the process at once; what is not finished is recovered next time */
     (void)signal(SIGHUP, SIG_IGN);
     (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    /* who sends requests here is to see /ready change before connections are closed: one that is
+     * closed while a request is on its way to it loses that */
+    while (delay > 0)
+        delay = sleep(delay);
     left = svc_httpd_drain(service->httpd, seconds);
     if (left > 0)
         svc_log(SVC_WARNING, "%zu connections did not end in time and are cut off", left);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "log.h"
+#include "metrics.h"
 
 /* From this version on unknown parameters are refused, as AWS does; what older clients send beside
  * the documented names is ignored.  It is also the newest version there is. */
@@ -166,6 +167,7 @@ static int check_rate(struct svc_call *call, const struct svc_operation *operati
         action++;
     if (svc_throttle_take(call->api->throttle, call->account, action, im_clock_monotonic_ms()))
         return 0;
+    metric_add(METRIC_THROTTLED, operation ? operation->action : NULL, NULL, 1);
     return svc_refuse(call, SVC_THROTTLED, "%s", svc_code_text(SVC_THROTTLED));
 }
 
@@ -254,6 +256,14 @@ void svc_api_refuse(enum svc_code code, const char *message, const char *request
 const char *svc_api_action(size_t n)
 {
     return n < sizeof(operations) / sizeof(operations[0]) ? operations[n]->action : NULL;
+}
+
+const char *svc_api_known(const char *name)
+{
+    for (size_t i = 0; name && i < OPERATIONS; i++)
+        if (strcmp(operations[i]->action, name) == 0)
+            return operations[i]->action;
+    return NULL;
 }
 
 void svc_api_run(const struct svc_api *api, const struct svc_caller *caller, const char *request_id,

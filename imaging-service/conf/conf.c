@@ -34,6 +34,7 @@ static const char usage[] =
     "  --listen ADDR:PORT   address to serve, default 127.0.0.1:8773; port 0 is any\n"
     "                       free one; IPv6 as [::1]:8773.  Plain HTTP without tls in\n"
     "                       FILE: think before leaving loopback\n"
+    "  --status-listen ADDR:PORT  serve /live, /ready and /metrics there, plain HTTP\n"
     "  --toolkit PATH       the imaging-toolkit program; default: the one built or\n"
     "                       installed beside this program, else on the search path\n"
     "  --workers N          disks converted at once, 1 to 64, default 2\n"
@@ -145,7 +146,7 @@ int svc_conf_name(struct svc_conf *conf, uint16_t port, struct im_error *err)
 
 /* Options that have a value, as they were given; the last of each counts. */
 struct given {
-    const char *dir, *config, *listen, *toolkit, *workers, *master_key;
+    const char *dir, *config, *listen, *status, *toolkit, *workers, *master_key;
     bool check_only;
 };
 
@@ -164,6 +165,9 @@ static int take_option(struct given *given, int option, const char *value, struc
         return 0;
     case 'l':
         given->listen = value;
+        return 0;
+    case 'S':
+        given->status = value;
         return 0;
     case 't':
         given->toolkit = value;
@@ -187,13 +191,17 @@ static int take_option(struct given *given, int option, const char *value, struc
 
 static int take_options(int argc, char **argv, struct given *given, struct im_error *err)
 {
-    static const struct option options[] = {
-        { "standalone", required_argument, NULL, 's' }, { "config", required_argument, NULL, 'f' },
-        { "check-config", no_argument, NULL, 'c' },     { "listen", required_argument, NULL, 'l' },
-        { "toolkit", required_argument, NULL, 't' },    { "workers", required_argument, NULL, 'w' },
-        { "master-key", required_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },          { 0 }
-    };
+    static const struct option options[] = { { "standalone", required_argument, NULL, 's' },
+                                             { "config", required_argument, NULL, 'f' },
+                                             { "check-config", no_argument, NULL, 'c' },
+                                             { "listen", required_argument, NULL, 'l' },
+                                             { "toolkit", required_argument, NULL, 't' },
+                                             { "workers", required_argument, NULL, 'w' },
+                                             { "master-key", required_argument, NULL, 'm' },
+                                             { "help", no_argument, NULL, 'h' },
+                                             { "status-listen", required_argument, NULL, 'S' },
+                                             { "version", no_argument, NULL, 'V' },
+                                             { 0 } };
     int option, r = 0;
 
     optind = 0; /* so that tests can parse more than once */
@@ -220,6 +228,8 @@ static int apply(struct svc_conf *conf, const struct given *given, struct im_err
     conf->check_only = given->check_only;
     if (r == 0)
         r = set(conf, "listen", "--listen", given->listen, err);
+    if (r == 0)
+        r = set(conf, "status-listen", "--status-listen", given->status, err);
     if (r == 0)
         r = set(conf, "workers", "--workers", given->workers, err);
     if (r == 0 && given->toolkit)

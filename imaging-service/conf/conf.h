@@ -17,6 +17,12 @@ struct svc_words {
     char **item;
 };
 
+/* An IP address to listen on, and a port. */
+struct svc_listen {
+    char *address;
+    uint16_t port;
+};
+
 /* How often an account may call an action: section rate "ActionName". */
 struct svc_rate {
     char *action;                 /* "*": every action that has no section of its own */
@@ -37,8 +43,8 @@ struct svc_conf {
     char *database;      /* "postgresql://…", maybe with a password; NULL: standalone */
     char *instance_name; /* of this service in rows and logs, SVC_INSTANCE_MAX bytes at most; NULL
                             until svc_conf_name */
-    char *address;       /* --listen ADDR:PORT, default 127.0.0.1:8773 */
-    uint16_t port;
+    /* --listen ADDR:PORT, default 127.0.0.1:8773; --status-listen, address NULL: none */
+    struct svc_listen listen, status;
     char *public_host;      /* the name clients know this machine by; NULL: the address */
     char *toolkit;          /* --toolkit PATH, default: imaging-toolkit beside this program's build
                                directory, else from the search path; may be missing (see dispatch) */
@@ -58,7 +64,8 @@ struct svc_conf {
     unsigned connections_per_address; /* at once from one address; 0: no such limit */
     unsigned idle_seconds;            /* without a byte in either direction */
     unsigned request_seconds;         /* until a request is whole, uploads excepted */
-    unsigned stop_seconds;            /* for what is under way when the service is told to end */
+    unsigned stop_delay_seconds;      /* that all is served as before when it is told to end */
+    unsigned stop_seconds;            /* and then for what is under way */
     struct svc_rate *rates;
     size_t rate_count;
     char *master_key; /* --master-key PATH; NULL: DIR/master.key, made at the first start; never
@@ -69,6 +76,7 @@ struct svc_conf {
     char *launcher_credentials;
     char *launcher_region;     /* that requests to it are signed for */
     unsigned launcher_seconds; /* that one attempt to start an instance may take */
+    unsigned scratch_reserve;  /* MiB that are to be free in scratch_dir, default 64 */
     /* settings of services with a database, derived from dir in a standalone one; absolute */
     char *volumes_dir; /* DIR/volumes: vol-….raw; several services share it */
     char *scratch_dir; /* DIR/scratch: one directory per claim; of this service alone */

@@ -140,7 +140,9 @@ const struct svc_setting svc_settings[] = {
     SHARED_DIR("state-directory", state_dir),
     TEXT("", "instance-name", instance_name, is_instance,
          "at most 64 letters, digits, '-', '_', '.' and ':'", NULL),
-    { "", "listen", SVC_SETTING_LISTEN, 0, 0, 0, 0, NULL, NULL, "127.0.0.1:8773", false, false },
+    { "", "listen", SVC_SETTING_LISTEN, FIELD(listen), 0, 0, NULL, NULL, "127.0.0.1:8773", false,
+      false },
+    { "", "status-listen", SVC_SETTING_LISTEN, FIELD(status), 0, 0, NULL, NULL, NULL, false, false },
     TEXT("", "public-host", public_host, is_bare_host, "a host name or address without a port",
          NULL),
     TEXT("", "toolkit", toolkit, is_path, "the absolute path of a program", NULL),
@@ -150,6 +152,7 @@ const struct svc_setting svc_settings[] = {
           "names of at most 64 letters, digits, '-', '_' and '.'", "standalone"),
     NUMBER("", "conversions", conversions, 0, 100000, "0"),
     NUMBER("", "conversions-per-account", conversions_per_account, 0, 100000, "0"),
+    NUMBER("", "scratch-reserve", scratch_reserve, 0, 1u << 20, "64"),
     NUMBER("", "max-active-tasks", max_active, 1, 100000, "20"),
     NUMBER("", "max-volume-gib", max_volume_gib, 1, 65536, "16384"),
     WORDS("manifest-schemes", manifest_schemes, 1, 2, is_scheme, "http and https", "http,https"),
@@ -169,6 +172,7 @@ const struct svc_setting svc_settings[] = {
     NUMBER("limits", "connections-per-address", connections_per_address, 0, 65536, "1536"),
     NUMBER("limits", "idle-seconds", idle_seconds, 1, 3600, "30"),
     NUMBER("limits", "request-seconds", request_seconds, 1, 3600, "30"),
+    NUMBER("limits", "stop-delay-seconds", stop_delay_seconds, 0, 3600, "0"),
     NUMBER("limits", "stop-seconds", stop_seconds, 0, 3600, "30"),
     { "rate", "requests-per-second", SVC_SETTING_NUMBER, RATE(requests_per_second), 0, 1000000,
       NULL, NULL, NULL, false, false },
@@ -305,7 +309,7 @@ static int set_words(const struct svc_setting *setting, const char *shown, struc
 }
 
 /* "ADDR:PORT", "[ADDR]:PORT". */
-static int set_listen(struct svc_conf *conf, const char *shown, const char *value,
+static int set_listen(const char *shown, struct svc_listen *field, const char *value,
                       struct im_error *err)
 {
     const char *colon = strrchr(value, ':');
@@ -319,8 +323,8 @@ static int set_listen(struct svc_conf *conf, const char *shown, const char *valu
         memmove(address, address + 1, len - 2);
         address[len - 2] = '\0';
     }
-    conf->port = (uint16_t)port;
-    return svc_conf_replace(&conf->address, address, err);
+    field->port = (uint16_t)port;
+    return svc_conf_replace(&field->address, address, err);
 }
 
 int svc_setting_set(const struct svc_setting *setting, const char *shown, struct svc_conf *conf,
@@ -336,7 +340,7 @@ int svc_setting_set(const struct svc_setting *setting, const char *shown, struct
     case SVC_SETTING_WORDS:
         return set_words(setting, shown, field, values, count, err);
     default:
-        return set_listen(conf, shown, values[0], err);
+        return set_listen(shown, field, values[0], err);
     }
 }
 
@@ -413,8 +417,9 @@ void svc_settings_done(struct svc_conf *conf)
             free(*(char **)field);
         else if (s->type == SVC_SETTING_WORDS)
             words_done(field);
+        else if (s->type == SVC_SETTING_LISTEN)
+            free(((struct svc_listen *)field)->address);
     }
-    free(conf->address);
     for (size_t i = 0; i < conf->rate_count; i++)
         free(conf->rates[i].action);
     free(conf->rates);

@@ -13,7 +13,7 @@ enum svc_setting_type {
     SVC_SETTING_TEXT,   /* char *, NULL when not set */
     SVC_SETTING_NUMBER, /* unsigned or uint64_t */
     SVC_SETTING_WORDS,  /* struct svc_words */
-    SVC_SETTING_LISTEN, /* address and port of struct svc_conf */
+    SVC_SETTING_LISTEN, /* struct svc_listen, its address NULL when not set */
 };
 
 struct svc_setting {

@@ -26,6 +26,7 @@
 #include "dispatch/removal.h"
 #include "dispatch/worker.h"
 #include "log.h"
+#include "metrics.h"
 
 /* Between two looks of idle workers: at least, at most (new tasks wake, so this is a safety net),
  * and while something is in the way. */
@@ -83,15 +84,26 @@ static const char *dir_trouble(const char *what, const char *dir, char *buf, siz
     return buf;
 }
 
-const char *dispatch_trouble(struct dispatch *dispatch, char *buf, size_t size)
+const char *dispatch_trouble_of(struct dispatch *dispatch, unsigned n, char *buf, size_t size)
 {
     const struct svc_conf *conf = dispatch->conf;
-    const char *trouble = toolkit_trouble(conf->toolkit, buf, size);
 
-    if (!trouble)
-        trouble = dir_trouble("volume", conf->volumes_dir, buf, size);
-    if (!trouble)
-        trouble = dir_trouble("scratch", conf->scratch_dir, buf, size);
+    switch (n) {
+    case 0:
+        return toolkit_trouble(conf->toolkit, buf, size);
+    case 1:
+        return dir_trouble("volume", conf->volumes_dir, buf, size);
+    default:
+        return dir_trouble("scratch", conf->scratch_dir, buf, size);
+    }
+}
+
+const char *dispatch_trouble(struct dispatch *dispatch, char *buf, size_t size)
+{
+    const char *trouble = NULL;
+
+    for (unsigned i = 0; i < DISPATCH_TROUBLES && !trouble; i++)
+        trouble = dispatch_trouble_of(dispatch, i, buf, size);
     return trouble;
 }
 
@@ -123,6 +135,9 @@ static bool look(struct slot *slot, struct claim *ret_claim, int64_t *ret_pause_
     *ret_pause_ms = LOOK_TROUBLE_MS;
     if (!trouble) {
         r = task_claim(dispatch->table, WORKER_LEASE_MS, ret_claim, &wait, &err);
+        if (r == 0)
+            metric_add(METRIC_CLAIMS, ret_claim->stage->kind == STAGE_LAUNCH ? "launch" : "convert",
+                       NULL, 1);
         if (r == -EAGAIN)
             *ret_pause_ms = wait > LOOK_MAX_MS   ? LOOK_MAX_MS
                             : wait < LOOK_MIN_MS ? LOOK_MIN_MS
@@ -343,15 +358,20 @@ void dispatch_wake(struct dispatch *dispatch)
     removal_wake(dispatch->removal);
 }
 
-struct dispatch *dispatch_stop(struct dispatch *dispatch)
+void dispatch_halt(struct dispatch *dispatch)
 {
-    if (!dispatch)
-        return NULL;
     (void)pthread_mutex_lock(&dispatch->lock);
     atomic_store(&dispatch->stop, true);
     (void)pthread_cond_broadcast(&dispatch->changed);
     (void)pthread_mutex_unlock(&dispatch->lock);
     poke_busy(dispatch);
+}
+
+struct dispatch *dispatch_stop(struct dispatch *dispatch)
+{
+    if (!dispatch)
+        return NULL;
+    dispatch_halt(dispatch);
     for (unsigned i = 0; i < dispatch->started; i++)
         (void)pthread_join(dispatch->slot[i].thread, NULL);
     dispatch->removal = removal_stop(dispatch->removal);

@@ -8,6 +8,7 @@
 #include "http/query-handler.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,15 +162,19 @@ static void end(void *arg, struct svc_response *response)
     struct svc_answer answer = { .body = &response->body };
     struct im_error err = { 0 };
     struct svc_caller caller;
+    int r;
 
     if (state->too_large) {
         refuse_too_large(state->request, response);
         return;
     }
-    if (check(state, &params, &caller, &err) < 0) {
+    r = check(state, &params, &caller, &err);
+    response->action = svc_api_known(im_query_get(&params, "Action"));
+    if (r < 0) {
         refuse_fault(state->request, response, &err);
         return;
     }
+    (void)snprintf(response->account, sizeof(response->account), "%s", caller.account);
     svc_api_run(state->service->api, &caller, state->request->id, &params, &answer);
     response->status = answer.status;
     response->content_type = SVC_XML_TYPE;
