@@ -39,8 +39,8 @@
 /* Bytes of env.sh: addresses and names, and a key. */
 #define ENV_MAX 4096
 
-/* Connections to a database beside one for each worker. */
-#define TABLE_CONNECTIONS 6
+/* Connections to a database beside one for each worker and each thread that answers requests. */
+#define TABLE_CONNECTIONS 3
 
 /* How long a process that holds the lock may take to go. */
 #define LOCK_WAIT_MS 1000
@@ -261,19 +261,6 @@ static int serve(struct service *service, struct im_error *err)
     return svc_httpd_serve(service->httpd, service->routes, 2, err);
 }
 
-static int start_status(struct service *service, struct im_error *err)
-{
-    const struct status_options options = {
-        .conf = &service->conf,
-        .api = service->httpd,
-        .trouble = trouble_of,
-        .troubles = DISPATCH_TROUBLES,
-        .worker = service->dispatch,
-    };
-
-    return service->conf.status.address ? status_start(&options, &service->status, err) : 0;
-}
-
 /* The limits of the zones as the table takes them; NULL when out of memory. */
 static struct task_zone_limit *zone_limits(const struct svc_conf *conf)
 {
@@ -293,7 +280,7 @@ static int open_tasks(struct service *service, struct im_error *err)
         .worker = conf->instance_name,
         .alone = !conf->database,
         /* each worker and each thread that answers requests, and those who look after things */
-        .connections = conf->workers + TABLE_CONNECTIONS,
+        .connections = conf->workers + API_THREADS + TABLE_CONNECTIONS,
         .limits = { .total = conf->conversions, .per_account = conf->conversions_per_account },
     };
 
@@ -303,6 +290,32 @@ static int open_tasks(struct service *service, struct im_error *err)
     options.limits.zone = service->zone_limits;
     options.limits.zone_count = conf->zone_limit_count;
     return task_table_open(&options, &service->tasks, err);
+}
+
+static int check_tables(void *tasks, struct im_error *err)
+{
+    return task_table_check(tasks, err);
+}
+
+static int count_tasks(void *tasks, struct task_counts *ret_counts, struct im_error *err)
+{
+    return task_count(tasks, ret_counts, err);
+}
+
+static int start_status(struct service *service, struct im_error *err)
+{
+    const struct status_options options = {
+        .conf = &service->conf,
+        .api = service->httpd,
+        .trouble = trouble_of,
+        .troubles = DISPATCH_TROUBLES,
+        .worker = service->dispatch,
+        .check_tables = check_tables,
+        .task_counts = count_tasks,
+        .tables = service->tasks,
+    };
+
+    return service->conf.status.address ? status_start(&options, &service->status, err) : 0;
 }
 
 static int start(struct service *service, struct im_error *err)

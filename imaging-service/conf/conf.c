@@ -28,7 +28,7 @@
 
 static const char usage[] =
     "Usage: imaging-service --standalone DIR|--config FILE [OPTION]...\n"
-    "       imaging-service account COMMAND --standalone DIR|--config FILE ...\n"
+    "       imaging-service account|task|gc ...      (each has --help)\n"
     "Import disk images as volumes: an EC2 query API, an object store and a volume\n"
     "pool on one machine, with everything it keeps in DIR (made with mode 0700); or,\n"
     "when FILE names a database, one of several services that share it.\n"
@@ -45,7 +45,6 @@ static const char usage[] =
     "  --master-key PATH    seals the secret keys, default DIR/master.key\n"
     "  --help, --version    show this text, show the version\n"
     "\n"
-    "account --help tells of accounts and keys.\n"
     "Endpoints and keys are printed, and written to DIR/env.sh for '. DIR/env.sh'\n"
     "(with a database: only the endpoint, and only printed).\n"
     "The last line printed is 'ready'.  SIGTERM and SIGINT end the service, SIGHUP\n"

@@ -61,11 +61,10 @@ static void print_row(FILE *out, const struct svc_setting *s, const struct svc_c
 {
     const void *field = (row ? (const char *)row : (const char *)conf) + s->offset;
     char buf[DATABASE_SIZE];
-    const struct svc_listen *listen = s->type == SVC_SETTING_LISTEN ? field : NULL;
-    const char *text = s->type == SVC_SETTING_TEXT ? text_of(s, conf, field, buf) : "";
+    const char *text = s->type == SVC_SETTING_TEXT     ? text_of(s, conf, field, buf)
+                       : s->type == SVC_SETTING_LISTEN ? ((const struct svc_listen *)field)->address
+                                                       : "";
 
-    if (listen)
-        text = listen->address;
     (void)fprintf(out, "%s%s%s = ", text ? "" : "# ", s->section[0] ? "    " : "", s->name);
     if (s->type == SVC_SETTING_NUMBER)
         (void)fprintf(out, "%" PRIu64,
@@ -73,9 +72,9 @@ static void print_row(FILE *out, const struct svc_setting *s, const struct svc_c
                                                   : *(const unsigned *)field);
     else if (s->type == SVC_SETTING_WORDS)
         print_words(out, field);
-    else if (listen && text)
+    else if (s->type == SVC_SETTING_LISTEN && text)
         (void)fprintf(out, strchr(text, ':') ? "\"[%s]:%u\"" : "\"%s:%u\"", text,
-                      (unsigned)listen->port);
+                      (unsigned)((const struct svc_listen *)field)->port);
     else
         print_text(out, text ? text : "");
     (void)fputc('\n', out);

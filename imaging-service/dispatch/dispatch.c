@@ -23,6 +23,8 @@
 #include "base/clock.h"
 #include "base/spawn.h"
 #include "dispatch/files.h"
+#include "dispatch/leftovers.h"
+#include "dispatch/news.h"
 #include "dispatch/removal.h"
 #include "dispatch/worker.h"
 #include "log.h"
@@ -48,6 +50,7 @@ struct dispatch {
     atomic_bool stop;
     _Atomic(const char *) objects_url; /* NULL: not told yet */
     struct removal *removal;
+    struct news *news; /* of a table that other services use, too */
 
     pthread_mutex_t lock;      /* guards what follows */
     pthread_cond_t changed;    /* look_ms came nearer, or stop */
@@ -256,18 +259,6 @@ static int recover_one(void *arg, const struct claim *claim)
     return worker_settle(recovery->worker, claim, recovery->err);
 }
 
-/* What claims left that are over; what the next ones go on with stays. */
-static int clean(void *arg, const struct thing *thing)
-{
-    const struct dispatch *dispatch = arg;
-    struct im_error err = { 0 };
-
-    files_remove_thing(dispatch->conf, thing);
-    if (thing->over && !thing->kept && task_forget_thing(dispatch->table, thing, &err) < 0)
-        svc_log(SVC_WARNING, "%s: the ledger cannot be written: %s", thing->task_id, err.message);
-    return 0;
-}
-
 static int recover(struct dispatch *dispatch, struct im_error *err)
 {
     struct worker worker = {
@@ -278,8 +269,8 @@ static int recover(struct dispatch *dispatch, struct im_error *err)
     int r = task_recover(dispatch->table, recover_one, &recovery, err);
 
     if (r >= 0)
-        r = task_list_files(dispatch->table, clean, dispatch, err);
-    if (r >= 0)
+        r = leftovers_clean(dispatch->conf, dispatch->table, false, NULL, NULL, err);
+    if (r >= 0 && !dispatch->conf->database)
         files_sweep(dispatch->conf);
     return r;
 }
@@ -312,6 +303,11 @@ static int start_threads(struct dispatch *dispatch, struct im_error *err)
     return r;
 }
 
+static void wake(void *arg)
+{
+    dispatch_wake(arg);
+}
+
 int dispatch_start(const struct svc_conf *conf, struct task_table *table,
                    struct dispatch **ret_dispatch, struct im_error *err)
 {
@@ -325,6 +321,8 @@ int dispatch_start(const struct svc_conf *conf, struct task_table *table,
     r = recover(dispatch, err);
     if (r == 0)
         r = removal_start(conf, table, &dispatch->removal, err);
+    if (r == 0 && conf->database)
+        r = news_start(table, wake, dispatch, &dispatch->news, err);
     if (r == 0)
         r = start_threads(dispatch, err);
     if (r < 0) {
@@ -374,6 +372,7 @@ struct dispatch *dispatch_stop(struct dispatch *dispatch)
     dispatch_halt(dispatch);
     for (unsigned i = 0; i < dispatch->started; i++)
         (void)pthread_join(dispatch->slot[i].thread, NULL);
+    dispatch->news = news_stop(dispatch->news);
     dispatch->removal = removal_stop(dispatch->removal);
     for (unsigned i = 0; i < dispatch->slots; i++)
         im_cleanup_close(&dispatch->slot[i].worker.wake_fd);

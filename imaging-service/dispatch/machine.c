@@ -177,9 +177,8 @@ static void complete(const struct run *run, const char *instance_id, const char 
         svc_log(SVC_INFO, "%s: completed, image %s, instance %s, %s", run->name, task->image_id,
                 instance_id, state);
         metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
-    } else if (r != -ESTALE) { /* else somebody took over, whose machine it is now */
+    } else if (r != -ESTALE) /* else somebody took over, whose machine it is now */
         table_failed(run, &err);
-    }
 }
 
 static void failed(const struct run *run, int r, const struct im_error *err)

@@ -41,8 +41,7 @@ static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
     return (uint64_t)((unsigned __int128)n * part / whole);
 }
 
-/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to
- * be.
+/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to be.
  */
 static void remove_part(const struct run *run, bool for_good)
 {
@@ -119,14 +118,15 @@ static int write_publish(const struct run *run, const struct stage_result *resul
     return task_publish(run->worker->table, run->claim, result, err);
 }
 
-static void count_bytes(const struct run *run, uint64_t data_bytes)
+static void count_completed(const struct run *run, uint64_t data_bytes)
 {
+    metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
     metric_add(METRIC_BYTES_IN, NULL, NULL, run->stage->image_bytes - run->bytes);
     metric_add(METRIC_BYTES_OUT, NULL, NULL, data_bytes);
 }
 
 /* The row says whose part file is the volume: give it its name, and say so. */
-static void finish(struct run *run)
+static void finish(struct run *run, uint64_t data_bytes)
 {
     struct im_error err = { 0 };
     int r = claim_files_publish(&run->files, &err);
@@ -138,7 +138,7 @@ static void finish(struct run *run)
     }
     if (r == 0) {
         svc_log(SVC_INFO, "%s: completed, volume %s", run->name, run->stage->volume_id);
-        metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
+        count_completed(run, data_bytes);
     } else if (r != -ESTALE) /* else somebody took over, and goes on */
         (void)run_try_again(run, IM_FAILED, "", err.message);
 }
@@ -160,8 +160,7 @@ static void complete(struct run *run, const char *boot_mode, uint64_t data_bytes
     if (r == 0) {
         svc_log(SVC_INFO, "%s: is being published, fs-verity %s", run->name,
                 digest ? digest : "unknown");
-        count_bytes(run, data_bytes);
-        finish(run);
+        finish(run, data_bytes);
     } else if (r == -ESTALE) {
         (void)run_end(run, NULL);
     } else if (r == -EHOSTDOWN || r == -ECONNABORTED) {
@@ -372,7 +371,7 @@ static void convert_claim(const struct worker *worker, const struct claim *claim
     }
     svc_log(SVC_INFO, "%s: claim %" PRIu64 " begins", run.name, claim->stage->epoch);
     if (claim->stage->state == STAGE_PUBLISHING)
-        finish(&run);
+        finish(&run, 0);
     else if (claim->stage->deaths >= DEATHS_MAX)
         (void)run_end(&run, deaths_message(claim, message));
     else

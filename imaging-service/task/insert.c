@@ -261,7 +261,7 @@ int task_insert(struct task_table *table, const struct task_wish *wish, unsigned
     int r = check_wish(wish, err);
 
     if (r == 0)
-        r = sql_write(table->db, insert, &in, err);
+        r = task_write(table, insert, &in, err);
     if (r == -ECONNABORTED && in.task.id)
         r = look_back(table, &in, err);
     if (r < 0) {

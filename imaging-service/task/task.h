@@ -162,6 +162,16 @@ int task_table_check(struct task_table *table, struct im_error *err);
 /* Wait for news in the table from other services: see sql_await. */
 int task_table_await(struct task_table *table, int wake_fd, int timeout_ms, struct im_error *err);
 
+/* What the table holds, of all services together. */
+struct task_counts {
+    uint64_t tasks[TASK_COMPLETED + 1]; /* by enum task_state */
+    uint64_t waiting;                   /* stages that are due and that nobody works on */
+    uint64_t working;                   /* stages somebody works on */
+    int64_t oldest_waiting_ms; /* since the longest waiting one of them became due; 0: none */
+};
+
+int task_count(struct task_table *table, struct task_counts *ret_counts, struct im_error *err);
+
 /* ---- for the API ---- */
 
 /* What a client asks for; everything is lent. */
