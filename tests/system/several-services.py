@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import unittest
-import xml.etree.ElementTree as xml
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import service  # noqa: E402
