@@ -52,6 +52,28 @@ def place():
     return "/dev/shm" if room.f_bavail * room.f_frsize > MEMORY_BYTES else None
 
 
+def send(pid, number):
+    """A backend may have ended by itself."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def stat(pid):
+    """State and parent of a process; "Z" and 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z", 0
+    return fields[0], int(fields[1])
+
+
+def is_alive(pid):
+    return stat(pid)[0] not in "ZX"
+
+
 def bin_dir():
     """Where the server's programs stand; None when it is not installed."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"),
@@ -157,36 +179,38 @@ class Postgres:
             self.process.wait(DEADLINE_S)
 
     def kill(self):
-        """All its processes, at once."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGKILL)
+        """All its processes, at once, and until none is left that holds its memory."""
+        pids = self.pause()
+        for pid in pids:
+            send(pid, signal.SIGKILL)
         self.process.wait(DEADLINE_S)
+        end = time.monotonic() + DEADLINE_S
+        while any(map(is_alive, pids)) and time.monotonic() < end:
+            time.sleep(0.005)
 
     def pause(self):
-        """SIGSTOP: connections stay and are even accepted, but nothing is answered."""
+        """SIGSTOP: connections stay and are even accepted, but nothing is answered.  Whom it hit."""
         stopped = set()
         while True:
             new = [pid for pid in self._pids() if pid not in stopped]
             if not new:
-                return
+                return stopped
             for pid in new: # the postmaster first: no more come
-                os.kill(pid, signal.SIGSTOP)
+                send(pid, signal.SIGSTOP)
                 stopped.add(pid)
 
     def go_on(self):
         for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+            send(pid, signal.SIGCONT)
 
     def _pids(self):
+        """The postmaster's and its children's."""
         pids = [self.process.pid]
-        for stat in glob.glob("/proc/[0-9]*/stat"):
-            try:
-                with open(stat, encoding="utf-8", errors="replace") as file:
-                    fields = file.read().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(fields[1]) == pids[0] and fields[0] != "Z":
-                pids.append(int(stat.split("/")[2]))
+        for place_of in glob.glob("/proc/[0-9]*"):
+            pid = int(place_of.split("/")[2])
+            state, parent = stat(pid)
+            if parent == pids[0] and state != "Z":
+                pids.append(pid)
         return pids
 
     def close(self):
