@@ -29,6 +29,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     db = sql_close(db);
+    (void)control("go-on"); /* for those that follow, when this one failed */
     return remove_database(state);
 }
 
