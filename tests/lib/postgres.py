@@ -7,8 +7,10 @@
 
 It keeps what it was told (fsync is on), listens on 127.0.0.1 and a socket in its directory, and
 wants a password.  As root it runs as the user postgres, who must be there (Debian's package makes
-it).  It ends with the process that started it, also when that is killed; the directory stays then.
+it).  It ends with the process that started it, also when that is killed; the directory, which stays
+then, is removed by the next one that starts.
 """
+import fcntl
 import glob
 import os
 import random
@@ -81,6 +83,33 @@ def bin_dir():
     return os.path.dirname(found[-1]) if found else None
 
 
+def remove_abandoned(beside):
+    """Directories of processes that are no more: nobody holds the lock on what they own."""
+    for owner in glob.glob(os.path.join(beside, "postgres.*", "owner")):
+        try:
+            with open(owner, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(os.path.dirname(owner), ignore_errors=True)
+        except OSError:
+            pass # it is used, or is just being removed
+
+
+def own(directory):
+    """Hold the directory: the open file that does."""
+    new = os.path.join(directory, "owner.new")
+    file = open(new, "wb") # pylint: disable=consider-using-with
+    fcntl.flock(file, fcntl.LOCK_EX)
+    os.rename(new, os.path.join(directory, "owner"))
+    return file
+
+
+def end_cleanly():
+    """A test that is told to stop takes its server's directory away."""
+    if (threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 class Postgres:
     """Starts at once; close() or the end of a with-block ends it and removes everything.  on_disk: to
     measure what commits cost."""
@@ -90,12 +119,15 @@ class Postgres:
         if not self.bin:
             print("skipped: PostgreSQL is not installed")
             sys.exit(77)
+        end_cleanly()
         self.password = secrets.token_hex(12)
         self.as_user = []
         self.dir = tempfile.mkdtemp(prefix="postgres.", dir=None if on_disk else place())
+        self.owner = own(self.dir)
         self.data = os.path.join(self.dir, "data")
         self.log = os.path.join(self.dir, "log")
         self.process, self.port, self.databases = None, 0, 0
+        remove_abandoned(os.path.dirname(self.dir))
         try:
             if os.geteuid() == 0:
                 self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
@@ -219,6 +251,7 @@ class Postgres:
             self.go_on()
             self.stop("immediate")
         shutil.rmtree(self.dir, ignore_errors=True)
+        self.owner.close()
 
     # ---- databases ----
 
