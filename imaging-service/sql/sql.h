@@ -63,7 +63,8 @@ typedef int sql_work_fn(struct sql_session *session, void *arg, struct im_error 
 /* Do work and commit: durable when it returns.  In a file, several threads' work may share one
  * commit, is done by whichever thread, and is taken back separately.  Returns what work returned,
  * or -EHOSTDOWN: the server cannot be reached, or did not answer in time; nothing was changed;
- * -ECONNABORTED: it went away during the commit, which may have happened or not: look;
+ * -ECONNABORTED: it went away during the commit, which may have happened or not: look, and know
+ * that a server which only hung may do it after one looked;
  * others of the database, as sql_step.  work must not call sql_write or sql_read. */
 int sql_write(struct sql *db, sql_work_fn *work, void *arg, struct im_error *err);
 
