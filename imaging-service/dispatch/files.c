@@ -265,6 +265,14 @@ int files_of_thing(const struct svc_conf *conf, const struct thing *thing,
     return r < 0 || access(scratch, F_OK) < 0 ? r : tell_path(&telling, scratch);
 }
 
+bool files_remove(const char *path)
+{
+    struct stat st;
+
+    remove_tree(path);
+    return lstat(path, &st) < 0 && errno == ENOENT && im_sync_parent(path) == 0;
+}
+
 void files_remove_thing(const struct svc_conf *conf, const struct thing *thing)
 {
     char *part IM_FREE = part_of_thing(thing);

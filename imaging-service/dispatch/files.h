@@ -54,6 +54,9 @@ void files_remove_disk(const struct svc_conf *conf, const struct claim *claim, b
 int files_of_thing(const struct svc_conf *conf, const struct thing *thing,
                    int (*each)(void *arg, const char *path, uint64_t bytes), void *arg);
 
+/* Remove a file, or a directory with all in it, durably; true when it is gone. */
+bool files_remove(const char *path);
+
 /* Remove what a claim left, by the ledger; but not what another claim goes on with. */
 void files_remove_thing(const struct svc_conf *conf, const struct thing *thing);
 

@@ -23,8 +23,10 @@ struct finding {
 static int tell(void *arg, const char *path, uint64_t bytes)
 {
     const struct finding *finding = arg;
-    const struct leftover leftover = { finding->thing, path, bytes };
+    struct leftover leftover = { .thing = finding->thing, .path = path, .bytes = bytes };
 
+    if (!finding->cleaning->only_look)
+        leftover.stays = !files_remove(path);
     return finding->cleaning->each(finding->cleaning->arg, &leftover);
 }
 
@@ -37,7 +39,8 @@ static int clean(void *arg, const struct thing *thing)
 
     if (r < 0 || cleaning->only_look)
         return r;
-    files_remove_thing(cleaning->conf, thing);
+    if (!cleaning->each)
+        files_remove_thing(cleaning->conf, thing);
     if (thing->over && !thing->kept && task_forget_thing(cleaning->table, thing, &err) < 0)
         svc_log(SVC_WARNING, "%s: the ledger cannot be written: %s", thing->task_id, err.message);
     return 0;
