@@ -106,8 +106,6 @@ static int clean(const struct svc_conf *conf, struct task_table *table,
         r = need_dir(conf->scratch_dir, err);
     if (r == 0)
         r = leftovers_clean(conf, table, options->dry_run, tell, &cleaning, err);
-    if (r == -ENOMEM)
-        return im_fail(err, ENOMEM, "out of memory");
     if (r == 0)
         r = print_total(&cleaning, err);
     if (r == 0 && cleaning.stay > 0)

@@ -273,18 +273,6 @@ bool files_remove(const char *path)
     return lstat(path, &st) < 0 && errno == ENOENT && im_sync_parent(path) == 0;
 }
 
-void files_remove_thing(const struct svc_conf *conf, const struct thing *thing)
-{
-    char *part IM_FREE = part_of_thing(thing);
-    char *scratch IM_FREE = scratch_of_thing(conf, thing);
-
-    if (!part || !scratch)
-        return; /* the ledger keeps it */
-    if (!thing->kept)
-        remove_beginning(conf->volumes_dir, part);
-    remove_tree(scratch);
-}
-
 void files_sweep(const struct svc_conf *conf)
 {
     remove_beginning(conf->volumes_dir, ".imaging-");

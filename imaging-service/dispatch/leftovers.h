@@ -18,8 +18,9 @@ struct leftover {
 };
 
 /* Find what claims left that are over, remove it unless only_look, and tell each(arg) of it (NULL:
- * nobody).  What a claim to come goes on with stays and is not told.  Services may be at work.  0,
- * or the table's failure, or the first negative return of each. */
+ * nobody).  What a claim to come goes on with stays and is not told; what could not be removed
+ * stays in the ledger.  Services may be at work.  0, or the table's failure, or the first negative
+ * return of each. */
 int leftovers_clean(const struct svc_conf *conf, struct task_table *table, bool only_look,
                     int (*each)(void *arg, const struct leftover *leftover), void *arg,
                     struct im_error *err);

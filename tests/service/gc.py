@@ -214,8 +214,17 @@ class Standalone(Base):
         for path in stay:
             self.assertIn(path, result.stderr)
             self.assertNotIn(path, result.stdout)
+        # nor does a service forget it
+        command = self.service.command
+        self.service.command = lambda *options: [*powerless, *command(*options)]
+        self.service.start()
+        self.assertEqual(self.sql("SELECT count(*) FROM thing"), [[(1,)]])
+        self.service.kill()
         os.chmod(self.volumes, 0o700)
-        self.assertEqual(set(self.found()), set(stay))
+        self.assertEqual(set(self.found("--dry-run")), set(stay))
+        self.service.start()
+        self.assertEqual(self.sql("SELECT count(*) FROM thing"), [[(0,)]])
+        self.assertEqual(self.files(self.volumes), set())
 
     def test_usage(self):
         text = self.gc(place=["--help"])
