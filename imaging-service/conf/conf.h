@@ -99,9 +99,10 @@ struct svc_conf {
  * when something is wrong with what was said, in one sentence that names file and line. */
 int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_error *err);
 
-/* The same for a file alone, without a command line: for the commands that work on a service's
- * data. */
-int svc_conf_load(const char *file, struct svc_conf *ret_conf, struct im_error *err);
+/* The same for a directory (as --standalone) or a file alone, the other NULL, without a command
+ * line: for the commands that work on a service's data. */
+int svc_conf_load(const char *dir, const char *file, struct svc_conf *ret_conf,
+                  struct im_error *err);
 
 /* Give an instance without a name its default, HOST:ADDRESS:PORT.  0 or -ENOMEM. */
 int svc_conf_name(struct svc_conf *conf, uint16_t port, struct im_error *err);

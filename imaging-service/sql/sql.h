@@ -6,6 +6,7 @@
  * mean is their owner's business. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,7 @@ struct sql_options {
     const char *where; /* a path, or the server as "postgresql://…" (libpq's connection URI) */
     const struct sql_schema *schema;
     unsigned connections;           /* to a server, at once, at most; at least 1 */
+    bool existing;                  /* it is there and up to date, or it is not opened */
     int64_t (*clock_ms)(void *arg); /* for tests: the time instead of the database's; else NULL */
     void *clock_arg;
 };
@@ -48,7 +50,11 @@ struct sql_options {
  * than this program is fine unless schema_oldest says otherwise: a migration after which programs
  * that do not know it go wrong ends with "UPDATE schema_oldest SET version = N WHERE name = '…'", N
  * being its own number.  Errors: -EBADMSG damaged,
- * -EOPNOTSUPP too new for this program, -EHOSTDOWN the server cannot be reached, or the file's. */
+ * -EOPNOTSUPP too new for this program, -EHOSTDOWN the server cannot be reached, or the file's.
+ *
+ * With `existing` nothing is made or changed: for a command beside the service, which may be at
+ * work on a schema of its own time.  Then also -ENOENT, there is none; -EOPNOTSUPP, too old for
+ * this program, whose statements it would not understand. */
 int sql_open(const struct sql_options *options, struct sql **ret_db, struct im_error *err);
 
 /* Takes NULL, returns NULL.  Nobody uses it any more. */
