@@ -162,7 +162,17 @@ static void test_hostile_text(void **state)
     static const struct task_disk disk = { evil, evil, evil, 1, 1 };
     static const struct task_machine spec = { evil, evil, evil };
     static const struct task_tag tag = { evil, evil };
-    const struct task_wish other = { evil, evil, evil, evil, evil, &disk, 1, &spec, &tag, 1 };
+    const struct task_wish other = { .account = evil,
+                                     .zone = evil,
+                                     .description = evil,
+                                     .client_token = evil,
+                                     .proof = evil,
+                                     .parameters = evil,
+                                     .disk = &disk,
+                                     .disk_count = 1,
+                                     .machine = &spec,
+                                     .tag = &tag,
+                                     .tag_count = 1 };
     struct task task TASK_DONE = { 0 }, again TASK_DONE = { 0 };
 
     (void)state;
