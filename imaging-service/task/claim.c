@@ -171,10 +171,11 @@ static int sweep(struct task_table *table, struct im_error *err)
 /* Is there anything to sweep?  Also tells when the next lease runs out. */
 static int look_for_overdue(struct sql_session *session, struct look *look, struct im_error *err)
 {
+    /* not min(): a server that believes an index to be short reads all of it for that */
     static const char sql[] =
-        "SELECT (SELECT min(lease_ms) FROM stage WHERE lease_ms IS NOT NULL), "
-        "(SELECT min(expires_ms) FROM task WHERE state = 'active'), "
-        "(SELECT min(ended_ms) FROM task WHERE ended_ms IS NOT NULL)";
+        "SELECT (SELECT lease_ms FROM stage WHERE lease_ms IS NOT NULL ORDER BY lease_ms LIMIT 1), "
+        "(SELECT expires_ms FROM task WHERE state = 'active' ORDER BY expires_ms LIMIT 1), "
+        "(SELECT ended_ms FROM task WHERE ended_ms IS NOT NULL ORDER BY ended_ms LIMIT 1)";
     struct sql_statement *row SQL_STATEMENT = sql_use(session, sql);
     int64_t lease, expiry, end;
     int r = sql_step(session, row, err);
@@ -315,11 +316,13 @@ static int consider(struct look *look, const char *lane, int64_t due_ms, struct 
 static int choose_lane(struct sql_session *session, struct look *look, struct im_error *err)
 {
     static const char sql[] =
-        "WITH RECURSIVE lanes (lane) AS (SELECT min(lane) FROM stage WHERE " CLAIMABLE " "
-        "UNION ALL SELECT (SELECT min(stage.lane) FROM stage WHERE " CLAIMABLE " "
-        "AND stage.lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL) "
-        "SELECT lane, (SELECT min(due_ms) FROM stage WHERE " CLAIMABLE " "
-        "AND stage.lane = lanes.lane) FROM lanes WHERE lane IS NOT NULL";
+        "WITH RECURSIVE lanes (lane) AS ("
+        "SELECT (SELECT lane FROM stage WHERE " CLAIMABLE " ORDER BY lane LIMIT 1) "
+        "UNION ALL SELECT (SELECT stage.lane FROM stage WHERE " CLAIMABLE " "
+        "AND stage.lane > lanes.lane ORDER BY stage.lane LIMIT 1) "
+        "FROM lanes WHERE lanes.lane IS NOT NULL) "
+        "SELECT lane, (SELECT due_ms FROM stage WHERE " CLAIMABLE " AND stage.lane = lanes.lane "
+        "ORDER BY due_ms LIMIT 1) FROM lanes WHERE lane IS NOT NULL";
     struct sql_statement *rows SQL_STATEMENT = sql_use(session, sql);
     int r;
 
