@@ -9,6 +9,7 @@ It keeps what it was told (fsync is on), listens on 127.0.0.1 and a socket in it
 wants a password.  As root it runs as the user postgres, who must be there (Debian's package makes
 it).  It ends with the process that started it, also when that is killed; the directory stays then.
 """
+import contextlib
 import glob
 import os
 import random
@@ -158,8 +159,7 @@ class Postgres:
 
     def kill(self):
         """All its processes, at once."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGKILL)
+        self._signal(self._pids(), signal.SIGKILL)
         self.process.wait(DEADLINE_S)
 
     def pause(self):
@@ -169,13 +169,17 @@ class Postgres:
             new = [pid for pid in self._pids() if pid not in stopped]
             if not new:
                 return
-            for pid in new: # the postmaster first: no more come
-                os.kill(pid, signal.SIGSTOP)
-                stopped.add(pid)
+            self._signal(new, signal.SIGSTOP) # the postmaster first: no more come
+            stopped.update(new)
 
     def go_on(self):
-        for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+        self._signal(self._pids(), signal.SIGCONT)
+
+    @staticmethod
+    def _signal(pids, number):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError): # a session may end meanwhile
+                os.kill(pid, number)
 
     def _pids(self):
         pids = [self.process.pid]
