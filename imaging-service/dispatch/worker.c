@@ -143,6 +143,23 @@ static void finish(struct run *run, uint64_t data_bytes)
         (void)run_try_again(run, IM_FAILED, "", err.message);
 }
 
+/* The claim is over, but had it been decided that its work counts?  An answer may have been lost, and
+ * somebody have taken over since: its part file is the volume to be, then. */
+static bool has_won(const struct run *run)
+{
+    const struct claim *claim = run->claim;
+    struct task task TASK_DONE = { 0 };
+    struct im_error err = { 0 };
+    int r = task_get(run->worker->table, claim->task.account, claim->task.id, &task, &err);
+
+    if (r < 0)
+        return r != -ENOENT; /* perhaps: the ledger sees to it */
+    for (size_t i = 0; i < task.stage_count; i++)
+        if (task.stage[i].number == run->stage->number)
+            return task.stage[i].won_epoch == run->stage->epoch;
+    return false;
+}
+
 static void complete(struct run *run, const char *boot_mode, uint64_t data_bytes)
 {
     char message[MESSAGE_SIZE];
@@ -162,7 +179,8 @@ static void complete(struct run *run, const char *boot_mode, uint64_t data_bytes
                 digest ? digest : "unknown");
         finish(run, data_bytes);
     } else if (r == -ESTALE) {
-        (void)run_end(run, NULL);
+        if (!has_won(run))
+            (void)run_end(run, NULL);
     } else if (r == -EHOSTDOWN || r == -ECONNABORTED) {
         /* perhaps it is decided: the file stays, and the lease runs out */
         svc_log(SVC_ERROR, "%s: its row could not be written: %s", run->name, err.message);

@@ -41,8 +41,10 @@ int task_table_open(const struct task_options *options, struct task_table **ret_
     struct task_table *table = calloc(1, sizeof(*table));
     int r = 0;
 
-    if (table)
+    if (table) {
+        (void)pthread_mutex_init(&table->lock, NULL);
         table->worker = strdup(options->worker);
+    }
     if (!table || !table->worker)
         r = im_fail(err, ENOMEM, "out of memory");
     if (r == 0) {
@@ -64,6 +66,8 @@ struct task_table *task_table_close(struct task_table *table)
     if (!table)
         return NULL;
     table->db = sql_close(table->db);
+    (void)pthread_mutex_destroy(&table->lock);
+    free(table->served);
     free(table->worker);
     free(table);
     return NULL;
