@@ -4,6 +4,7 @@ import http.client
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 import unittest
@@ -358,9 +359,11 @@ class Ready(unittest.TestCase):
     def test_the_port_is_taken(self):
         self.start()
         with service.Service(start=False) as other:
-            other.options = ("--status-listen", self.client.host)
-            with self.assertRaisesRegex(RuntimeError, "cannot listen on 127.0.0.1 port"):
-                other.start()
+            result = subprocess.run(other.command("--status-listen", self.client.host), check=False,
+                                    stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        port = self.client.host.rsplit(":", 1)[1]
+        self.assertIn(f"cannot listen on 127.0.0.1 port {port}: ", result.stderr)
 
 
 if __name__ == "__main__":
