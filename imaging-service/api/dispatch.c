@@ -269,9 +269,10 @@ const char *svc_api_known(const char *name)
 void svc_api_run(const struct svc_api *api, const struct svc_caller *caller, const char *request_id,
                  const struct im_query *params, struct svc_answer *answer)
 {
-    struct svc_call call = { .api = api, .tasks = api->tasks, .account = caller->account };
+    struct svc_call call = { .api = api, .tasks = api->tasks, .account = caller->account, .proof = caller->proof };
     const char *version = im_query_get(params, "Version");
     const struct svc_operation *operation = NULL;
+    bool ours;
     int r = check_characters(&call, params);
 
     if (r == 0)
@@ -288,9 +289,11 @@ void svc_api_run(const struct svc_api *api, const struct svc_caller *caller, con
         answer->status = 200;
         return;
     }
-    if (call.code == SVC_INTERNAL_ERROR)
+    ours = call.code == SVC_INTERNAL_ERROR; /* nobody has refused it */
+    if (ours) {
+        call.code = svc_code_of_failure(r);
         svc_log(SVC_ERROR, "%s, request %s: %s", operation ? operation->action : "?", request_id,
                 call.err.message);
-    svc_api_refuse(call.code, call.code == SVC_INTERNAL_ERROR ? NULL : call.err.message, request_id,
-                   answer);
+    }
+    svc_api_refuse(call.code, ours ? NULL : call.err.message, request_id, answer);
 }

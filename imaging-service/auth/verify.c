@@ -85,17 +85,22 @@ static int unknown_account(struct im_error *err)
 
 /* What a verified signature is worth: r is what the verification returned.  That credentials have
  * ended is told to their owner only. */
-static int judge_api(const struct signer *signer, int r, struct svc_caller *ret_caller,
-                     struct im_error *err)
+static int judge_api(const struct signer *signer, int r, const char *signature,
+                     struct svc_caller *ret_caller, struct im_error *err)
 {
+    uint8_t digest[IM_HASH_MAX];
+
     if (!signer->known || !signer->token)
         return unknown_account(err);
     if (r == 0 && signer->ended)
         return im_fail_code(err, EACCES, "RequestExpired",
                             "Request has expired. The temporary credentials have ended.");
-    if (r == 0)
-        *ret_caller = signer->key.caller;
-    return r;
+    if (r < 0)
+        return r;
+    *ret_caller = signer->key.caller;
+    im_hash(IM_SHA256, signature, strlen(signature), digest);
+    im_hex(digest, im_hash_size(IM_SHA256), ret_caller->proof);
+    return 0;
 }
 
 static int verify_api_v4(struct svc_accounts *accounts, const struct im_signable *request,
@@ -121,7 +126,7 @@ static int verify_api_v4(struct svc_accounts *accounts, const struct im_signable
     im_hex(digest, im_hash_size(IM_SHA256), hex);
     whole.payload_hash = hex;
     r = im_sigv4_verify(&whole, &claim, signer.key.secret, now_ms, err);
-    return judge_api(&signer, r, ret_caller, err);
+    return judge_api(&signer, r, claim.signature, ret_caller, err);
 }
 
 static int verify_api_v2(struct svc_accounts *accounts, const struct im_signable *request,
@@ -137,7 +142,7 @@ static int verify_api_v2(struct svc_accounts *accounts, const struct im_signable
     if (r < 0)
         return r;
     r = im_sigv2_verify(request, params, &claim, signer.key.secret, now_ms, err);
-    return judge_api(&signer, r, ret_caller, err);
+    return judge_api(&signer, r, claim.signature, ret_caller, err);
 }
 
 /* Count a refusal that is the client's doing; others are the database's, or of no memory. */

@@ -350,10 +350,18 @@ static void refuse(const struct object_state *state, struct svc_response *respon
 static void *begin(void *arg, const struct svc_request *request, struct svc_response *response)
 {
     const struct svc_object_service *service = arg;
-    struct object_state *state = calloc(1, sizeof(*state));
     struct im_error err = { 0 };
+    struct object_state *state;
     int r;
 
+    if (!service->store) {
+        (void)im_fail_code(&err, EOPNOTSUPP, "NotImplemented",
+                           "This service has no object store of its own: keep images and manifests "
+                           "in the S3 it was set up for.");
+        svc_object_refuse(request, response, &err, NULL, NULL);
+        return NULL;
+    }
+    state = calloc(1, sizeof(*state));
     if (!state) {
         (void)im_fail(&err, ENOMEM, "out of memory");
         svc_object_refuse(request, response, &err, NULL, NULL);

@@ -18,7 +18,7 @@ struct keeper_view {
     char reasons[KEEPER_TEXT_SIZE]; /* why it is not ready; "" when it is */
     char notes[KEEPER_TEXT_SIZE];   /* what does not work although it is */
     bool has_counts, has_scratch;   /* the following could be found out */
-    struct status_counts counts;
+    struct task_counts counts;
     double scratch_size, scratch_free; /* bytes of its file system */
     int64_t look_ms;                   /* monotonic time of the last whole look; 0: none yet */
 };

@@ -55,7 +55,7 @@ static void tell_ready(const struct keeper_view *view, struct svc_response *resp
     (void)im_buffer_puts(&response->body, view->notes);
 }
 
-static int write_tasks(struct im_buffer *out, const struct status_counts *counts)
+static int write_tasks(struct im_buffer *out, const struct task_counts *counts)
 {
     const char *help = "Conversion tasks in the table, by state.";
     int r = 0;

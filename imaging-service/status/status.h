@@ -14,14 +14,6 @@
 #include "http/httpd.h"
 #include "task/task.h"
 
-/* What the task table holds, over all services that share it. */
-struct status_counts {
-    uint64_t tasks[TASK_COMPLETED + 1]; /* by enum task_state */
-    uint64_t waiting;                   /* stages that are due and that nobody works on */
-    uint64_t working;                   /* stages somebody works on */
-    int64_t oldest_waiting_ms; /* since the longest waiting one of them became due; 0: none */
-};
-
 /* Whom to ask; functions may block, and are called by one thread, one at a time.  NULL: not asked.
  * Everything outlives the status. */
 struct status_options {
@@ -36,7 +28,7 @@ struct status_options {
 
     /* One cheap write and read of the task table; 0, or why it cannot be used. */
     int (*check_tables)(void *tables, struct im_error *err);
-    int (*task_counts)(void *tables, struct status_counts *ret_counts, struct im_error *err);
+    int (*task_counts)(void *tables, struct task_counts *ret_counts, struct im_error *err);
     void *tables;
 };
 

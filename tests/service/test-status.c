@@ -69,11 +69,11 @@ static int check_tables(void *tables, struct im_error *err)
     return table_result < 0 ? im_fail(err, -table_result, "the server is away") : 0;
 }
 
-static int task_counts(void *tables, struct status_counts *ret_counts, struct im_error *err)
+static int task_counts(void *tables, struct task_counts *ret_counts, struct im_error *err)
 {
     (void)tables;
     (void)err;
-    *ret_counts = (struct status_counts){
+    *ret_counts = (struct task_counts){
         .tasks = { [TASK_ACTIVE] = 7, [TASK_COMPLETED] = 41 },
         .waiting = 5,
         .working = 2,
@@ -92,14 +92,20 @@ static const char *trouble(void *worker, unsigned n, char *buf, size_t size)
 
 static const char *troubles[2];
 
+/* The old one may be running: it is replaced, not written. */
 static void write_toolkit(const char *list)
 {
-    FILE *file = fopen(toolkit, "w");
+    char path[sizeof(toolkit) + 8];
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "%s.new", toolkit);
+    file = fopen(path, "w");
 
     assert_non_null(file);
     (void)fprintf(file, "#!/bin/sh\necho '%s'\n", list);
     assert_int_equal(fclose(file), 0);
-    assert_int_equal(chmod(toolkit, 0700), 0);
+    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_equal(rename(path, toolkit), 0);
 }
 
 static int setup(void **state)

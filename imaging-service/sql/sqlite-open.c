@@ -1,10 +1,10 @@
-/* database - the connection to a SQLite file of ours: sound, durable, its schema up to date.
+/* sqlite-open - the connection to a SQLite file of ours: sound, durable, its schema up to date.
  *
  * What the file holds is its owner's business. */
 
 #include <config.h>
 
-#include "database.h"
+#include "sql/sqlite.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +29,9 @@ static void finalize(sqlite3_stmt **statement)
 
 static int number_of(int rc)
 {
+    if (rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_PRIMARYKEY ||
+        rc == SQLITE_CONSTRAINT_ROWID)
+        return EEXIST;
     switch (rc & 0xff) {
     case SQLITE_FULL:
         return ENOSPC;
@@ -47,7 +50,7 @@ static int number_of(int rc)
     }
 }
 
-int svc_database_failed(const struct svc_schema *schema, sqlite3 *db, struct im_error *err)
+int sqlite_failed(const struct sql_schema *schema, sqlite3 *db, struct im_error *err)
 {
     int rc = sqlite3_extended_errcode(db);
 
@@ -55,7 +58,7 @@ int svc_database_failed(const struct svc_schema *schema, sqlite3 *db, struct im_
                    sqlite3_db_filename(db, "main"), sqlite3_errmsg(db), rc);
 }
 
-static int create_file(const char *path, const struct svc_schema *schema, struct im_error *err)
+static int create_file(const char *path, const struct sql_schema *schema, struct im_error *err)
 {
     int fd IM_CLOSE = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
@@ -65,15 +68,14 @@ static int create_file(const char *path, const struct svc_schema *schema, struct
     return 0;
 }
 
-static int exec(sqlite3 *db, const struct svc_schema *schema, const char *sql, struct im_error *err)
+int sqlite_exec(sqlite3 *db, const struct sql_schema *schema, const char *sql, struct im_error *err)
 {
-    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK
-               ? 0
-               : svc_database_failed(schema, db, err);
+    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0
+                                                                : sqlite_failed(schema, db, err);
 }
 
 /* The first column of the first row of sql as text, which must be `wanted`. */
-static int expect(sqlite3 *db, const struct svc_schema *schema, const char *sql, const char *wanted,
+static int expect(sqlite3 *db, const struct sql_schema *schema, const char *sql, const char *wanted,
                   struct im_error *err)
 {
     sqlite3_stmt *statement IM_CLEANUP(finalize) = NULL;
@@ -81,7 +83,7 @@ static int expect(sqlite3 *db, const struct svc_schema *schema, const char *sql,
 
     if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK ||
         sqlite3_step(statement) != SQLITE_ROW)
-        return svc_database_failed(schema, db, err);
+        return sqlite_failed(schema, db, err);
     got = (const char *)sqlite3_column_text(statement, 0);
     if (got && strcmp(got, wanted) == 0)
         return 0;
@@ -92,7 +94,7 @@ static int expect(sqlite3 *db, const struct svc_schema *schema, const char *sql,
                    wanted);
 }
 
-static int get_version(sqlite3 *db, const struct svc_schema *schema, int64_t *ret_version,
+static int get_version(sqlite3 *db, const struct sql_schema *schema, int64_t *ret_version,
                        struct im_error *err)
 {
     sqlite3_stmt *statement IM_CLEANUP(finalize) = NULL;
@@ -100,41 +102,41 @@ static int get_version(sqlite3 *db, const struct svc_schema *schema, int64_t *re
     if (sqlite3_prepare_v2(db, "SELECT coalesce(max(version), 0) FROM schema_version", -1,
                            &statement, NULL) != SQLITE_OK ||
         sqlite3_step(statement) != SQLITE_ROW)
-        return svc_database_failed(schema, db, err);
+        return sqlite_failed(schema, db, err);
     *ret_version = sqlite3_column_int64(statement, 0);
     return 0;
 }
 
-static int migrate_once(sqlite3 *db, const struct svc_schema *schema, int64_t version,
+static int migrate_once(sqlite3 *db, const struct sql_schema *schema, int64_t version,
                         struct im_error *err)
 {
-    const struct svc_migration *migration = &schema->migration[version - 1];
+    const struct sql_migration *migration = &schema->sqlite[version - 1];
     char note[128];
-    int r = exec(db, schema, "BEGIN IMMEDIATE", err);
+    int r = sqlite_exec(db, schema, "BEGIN IMMEDIATE", err);
 
     if (r < 0)
         return r;
     (void)snprintf(note, sizeof(note),
                    "INSERT INTO schema_version VALUES (%" PRId64 ", %" PRId64 "); COMMIT", version,
                    im_clock_now_ms());
-    r = exec(db, schema, migration->sql, err);
+    r = sqlite_exec(db, schema, migration->sql, err);
     if (r == 0)
-        r = exec(db, schema, note, err);
+        r = sqlite_exec(db, schema, note, err);
     if (r < 0) {
         im_error_prefix(err, "migration %s failed and was taken back", migration->name);
         if (!sqlite3_get_autocommit(db))
-            (void)exec(db, schema, "ROLLBACK", NULL);
+            (void)sqlite_exec(db, schema, "ROLLBACK", NULL);
     }
     return r;
 }
 
-static int migrate(sqlite3 *db, const struct svc_schema *schema, struct im_error *err)
+static int migrate(sqlite3 *db, const struct sql_schema *schema, struct im_error *err)
 {
-    int64_t version = 0, latest = (int64_t)schema->count;
-    int r = exec(db, schema,
-                 "CREATE TABLE IF NOT EXISTS schema_version "
-                 "(version INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)",
-                 err);
+    int64_t version = 0, latest = (int64_t)schema->sqlite_count;
+    int r = sqlite_exec(db, schema,
+                        "CREATE TABLE IF NOT EXISTS schema_version "
+                        "(version INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)",
+                        err);
 
     if (r == 0)
         r = get_version(db, schema, &version, err);
@@ -150,8 +152,8 @@ static int migrate(sqlite3 *db, const struct svc_schema *schema, struct im_error
     return r;
 }
 
-int svc_database_open(const char *path, const struct svc_schema *schema, sqlite3 **ret_db,
-                      struct im_error *err)
+int sqlite_open_file(const char *path, const struct sql_schema *schema, sqlite3 **ret_db,
+                     struct im_error *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX; /* the owner's mutex does */
     int r = create_file(path, schema, err);
@@ -159,14 +161,15 @@ int svc_database_open(const char *path, const struct svc_schema *schema, sqlite3
     if (r < 0)
         return r;
     if (sqlite3_open_v2(path, ret_db, flags, NULL) != SQLITE_OK)
-        return *ret_db ? svc_database_failed(schema, *ret_db, err)
+        return *ret_db ? sqlite_failed(schema, *ret_db, err)
                        : im_fail(err, ENOMEM, "out of memory");
     (void)sqlite3_busy_timeout(*ret_db, BUSY_TIMEOUT_MS);
     r = expect(*ret_db, schema, "PRAGMA quick_check(1)", "ok", err);
     if (r == 0)
         r = expect(*ret_db, schema, "PRAGMA journal_mode = WAL", "wal", err);
     if (r == 0)
-        r = exec(*ret_db, schema, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF", err);
+        r = sqlite_exec(*ret_db, schema, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF",
+                        err);
     if (r == 0)
         r = migrate(*ret_db, schema, err);
     return r;
