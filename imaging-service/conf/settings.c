@@ -153,7 +153,7 @@ const struct svc_setting svc_settings[] = {
           "names of at most 64 letters, digits, '-', '_' and '.'", "standalone"),
     NUMBER("", "conversions", conversions, 0, 100000, "0"),
     NUMBER("", "conversions-per-account", conversions_per_account, 0, 100000, "0"),
-    NUMBER("", "scratch-reserve", scratch_reserve, 0, 1u << 20, "64"),
+    NUMBER("", "scratch-reserve", scratch_reserve, 0, 1u << 30, "64"),
     NUMBER("", "max-active-tasks", max_active, 1, 100000, "20"),
     NUMBER("", "max-volume-gib", max_volume_gib, 1, 65536, "16384"),
     WORDS("manifest-schemes", manifest_schemes, 1, 2, is_scheme, "http and https", "http,https"),
