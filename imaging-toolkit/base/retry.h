@@ -11,8 +11,12 @@
 bool im_retry_errno(int number);
 bool im_retry_status(long http_status);
 
-/* Wait so many milliseconds.  Returns early and false when *cancel becomes true, which another
- * thread may do; cancel may be NULL. */
+/* Seconds without progress (below 1000 bytes/s) after which a try is given up: 30, or what the
+ * environment's IMAGING_STALL_SECONDS says, for tests. */
+long im_retry_stall_s(void);
+
+/* Wait so many milliseconds (divided by the environment's IMAGING_HASTE, for tests).  Returns early
+ * and false when *cancel becomes true, which another thread may do; cancel may be NULL. */
 bool im_retry_pause(int64_t ms, const volatile bool *cancel);
 
 /* Wait before try `n` (the second is 1), as im_retry_pause. */
