@@ -188,12 +188,24 @@ static int serve(struct service *service, struct im_error *err)
     return svc_httpd_serve(service->httpd, service->routes, 2, err);
 }
 
+static int open_tasks(struct service *service, struct im_error *err)
+{
+    const struct task_options options = {
+        .where = service->conf.tasks_path,
+        .worker = "standalone",
+        .alone = true,
+        .connections = 1,
+    };
+
+    return task_table_open(&options, &service->tasks, err);
+}
+
 static int start(struct service *service, struct im_error *err)
 {
     int r = prepare(service, err);
 
     if (r == 0)
-        r = task_table_open(service->conf.tasks_path, &service->tasks, err);
+        r = open_tasks(service, err);
     if (r == 0)
         r = svc_store_open(service->conf.objects_dir, svc_accounts_first(service->accounts),
                            &service->store, err);

@@ -110,7 +110,7 @@ int svc_start_import(struct svc_call *call, const struct svc_import *in,
         whole.tag = tags;
         whole.tag_count = spec->tags.count;
     }
-    r = task_insert(call->tasks, &whole, call->api->conf->max_active, im_clock_now_ms(), &task,
+    r = task_insert(call->tasks, &whole, call->api->conf->max_active, &task,
                     &fresh, &call->err);
     if (r < 0)
         return refuse_new(call, r);

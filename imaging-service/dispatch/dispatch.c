@@ -47,7 +47,6 @@ struct dispatch {
     atomic_bool stop;
     _Atomic(const char *) objects_url; /* NULL: not told yet */
     struct removal *removal;
-    int64_t clock_ms; /* see worker_now */
 
     pthread_mutex_t lock;      /* guards what follows */
     pthread_cond_t changed;    /* look_ms came nearer, or stop */
@@ -115,7 +114,7 @@ static void log_trouble(struct dispatch *dispatch, const char *trouble)
 static bool look(struct slot *slot, struct claim *ret_claim, int64_t *ret_pause_ms)
 {
     struct dispatch *dispatch = slot->dispatch;
-    int64_t now = worker_now(&slot->worker), next = INT64_MAX;
+    int64_t wait = INT64_MAX;
     char buf[TROUBLE_MAX];
     const char *trouble = dispatch_trouble(dispatch, buf, sizeof(buf));
     struct im_error err = { 0 };
@@ -123,11 +122,11 @@ static bool look(struct slot *slot, struct claim *ret_claim, int64_t *ret_pause_
 
     *ret_pause_ms = LOOK_TROUBLE_MS;
     if (!trouble) {
-        r = task_claim(dispatch->table, now, WORKER_LEASE_MS, ret_claim, &next, &err);
+        r = task_claim(dispatch->table, WORKER_LEASE_MS, ret_claim, &wait, &err);
         if (r == -EAGAIN)
-            *ret_pause_ms = next - now > LOOK_MAX_MS   ? LOOK_MAX_MS
-                            : next - now < LOOK_MIN_MS ? LOOK_MIN_MS
-                                                       : next - now;
+            *ret_pause_ms = wait > LOOK_MAX_MS   ? LOOK_MAX_MS
+                            : wait < LOOK_MIN_MS ? LOOK_MIN_MS
+                                                 : wait;
         else if (r < 0)
             trouble = err.message;
     }
@@ -210,7 +209,6 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
     dispatch->conf = conf;
     dispatch->table = table;
     dispatch->slots = slots;
-    dispatch->clock_ms = im_clock_now_ms() - im_clock_monotonic_ms();
     (void)pthread_mutex_init(&dispatch->lock, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -223,7 +221,6 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
             .table = table,
             .stop = &dispatch->stop,
             .objects_url = &dispatch->objects_url,
-            .clock_ms = dispatch->clock_ms,
             .wake_fd = -1,
         };
     }
@@ -244,17 +241,30 @@ static int recover_one(void *arg, const struct claim *claim)
     return worker_settle(recovery->worker, claim, recovery->err);
 }
 
+/* What claims left that are over; what the next ones go on with stays. */
+static int clean(void *arg, const struct thing *thing)
+{
+    const struct dispatch *dispatch = arg;
+    struct im_error err = { 0 };
+
+    files_remove_thing(dispatch->conf, thing);
+    if (thing->over && !thing->kept && task_forget_thing(dispatch->table, thing, &err) < 0)
+        svc_log(SVC_WARNING, "%s: the ledger cannot be written: %s", thing->task_id, err.message);
+    return 0;
+}
+
 static int recover(struct dispatch *dispatch, struct im_error *err)
 {
     struct worker worker = {
         .conf = dispatch->conf,
         .table = dispatch->table,
-        .clock_ms = dispatch->clock_ms,
     };
     struct recovery recovery = { .worker = &worker, .err = err };
-    int r = task_recover(dispatch->table, worker_now(&worker), recover_one, &recovery, err);
+    int r = task_recover(dispatch->table, recover_one, &recovery, err);
 
-    if (r == 0)
+    if (r >= 0)
+        r = task_list_files(dispatch->table, clean, dispatch, err);
+    if (r >= 0)
         files_sweep(dispatch->conf);
     return r;
 }
@@ -299,7 +309,7 @@ int dispatch_start(const struct svc_conf *conf, struct task_table *table,
     log_trouble(dispatch, dispatch_trouble(dispatch, buf, sizeof(buf)));
     r = recover(dispatch, err);
     if (r == 0)
-        r = removal_start(conf, table, dispatch->clock_ms, &dispatch->removal, err);
+        r = removal_start(conf, table, &dispatch->removal, err);
     if (r == 0)
         r = start_threads(dispatch, err);
     if (r < 0) {

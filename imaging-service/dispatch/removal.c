@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "dispatch/files.h"
 #include "log.h"
 
@@ -24,7 +23,6 @@
 struct removal {
     const struct svc_conf *conf;
     struct task_table *table;
-    int64_t clock_ms;
     atomic_bool stop;
     int wake_fd;
     pthread_t thread;
@@ -38,9 +36,9 @@ static int remove_next(struct removal *removal)
     int r = task_next_removal(removal->table, &claim, &err);
 
     if (r == 0) {
-        files_remove_volume(removal->conf, claim.stage->volume_id);
+        files_remove_disk(removal->conf, &claim, true);
         svc_log(SVC_INFO, "%s: volume %s was removed", claim.task.id, claim.stage->volume_id);
-        r = task_removed(removal->table, &claim, removal->clock_ms + im_clock_monotonic_ms(), &err);
+        r = task_removed(removal->table, &claim, &err);
     }
     if (r < 0 && r != -EAGAIN)
         svc_log(SVC_ERROR, "volumes of cancelled tasks are not removed: %s", err.message);
@@ -75,7 +73,7 @@ static int start_thread(struct removal *removal)
     return r;
 }
 
-int removal_start(const struct svc_conf *conf, struct task_table *table, int64_t clock_ms,
+int removal_start(const struct svc_conf *conf, struct task_table *table,
                   struct removal **ret_removal, struct im_error *err)
 {
     struct removal *removal = calloc(1, sizeof(*removal));
@@ -85,7 +83,6 @@ int removal_start(const struct svc_conf *conf, struct task_table *table, int64_t
         return im_fail(err, ENOMEM, "out of memory");
     removal->conf = conf;
     removal->table = table;
-    removal->clock_ms = clock_ms;
     removal->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     r = removal->wake_fd < 0 ? errno : start_thread(removal);
     if (r != 0) {

@@ -54,8 +54,7 @@ int run_beat(struct run *run, uint64_t bytes, const char *message)
 
     run->beat_ms = im_clock_monotonic_ms();
     run->bytes = bytes > run->bytes ? bytes : run->bytes;
-    r = task_heartbeat(run->worker->table, run->claim, worker_now(run->worker), WORKER_LEASE_MS,
-                       bytes, message, &cancel, &err);
+    r = task_heartbeat(run->worker->table, run->claim, WORKER_LEASE_MS, bytes, message, &cancel, &err);
     if (r < 0 && r != -ESTALE && !run->deaf)
         run_tell_write(run, r, &err);
     run->deaf = r < 0;
@@ -68,7 +67,7 @@ int run_end(const struct run *run, const char *message)
     int r;
 
     run->leave(run, true);
-    r = task_end_cancelled(run->worker->table, run->claim, message, worker_now(run->worker), &err);
+    r = task_end_cancelled(run->worker->table, run->claim, message, &err);
     if (r == 0)
         svc_log(SVC_INFO, "%s: ended, cancelled: %s", run->name,
                 message ? message : "its task is to stop");
@@ -99,7 +98,7 @@ int run_give_back(const struct run *run, enum task_return why, int64_t pause, co
     int r;
 
     run->leave(run, false);
-    r = task_postpone(run->worker->table, run->claim, worker_now(run->worker) + pause, why,
+    r = task_postpone(run->worker->table, run->claim, pause, why,
                       waiting_message(run, words, message, sizeof(message)), &err);
     if (r == -ESTALE)
         return run_end(run, NULL);
