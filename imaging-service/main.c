@@ -195,6 +195,7 @@ static int open_tasks(struct service *service, struct im_error *err)
         .worker = "standalone",
         .alone = true,
         .connections = 1,
+        .delete_uploads = svc_conf_is(service->conf.delete_uploads),
     };
 
     return task_table_open(&options, &service->tasks, err);

@@ -34,6 +34,7 @@ struct svc_conf {
     struct svc_words zones;  /* availability zones, at least one; the first is the default */
     unsigned max_active;     /* tasks of an account that have not ended, default 20 */
     uint64_t max_volume_gib; /* largest volume, default 16384 */
+    char *delete_uploads;    /* "true": parts and manifest go once they are a volume */
     struct svc_words manifest_schemes; /* of the URLs customers may give: "http", "https" */
     struct svc_words manifest_hosts;   /* hosts they may name (see api/manifest-url.h); none: any */
     char *tls_certificate; /* PEM file with the certificate and its chain; NULL: plain HTTP */
@@ -65,6 +66,9 @@ struct svc_conf {
 /* Read the command line and the file it names.  0; 1 when --help or --version was answered; -EINVAL
  * when something is wrong with what was said, in one sentence that names file and line. */
 int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_error *err);
+
+/* Whether a setting that is "true" or "false" is on; NULL is off. */
+bool svc_conf_is(const char *setting);
 
 /* Write what is in force in the form of a configuration file.  0, or -errno of the writing. */
 int svc_conf_print(const struct svc_conf *conf, FILE *out);

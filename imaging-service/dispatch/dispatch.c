@@ -24,6 +24,8 @@
 #include "base/spawn.h"
 #include "dispatch/files.h"
 #include "dispatch/removal.h"
+#include "dispatch/stores.h"
+#include "dispatch/uploads.h"
 #include "dispatch/worker.h"
 #include "log.h"
 
@@ -47,6 +49,8 @@ struct dispatch {
     atomic_bool stop;
     _Atomic(const char *) objects_url; /* NULL: not told yet */
     struct removal *removal;
+    struct stores *stores;
+    struct uploads *uploads; /* NULL: they stay */
 
     pthread_mutex_t lock;      /* guards what follows */
     pthread_cond_t changed;    /* look_ms came nearer, or stop */
@@ -176,6 +180,7 @@ static void look_and_work(struct slot *slot)
     (void)pthread_mutex_unlock(&dispatch->lock);
     worker_do(&slot->worker, &claim);
     removal_wake(dispatch->removal); /* a failure ends what was published beside it */
+    uploads_wake(dispatch->uploads);
     (void)pthread_mutex_lock(&dispatch->lock);
     look_now(dispatch);
 }
@@ -209,6 +214,7 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
     dispatch->conf = conf;
     dispatch->table = table;
     dispatch->slots = slots;
+    dispatch->stores = stores_new(); /* without it nobody keeps account, no more */
     (void)pthread_mutex_init(&dispatch->lock, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -219,6 +225,7 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
         dispatch->slot[i].worker = (struct worker){
             .conf = conf,
             .table = table,
+            .stores = dispatch->stores,
             .stop = &dispatch->stop,
             .objects_url = &dispatch->objects_url,
             .wake_fd = -1,
@@ -310,6 +317,8 @@ int dispatch_start(const struct svc_conf *conf, struct task_table *table,
     r = recover(dispatch, err);
     if (r == 0)
         r = removal_start(conf, table, &dispatch->removal, err);
+    if (r == 0 && svc_conf_is(conf->delete_uploads))
+        r = uploads_start(conf, table, &dispatch->uploads, err);
     if (r == 0)
         r = start_threads(dispatch, err);
     if (r < 0) {
@@ -355,6 +364,8 @@ struct dispatch *dispatch_stop(struct dispatch *dispatch)
     for (unsigned i = 0; i < dispatch->started; i++)
         (void)pthread_join(dispatch->slot[i].thread, NULL);
     dispatch->removal = removal_stop(dispatch->removal);
+    dispatch->uploads = uploads_stop(dispatch->uploads);
+    dispatch->stores = stores_free(dispatch->stores);
     for (unsigned i = 0; i < dispatch->slots; i++)
         im_cleanup_close(&dispatch->slot[i].worker.wake_fd);
     (void)pthread_cond_destroy(&dispatch->changed);

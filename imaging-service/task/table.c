@@ -45,6 +45,7 @@ int task_table_open(const struct task_options *options, struct task_table **ret_
     if (r == 0) {
         table->alone = options->alone;
         table->limits = options->limits;
+        table->delete_uploads = options->delete_uploads;
         r = sql_open(&database, &table->db, err);
     }
     if (r < 0) {

@@ -147,6 +147,7 @@ struct task_options {
     bool alone;         /* the caller makes sure that nobody else works on the tasks */
     unsigned connections;           /* to a server, at most */
     struct task_limits limits;      /* lent while the table is open */
+    bool delete_uploads;            /* what is a volume goes into the ledger, to be deleted */
     int64_t (*clock_ms)(void *arg); /* for tests: the time; else NULL */
     void *clock_arg;
 };

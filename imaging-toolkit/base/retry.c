@@ -37,7 +37,7 @@ static uint64_t number_of(const char *name, uint64_t max, uint64_t preset)
 
 long im_retry_stall_s(void)
 {
-    return (long)number_of("IMAGING_STALL_SECONDS", STALL_MAX_S, STALL_S);
+    return (long)number_of(IM_RETRY_STALL_SECONDS, STALL_MAX_S, STALL_S);
 }
 
 bool im_retry_errno(int number)
@@ -72,7 +72,7 @@ static int64_t pause_ms(unsigned n)
 
 bool im_retry_pause(int64_t ms, const volatile bool *cancel)
 {
-    int64_t haste = (int64_t)number_of("IMAGING_HASTE", HASTE_MAX, 1);
+    int64_t haste = (int64_t)number_of(IM_RETRY_HASTE, HASTE_MAX, 1);
     int64_t until = im_clock_monotonic_ms() + ms / haste;
 
     for (;;) {

@@ -11,11 +11,14 @@
 bool im_retry_errno(int number);
 bool im_retry_status(long http_status);
 
-/* Seconds without progress (below 1000 bytes/s) after which a try is given up: 30, or what the
- * environment's IMAGING_STALL_SECONDS says, for tests. */
+/* Of the environment, for tests: what pauses are divided by, and what im_retry_stall_s returns. */
+#define IM_RETRY_HASTE         "IMAGING_HASTE"
+#define IM_RETRY_STALL_SECONDS "IMAGING_STALL_SECONDS"
+
+/* Seconds without progress (below 1000 bytes/s) after which a try is given up: 30. */
 long im_retry_stall_s(void);
 
-/* Wait so many milliseconds (divided by the environment's IMAGING_HASTE, for tests).  Returns early
+/* Wait so many milliseconds (divided by IM_RETRY_HASTE).  Returns early
  * and false when *cancel becomes true, which another thread may do; cancel may be NULL. */
 bool im_retry_pause(int64_t ms, const volatile bool *cancel);
 
