@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/http.h"
+#include "base/retry.h"
 #include "log.h"
 
 /* "https://", a host of 255 bytes, a port. */
@@ -99,7 +100,7 @@ static int64_t shorter(int64_t a, int64_t b)
 /* Those who come later, one after the other. */
 static int64_t spread(const struct store *store)
 {
-    return shorter((int64_t)store->told * STORES_SPREAD_MS, STORES_SPREAD_MAX_MS);
+    return im_retry_hasten(shorter((int64_t)store->told * STORES_SPREAD_MS, STORES_SPREAD_MAX_MS));
 }
 
 int64_t stores_ask(struct stores *stores, const char *url, int64_t now_ms)
@@ -158,7 +159,7 @@ static int64_t fail(struct store *store, int64_t now_ms)
         begin_away(store, now_ms);
     if (now_ms >= store->next_ms) {
         pause = (int64_t)STORES_PAUSE_MS << (store->asked < 10 ? store->asked : 10);
-        store->next_ms = now_ms + shorter(pause, STORES_PAUSE_MAX_MS);
+        store->next_ms = now_ms + im_retry_hasten(shorter(pause, STORES_PAUSE_MAX_MS));
         store->asked++;
         store->asking = false;
         pause = store->next_ms - now_ms + shorter(spread(store), STORES_PAUSE_MAX_MS);

@@ -22,12 +22,14 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "dispatch/child.h"
 #include "log.h"
 
 /* It is woken when there is something to do; this is for what becomes due, and for the ledger's own
  * failures. */
-#define LOOK_MS 10000
+#define LOOK_MS     10000
+#define LOOK_MIN_MS 100
 
 /* The toolkit gets so long to end by itself. */
 #define GRACE_MS 2000
@@ -46,7 +48,7 @@ static int64_t pause_ms(unsigned tries)
 {
     int64_t pause = UPLOADS_PAUSE_MS << (tries < 6 ? tries : 6);
 
-    return pause < UPLOADS_PAUSE_MAX_MS ? pause : UPLOADS_PAUSE_MAX_MS;
+    return im_retry_hasten(pause < UPLOADS_PAUSE_MAX_MS ? pause : UPLOADS_PAUSE_MAX_MS);
 }
 
 /* Empty the eventfd. */
@@ -157,11 +159,12 @@ static void *work(void *arg)
 {
     struct uploads *uploads = arg;
     struct pollfd fd = { .fd = uploads->wake_fd, .events = POLLIN };
+    int look_ms = LOOK_MIN_MS + (int)im_retry_hasten(LOOK_MS);
 
     while (!atomic_load(&uploads->stop)) {
         while (!atomic_load(&uploads->stop) && next(uploads) == 0)
             ;
-        if (!atomic_load(&uploads->stop) && poll(&fd, 1, LOOK_MS) > 0)
+        if (!atomic_load(&uploads->stop) && poll(&fd, 1, look_ms) > 0)
             drain(uploads);
     }
     return NULL;

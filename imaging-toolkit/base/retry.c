@@ -40,6 +40,11 @@ long im_retry_stall_s(void)
     return (long)number_of(IM_RETRY_STALL_SECONDS, STALL_MAX_S, STALL_S);
 }
 
+int64_t im_retry_hasten(int64_t ms)
+{
+    return ms / (int64_t)number_of(IM_RETRY_HASTE, HASTE_MAX, 1);
+}
+
 bool im_retry_errno(int number)
 {
     switch (abs(number)) {
@@ -72,8 +77,7 @@ static int64_t pause_ms(unsigned n)
 
 bool im_retry_pause(int64_t ms, const volatile bool *cancel)
 {
-    int64_t haste = (int64_t)number_of(IM_RETRY_HASTE, HASTE_MAX, 1);
-    int64_t until = im_clock_monotonic_ms() + ms / haste;
+    int64_t until = im_clock_monotonic_ms() + im_retry_hasten(ms);
 
     for (;;) {
         int64_t left = until - im_clock_monotonic_ms();

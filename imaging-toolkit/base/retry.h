@@ -18,7 +18,10 @@ bool im_retry_status(long http_status);
 /* Seconds without progress (below 1000 bytes/s) after which a try is given up: 30. */
 long im_retry_stall_s(void);
 
-/* Wait so many milliseconds (divided by IM_RETRY_HASTE).  Returns early
+/* A pause between tries, divided by IM_RETRY_HASTE. */
+int64_t im_retry_hasten(int64_t ms);
+
+/* Wait so many milliseconds, hastened.  Returns early
  * and false when *cancel becomes true, which another thread may do; cancel may be NULL. */
 bool im_retry_pause(int64_t ms, const volatile bool *cancel);
 
