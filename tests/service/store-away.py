@@ -48,6 +48,15 @@ class StoreAway(tasks.Tasks):
         self.logged(store + " answers again")
         self.assertNotIn("secret", self.service.log_text())
 
+    def test_one_at_a_time_asks(self):
+        url = self.bench.upload({"manifest": "GET:503"})
+        ids = [self.start(url) for _ in range(4)]
+        service.wait_for(lambda: [task for task in self.tasks() if (task.findtext("statusMessage") or "")
+                                  .endswith("waiting for the store: it does not answer")])
+        for id in ids:
+            self.assertEqual(self.look(id).findtext("state"), "active")
+            self.cancel(id)
+
     def test_another_store_is_asked_meanwhile(self):
         away = self.start("http://127.0.0.1:9/manifest.xml?Signature=secret")
         self.logged("the store http://127.0.0.1:9 does not answer")

@@ -18,6 +18,7 @@ def main():
             for where in faults.WHERE:
                 if kind not in faults.SLOW:
                     cells += bench.check(kind, where, 1)
+        cells += bench.check("gzip+noetag", "manifest", 1)
         for where in faults.WHERE:  # a kind of each class that does not heal
             cells += bench.check("503", where, 3)
             cells += bench.check("resethead", where, faults.ALWAYS)
