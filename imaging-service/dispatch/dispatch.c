@@ -23,11 +23,14 @@
 #include "base/clock.h"
 #include "base/spawn.h"
 #include "dispatch/files.h"
+#include "dispatch/leftovers.h"
+#include "dispatch/news.h"
 #include "dispatch/removal.h"
 #include "dispatch/stores.h"
 #include "dispatch/uploads.h"
 #include "dispatch/worker.h"
 #include "log.h"
+#include "metrics.h"
 
 /* Between two looks of idle workers: at least, at most (new tasks wake, so this is a safety net),
  * and while something is in the way. */
@@ -51,6 +54,7 @@ struct dispatch {
     struct removal *removal;
     struct stores *stores;
     struct uploads *uploads; /* NULL: they stay */
+    struct news *news;       /* of a table that other services use, too */
 
     pthread_mutex_t lock;      /* guards what follows */
     pthread_cond_t changed;    /* look_ms came nearer, or stop */
@@ -87,15 +91,26 @@ static const char *dir_trouble(const char *what, const char *dir, char *buf, siz
     return buf;
 }
 
-const char *dispatch_trouble(struct dispatch *dispatch, char *buf, size_t size)
+const char *dispatch_trouble_of(struct dispatch *dispatch, unsigned n, char *buf, size_t size)
 {
     const struct svc_conf *conf = dispatch->conf;
-    const char *trouble = toolkit_trouble(conf->toolkit, buf, size);
 
-    if (!trouble)
-        trouble = dir_trouble("volume", conf->volumes_dir, buf, size);
-    if (!trouble)
-        trouble = dir_trouble("scratch", conf->scratch_dir, buf, size);
+    switch (n) {
+    case 0:
+        return toolkit_trouble(conf->toolkit, buf, size);
+    case 1:
+        return dir_trouble("volume", conf->volumes_dir, buf, size);
+    default:
+        return dir_trouble("scratch", conf->scratch_dir, buf, size);
+    }
+}
+
+const char *dispatch_trouble(struct dispatch *dispatch, char *buf, size_t size)
+{
+    const char *trouble = NULL;
+
+    for (unsigned i = 0; i < DISPATCH_TROUBLES && !trouble; i++)
+        trouble = dispatch_trouble_of(dispatch, i, buf, size);
     return trouble;
 }
 
@@ -127,6 +142,9 @@ static bool look(struct slot *slot, struct claim *ret_claim, int64_t *ret_pause_
     *ret_pause_ms = LOOK_TROUBLE_MS;
     if (!trouble) {
         r = task_claim(dispatch->table, WORKER_LEASE_MS, ret_claim, &wait, &err);
+        if (r == 0)
+            metric_add(METRIC_CLAIMS, ret_claim->stage->kind == STAGE_LAUNCH ? "launch" : "convert",
+                       NULL, 1);
         if (r == -EAGAIN)
             *ret_pause_ms = wait > LOOK_MAX_MS   ? LOOK_MAX_MS
                             : wait < LOOK_MIN_MS ? LOOK_MIN_MS
@@ -248,18 +266,6 @@ static int recover_one(void *arg, const struct claim *claim)
     return worker_settle(recovery->worker, claim, recovery->err);
 }
 
-/* What claims left that are over; what the next ones go on with stays. */
-static int clean(void *arg, const struct thing *thing)
-{
-    const struct dispatch *dispatch = arg;
-    struct im_error err = { 0 };
-
-    files_remove_thing(dispatch->conf, thing);
-    if (thing->over && !thing->kept && task_forget_thing(dispatch->table, thing, &err) < 0)
-        svc_log(SVC_WARNING, "%s: the ledger cannot be written: %s", thing->task_id, err.message);
-    return 0;
-}
-
 static int recover(struct dispatch *dispatch, struct im_error *err)
 {
     struct worker worker = {
@@ -270,8 +276,8 @@ static int recover(struct dispatch *dispatch, struct im_error *err)
     int r = task_recover(dispatch->table, recover_one, &recovery, err);
 
     if (r >= 0)
-        r = task_list_files(dispatch->table, clean, dispatch, err);
-    if (r >= 0)
+        r = leftovers_clean(dispatch->conf, dispatch->table, false, NULL, NULL, err);
+    if (r >= 0 && !dispatch->conf->database)
         files_sweep(dispatch->conf);
     return r;
 }
@@ -304,6 +310,11 @@ static int start_threads(struct dispatch *dispatch, struct im_error *err)
     return r;
 }
 
+static void wake(void *arg)
+{
+    dispatch_wake(arg);
+}
+
 int dispatch_start(const struct svc_conf *conf, struct task_table *table,
                    struct dispatch **ret_dispatch, struct im_error *err)
 {
@@ -319,6 +330,8 @@ int dispatch_start(const struct svc_conf *conf, struct task_table *table,
         r = removal_start(conf, table, &dispatch->removal, err);
     if (r == 0 && svc_conf_is(conf->delete_uploads))
         r = uploads_start(conf, table, &dispatch->uploads, err);
+    if (r == 0 && conf->database)
+        r = news_start(table, wake, dispatch, &dispatch->news, err);
     if (r == 0)
         r = start_threads(dispatch, err);
     if (r < 0) {
@@ -352,17 +365,23 @@ void dispatch_wake(struct dispatch *dispatch)
     removal_wake(dispatch->removal);
 }
 
-struct dispatch *dispatch_stop(struct dispatch *dispatch)
+void dispatch_halt(struct dispatch *dispatch)
 {
-    if (!dispatch)
-        return NULL;
     (void)pthread_mutex_lock(&dispatch->lock);
     atomic_store(&dispatch->stop, true);
     (void)pthread_cond_broadcast(&dispatch->changed);
     (void)pthread_mutex_unlock(&dispatch->lock);
     poke_busy(dispatch);
+}
+
+struct dispatch *dispatch_stop(struct dispatch *dispatch)
+{
+    if (!dispatch)
+        return NULL;
+    dispatch_halt(dispatch);
     for (unsigned i = 0; i < dispatch->started; i++)
         (void)pthread_join(dispatch->slot[i].thread, NULL);
+    dispatch->news = news_stop(dispatch->news);
     dispatch->removal = removal_stop(dispatch->removal);
     dispatch->uploads = uploads_stop(dispatch->uploads);
     dispatch->stores = stores_free(dispatch->stores);

@@ -137,39 +137,41 @@ int claim_files_publish(const struct claim_files *files, struct im_error *err)
     return 0;
 }
 
-/* The toolkit's, while a file is made where the file system has no nameless ones. */
-static bool is_temporary(const char *name, const char *arg)
-{
-    (void)arg;
-    return strncmp(name, ".imaging-", 9) == 0 && strlen(name) == 15;
-}
-
-static bool begins_with(const char *name, const char *beginning)
-{
-    return strncmp(name, beginning, strlen(beginning)) == 0;
-}
-
-/* Remove the entries of dir that `matches` takes. */
-static void remove_matching(const char *dir, bool (*matches)(const char *name, const char *arg),
-                            const char *arg)
+/* Call each(arg) for the paths of the entries of dir whose names begin so. */
+static int each_beginning(const char *dir, const char *beginning,
+                          int (*each)(void *arg, const char *path), void *arg)
 {
     DIR *entries = opendir(dir);
     const struct dirent *entry;
+    int r = 0;
 
     if (!entries) {
         svc_log(SVC_WARNING, "cannot read '%s': %s", dir, strerrordesc_np(errno));
-        return;
+        return 0;
     }
-    while ((entry = readdir(entries))) {
+    while (r >= 0 && (entry = readdir(entries))) {
         char *path IM_FREE = NULL;
 
-        if (!matches(entry->d_name, arg))
+        if (strncmp(entry->d_name, beginning, strlen(beginning)) != 0)
             continue;
         path = im_asprintf("%s/%s", dir, entry->d_name);
         if (path)
-            remove_tree(path);
+            r = each(arg, path);
     }
     (void)closedir(entries);
+    return r;
+}
+
+static int remove_path(void *arg, const char *path)
+{
+    (void)arg;
+    remove_tree(path);
+    return 0;
+}
+
+static void remove_beginning(const char *dir, const char *beginning)
+{
+    (void)each_beginning(dir, beginning, remove_path, NULL);
 }
 
 void claim_files_remove_scratch(const struct claim_files *files)
@@ -179,7 +181,7 @@ void claim_files_remove_scratch(const struct claim_files *files)
 
 void claim_files_remove_part(const struct claim_files *files)
 {
-    remove_matching(files->volumes_dir, begins_with, strrchr(files->part, '/') + 1);
+    remove_beginning(files->volumes_dir, strrchr(files->part, '/') + 1);
 }
 
 static void remove_volume(const char *volume)
@@ -202,28 +204,80 @@ void files_remove_disk(const struct svc_conf *conf, const struct claim *claim, b
         return;
     }
     /* first: a part file that is still there may get the volume's name at any moment */
-    remove_matching(conf->volumes_dir, begins_with, parts);
+    remove_beginning(conf->volumes_dir, parts);
     if (volume)
         remove_volume(path);
     (void)im_sync_parent(path);
-    remove_matching(conf->scratch_dir, begins_with, parts + 1);
+    remove_beginning(conf->scratch_dir, parts + 1);
+}
+
+/* What a claim's files begin with, without their directory: ".TASK.NUMBER.EPOCH.part"; the scratch
+ * directory's name is what stands between the dots.  NULL when out of memory. */
+static char *part_of_thing(const struct thing *thing)
+{
+    return im_asprintf(".%s.%u.%" PRIu64 ".part", thing->task_id, thing->number, thing->epoch);
+}
+
+static char *scratch_of_thing(const struct svc_conf *conf, const struct thing *thing)
+{
+    return im_asprintf("%s/%s.%u.%" PRIu64, conf->scratch_dir, thing->task_id, thing->number,
+                       thing->epoch);
+}
+
+/* Of measure_entry, which is given nothing to keep it in. */
+static _Thread_local uint64_t measured;
+
+static int measure_entry(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+    (void)path;
+    (void)type;
+    (void)where;
+    measured += (uint64_t)st->st_blocks * 512;
+    return 0;
+}
+
+struct telling {
+    int (*each)(void *arg, const char *path, uint64_t bytes);
+    void *arg;
+};
+
+static int tell_path(void *arg, const char *path)
+{
+    const struct telling *telling = arg;
+
+    measured = 0;
+    (void)nftw(path, measure_entry, TREE_DESCRIPTORS, FTW_PHYS | FTW_MOUNT);
+    return telling->each(telling->arg, path, measured);
+}
+
+int files_of_thing(const struct svc_conf *conf, const struct thing *thing,
+                   int (*each)(void *arg, const char *path, uint64_t bytes), void *arg)
+{
+    char *part IM_FREE = part_of_thing(thing);
+    char *scratch IM_FREE = scratch_of_thing(conf, thing);
+    struct telling telling = { each, arg };
+    int r = 0;
+
+    if (!part || !scratch)
+        return -ENOMEM;
+    if (!thing->kept)
+        r = each_beginning(conf->volumes_dir, part, tell_path, &telling);
+    return r < 0 || access(scratch, F_OK) < 0 ? r : tell_path(&telling, scratch);
 }
 
 void files_remove_thing(const struct svc_conf *conf, const struct thing *thing)
 {
-    char *part IM_FREE =
-        im_asprintf(".%s.%u.%" PRIu64 ".part", thing->task_id, thing->number, thing->epoch);
-    char *scratch IM_FREE = im_asprintf("%s/%s.%u.%" PRIu64, conf->scratch_dir, thing->task_id,
-                                        thing->number, thing->epoch);
+    char *part IM_FREE = part_of_thing(thing);
+    char *scratch IM_FREE = scratch_of_thing(conf, thing);
 
     if (!part || !scratch)
         return; /* the ledger keeps it */
     if (!thing->kept)
-        remove_matching(conf->volumes_dir, begins_with, part);
+        remove_beginning(conf->volumes_dir, part);
     remove_tree(scratch);
 }
 
 void files_sweep(const struct svc_conf *conf)
 {
-    remove_matching(conf->volumes_dir, is_temporary, NULL);
+    remove_beginning(conf->volumes_dir, ".imaging-");
 }

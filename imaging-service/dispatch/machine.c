@@ -22,6 +22,7 @@
 #include "dispatch/message.h"
 #include "launch/launch.h"
 #include "log.h"
+#include "metrics.h"
 #include "task/state.h"
 
 /* The machine of a task, with the memory its parts need. */
@@ -172,10 +173,11 @@ static void complete(const struct run *run, const char *instance_id, const char 
     struct im_error err = { 0 };
     int r = task_complete(run->worker->table, run->claim, &result, &err);
 
-    if (r == 0)
+    if (r == 0) {
         svc_log(SVC_INFO, "%s: completed, image %s, instance %s, %s", run->name, task->image_id,
                 instance_id, state);
-    else if (r != -ESTALE) /* else somebody took over, whose machine it is now */
+        metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
+    } else if (r != -ESTALE) /* else somebody took over, whose machine it is now */
         table_failed(run, &err);
 }
 

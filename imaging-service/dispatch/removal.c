@@ -1,4 +1,5 @@
-/* removal - one thread that removes volumes of cancelled tasks, then writes that they are gone. */
+/* removal - one thread that removes volumes of cancelled tasks, then writes that they are gone; and
+ * now and then what dead services left. */
 
 #include <config.h>
 
@@ -14,11 +15,16 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "dispatch/files.h"
+#include "dispatch/leftovers.h"
 #include "log.h"
 
 /* It is woken when there is something to do; this is for what could not be written then. */
 #define LOOK_MS 10000
+
+/* Files of dead claims are only in the way of space. */
+#define CLEAN_MS 600000
 
 struct removal {
     const struct svc_conf *conf;
@@ -45,15 +51,28 @@ static int remove_next(struct removal *removal)
     return r;
 }
 
+static void clean(struct removal *removal)
+{
+    struct im_error err = { 0 };
+
+    if (leftovers_clean(removal->conf, removal->table, false, NULL, NULL, &err) < 0)
+        svc_log(SVC_WARNING, "leftover files are not looked for: %s", err.message);
+}
+
 static void *work(void *arg)
 {
     struct removal *removal = arg;
+    int64_t clean_ms = im_clock_monotonic_ms() + CLEAN_MS;
     struct pollfd fd = { .fd = removal->wake_fd, .events = POLLIN };
     uint64_t count;
 
     while (!atomic_load(&removal->stop)) {
         while (!atomic_load(&removal->stop) && remove_next(removal) == 0)
             ;
+        if (im_clock_monotonic_ms() >= clean_ms) {
+            clean(removal);
+            clean_ms = im_clock_monotonic_ms() + CLEAN_MS;
+        }
         if (poll(&fd, 1, LOOK_MS) > 0)
             (void)!read(removal->wake_fd, &count, sizeof(count));
     }

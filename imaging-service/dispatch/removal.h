@@ -1,4 +1,5 @@
-/* removal - the thread that takes back published volumes of tasks that end as cancelled.
+/* removal - the thread that takes back published volumes of tasks that end as cancelled, and looks
+ * for leftovers.
  *
  * It is no worker: those may be busy for hours, and who cancels does not wait so long. */
 #pragma once

@@ -25,6 +25,7 @@
 #include "base/retry.h"
 #include "dispatch/child.h"
 #include "log.h"
+#include "metrics.h"
 
 /* It is woken when there is something to do; this is for what becomes due, and for the ledger's own
  * failures. */
@@ -128,6 +129,7 @@ static int attempt(struct uploads *uploads, const struct thing *thing, struct im
     }
     if (r == -ECANCELED) /* it goes on after the next start, when it is due again */
         return 0;
+    metric_add(METRIC_UPLOAD_DELETE_FAILURES, NULL, NULL, 1);
     if (heals && tries < UPLOADS_TRIES_MAX) {
         svc_log(SVC_WARNING,
                 "%s: the upload of disk %u is not deleted, attempt %u of %d: %s; it is tried again",

@@ -30,6 +30,7 @@
 #include "dispatch/plan.h"
 #include "dispatch/run.h"
 #include "log.h"
+#include "metrics.h"
 
 /* The toolkit gets so long to end by itself; a cancelled task must be over within 5 s. */
 #define GRACE_MS 2000
@@ -40,7 +41,8 @@ static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
     return (uint64_t)((unsigned __int128)n * part / whole);
 }
 
-/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to be.
+/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to
+ * be.
  */
 static void remove_part(const struct run *run, bool for_good)
 {
@@ -117,8 +119,15 @@ static int write_publish(const struct run *run, const struct stage_result *resul
     return task_publish(run->worker->table, run->claim, result, err);
 }
 
+static void count_completed(const struct run *run, uint64_t data_bytes)
+{
+    metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
+    metric_add(METRIC_BYTES_IN, NULL, NULL, run->stage->image_bytes - run->bytes);
+    metric_add(METRIC_BYTES_OUT, NULL, NULL, data_bytes);
+}
+
 /* The row says whose part file is the volume: give it its name, and say so. */
-static void finish(struct run *run)
+static void finish(struct run *run, uint64_t data_bytes)
 {
     struct im_error err = { 0 };
     int r = claim_files_publish(&run->files, &err);
@@ -128,13 +137,14 @@ static void finish(struct run *run)
         files_remove_disk(run->worker->conf, run->claim, false);
         r = patiently(run, write_complete, NULL, &err);
     }
-    if (r == 0)
+    if (r == 0) {
         svc_log(SVC_INFO, "%s: completed, volume %s", run->name, run->stage->volume_id);
-    else if (r != -ESTALE) /* else somebody took over, and goes on */
+        count_completed(run, data_bytes);
+    } else if (r != -ESTALE) /* else somebody took over, and goes on */
         (void)run_try_again(run, IM_FAILED, "", err.message);
 }
 
-static void complete(struct run *run, const char *boot_mode)
+static void complete(struct run *run, const char *boot_mode, uint64_t data_bytes)
 {
     char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
@@ -151,7 +161,7 @@ static void complete(struct run *run, const char *boot_mode)
     if (r == 0) {
         svc_log(SVC_INFO, "%s: is being published, fs-verity %s", run->name,
                 digest ? digest : "unknown");
-        finish(run);
+        finish(run, data_bytes);
     } else if (r == -ESTALE) {
         (void)run_end(run, NULL);
     } else if (r == -EHOSTDOWN || r == -ECONNABORTED) {
@@ -168,6 +178,7 @@ static void wait_for_upload(const struct run *run, const char *sentence)
 {
     char message[MESSAGE_SIZE];
 
+    metric_add(METRIC_RETRIES, "PendingUpload", NULL, 1);
     (void)snprintf(message, sizeof(message), "waiting for the upload: %s", sentence);
     (void)run_give_back(run, TASK_WAITS, run_pause_ms(run->stage->waits, PAUSE_WAIT_MAX_MS),
                         message);
@@ -191,10 +202,12 @@ static void store_is_away(const struct run *run, int status, const char *code, c
 
     if (run->stage->waits > 0 || run->stage->bytes_converted > 0)
         counts = false;
-    if (counts)
+    if (counts) {
         (void)run_try_again(run, status, code, sentence);
-    else
-        wait_for_store(run, pause, sentence);
+        return;
+    }
+    metric_add(METRIC_RETRIES, "StoreAway", NULL, 1);
+    wait_for_store(run, pause, sentence);
 }
 
 static void store_answered(struct run *run)
@@ -202,6 +215,20 @@ static void store_answered(struct run *run)
     if (!run->answered)
         stores_answered(run->worker->stores, run->stage->manifest_url, im_clock_monotonic_ms());
     run->answered = true;
+}
+
+/* Of a run that we did not end. */
+static void count_end(int wait_status)
+{
+    char name[16];
+
+    if (WIFEXITED(wait_status)) {
+        metric_add_number(METRIC_TOOLKIT_EXITS, WEXITSTATUS(wait_status));
+        return;
+    }
+    (void)snprintf(name, sizeof(name), "SIG%s",
+                   sigabbrev_np(WTERMSIG(wait_status)) ? sigabbrev_np(WTERMSIG(wait_status)) : "");
+    metric_add(METRIC_TOOLKIT_SIGNALS, name, NULL, 1);
 }
 
 /* It ended by itself: what follows from how. */
@@ -213,7 +240,7 @@ static void judge(struct run *run, const struct child *child, int wait_status)
     if (status == IM_OK || status == IM_INPUT_MISSING || status == IM_INVALID_IMAGE)
         store_answered(run);
     if (status == IM_OK) {
-        complete(run, child->boot_mode);
+        complete(run, child->boot_mode, child->data_bytes);
         return;
     }
     if (!*child->message)
@@ -323,6 +350,8 @@ static void convert(struct run *run, const char *job)
         return;
     }
     r = follow(run, &child, &status);
+    if (r == 0)
+        count_end(status);
     claim_files_remove_scratch(&run->files);
     if (r == 0)
         judge(run, &child, status);
@@ -392,7 +421,7 @@ static void convert_claim(const struct worker *worker, const struct claim *claim
     if (pause > 0) {
         wait_for_store(&run, pause, "it does not answer");
     } else if (claim->stage->state == STAGE_PUBLISHING) {
-        finish(&run);
+        finish(&run, 0);
     } else if (claim->stage->deaths >= DEATHS_MAX) {
         (void)run_end(&run, deaths_message(claim, message));
     } else {

@@ -20,9 +20,9 @@ bool sql_is_uri(const char *where)
 
 int sql_open(const struct sql_options *options, struct sql **ret_db, struct im_error *err)
 {
-    if (sql_is_uri(options->where))
-        return im_fail(err, EOPNOTSUPP, "this program keeps its tables in files only");
-    return sql_sqlite.open(options, ret_db, err);
+    const struct sql_driver *driver = sql_is_uri(options->where) ? &sql_postgres : &sql_sqlite;
+
+    return driver->open(options, ret_db, err);
 }
 
 struct sql *sql_close(struct sql *db)

@@ -93,8 +93,8 @@ void sql_bytes(struct sql_statement *statement, int place, const void *bytes, si
 /* One step: 1 a row, 0 the end, or the failure: -EEXIST a unique column has that value already,
  * -ENOSPC, -ENOMEM, -EROFS, -EBADMSG damaged, -ETIMEDOUT locked too long, -EHOSTDOWN, -EIO any
  * other.  After a failure the work returns it; nothing more is executed, and sql_write fails with
- * it if work did not.  Rows are a moment's copy: other statements may follow between two steps,
- * after a server's all rows are in memory, so a statement that may find many has a LIMIT. */
+ * it if work did not.  Other statements may come between two steps, but do not change the rows
+ * still to come.  A server's rows are all in memory at once, so what may find many has a LIMIT. */
 int sql_step(struct sql_session *session, struct sql_statement *statement, struct im_error *err);
 
 /* Columns of the row that sql_step answered last, from 0; text and bytes are lent until the next

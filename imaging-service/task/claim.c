@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "metrics.h"
 #include "task/machine.h"
 #include "task/state.h"
 #include "task/table.h"
@@ -59,13 +60,15 @@ static int out_of_memory(struct im_error *err)
 
 /* ---- what is over ---- */
 
-static int lapse(struct task *task, int64_t now_ms)
+static int lapse(struct task *task, int64_t now_ms, unsigned *lapsed)
 {
     int r = 0;
 
     for (size_t i = 0; i < task->stage_count && r == 0; i++)
-        if (task->stage[i].lease_ms != 0 && task->stage[i].lease_ms <= now_ms)
+        if (task->stage[i].lease_ms != 0 && task->stage[i].lease_ms <= now_ms) {
             r = machine_lapse(task, &task->stage[i], now_ms);
+            (*lapsed)++;
+        }
     return r;
 }
 
@@ -92,9 +95,15 @@ static int forget(struct sql_session *session, int64_t seq, struct im_error *err
 }
 
 /* A task that something may be over of. */
+struct suspect {
+    int64_t seq;
+    unsigned lapsed; /* leases that had run out */
+};
+
 static int sweep_one(struct sql_session *session, void *arg, struct im_error *err)
 {
-    const int64_t seq = *(const int64_t *)arg;
+    struct suspect *suspect = arg;
+    int64_t seq = suspect->seq;
     struct task task TASK_DONE = { 0 };
     int64_t now_ms = 0;
     int r = sql_now(session, &now_ms, err);
@@ -105,7 +114,8 @@ static int sweep_one(struct sql_session *session, void *arg, struct im_error *er
         return r == -ENOENT ? 0 : r; /* somebody else has forgotten it */
     if (task.ended_ms != 0)
         return task.ended_ms <= now_ms - TASK_KEEP_MS ? forget(session, seq, err) : 0;
-    r = lapse(&task, now_ms);
+    suspect->lapsed = 0;
+    r = lapse(&task, now_ms, &suspect->lapsed);
     if (r == 0)
         r = expire(&task, now_ms);
     return r < 0 ? out_of_memory(err) : task_rows_store(session, &task, err);
@@ -142,10 +152,15 @@ static int find_overdue(struct sql_session *session, void *arg, struct im_error 
 static int sweep(struct task_table *table, struct im_error *err)
 {
     struct overdue overdue;
-    int r = sql_read(table->db, find_overdue, &overdue, err);
+    int r = task_read(table, find_overdue, &overdue, err);
 
-    for (size_t i = 0; r == 0 && i < overdue.count; i++)
-        r = sql_write(table->db, sweep_one, &overdue.seq[i], err);
+    for (size_t i = 0; r == 0 && i < overdue.count; i++) {
+        struct suspect suspect = { .seq = overdue.seq[i] };
+
+        r = task_write(table, sweep_one, &suspect, err);
+        if (r == 0)
+            metric_add(METRIC_TAKEOVERS, NULL, NULL, suspect.lapsed);
+    }
     return r;
 }
 
@@ -246,7 +261,8 @@ static void count_load(const struct look *look, const char *lane, int64_t *ret_a
 static bool zone_is_full(const struct task_limits *limits, const char *zone, int64_t load)
 {
     for (size_t i = 0; i < limits->zone_count; i++)
-        if (strcmp(limits->zone[i].zone, zone) == 0 && load >= limits->zone[i].count)
+        if (limits->zone[i].count > 0 && load >= limits->zone[i].count &&
+            strcmp(limits->zone[i].zone, zone) == 0)
             return true;
     return false;
 }
@@ -393,13 +409,13 @@ int task_claim(struct task_table *table, int64_t lease_ms, struct claim *ret_cla
                int64_t *ret_wait_ms, struct im_error *err)
 {
     struct look look IM_CLEANUP(look_done) = { .table = table, .lease_ms = lease_ms };
-    int r = sql_write(table->db, claim, &look, err);
+    int r = task_write(table, claim, &look, err);
 
     if (r == 0 && look.sweep) {
         look.swept = true;
         r = sweep(table, err);
         if (r == 0)
-            r = sql_write(table->db, claim, &look, err);
+            r = task_write(table, claim, &look, err);
     }
     if (r < 0)
         return r;

@@ -28,6 +28,11 @@ static const char *kind_name(const struct task_wish *wish)
     return wish->machine ? "instance" : "volume";
 }
 
+static bool has_proof(const struct task_wish *wish)
+{
+    return wish->proof && *wish->proof;
+}
+
 /* Two that insert for one account at once take turns, so that both see what they count. */
 static int take_turn(struct sql_session *session, const char *account, struct im_error *err)
 {
@@ -67,8 +72,8 @@ static int insert_task_as(struct sql_session *session, const struct insertion *i
 {
     static const char sql[] =
         "INSERT INTO task (id, account, kind, state, description, zone, created_ms, expires_ms, "
-        "client_token, parameters, platform, architecture, launch_spec, instance_id, image_id) "
-        "VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) "
+        "client_token, parameters, platform, architecture, launch_spec, instance_id, image_id, "
+        "proof) VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) "
         "ON CONFLICT (id) DO NOTHING RETURNING seq";
     struct sql_statement *statement SQL_STATEMENT = sql_use(session, sql);
     const struct task_wish *wish = in->wish;
@@ -85,6 +90,7 @@ static int insert_task_as(struct sql_session *session, const struct insertion *i
     sql_int(statement, 7, in->now_ms + TASK_LIFE_MS);
     sql_text(statement, 8, wish->client_token);
     sql_text(statement, 9, wish->parameters);
+    sql_text(statement, 15, has_proof(wish) ? wish->proof : NULL);
     if (machine) {
         task_new_resource_id("i-", instance_id);
         task_new_resource_id("ami-", image_id);
@@ -204,6 +210,27 @@ static int find_token(struct sql_session *session, const struct task_wish *wish,
     return 1;
 }
 
+/* The task an earlier sending of the same request made: 1 and its row, 0 when there is none. */
+static int find_replay(struct sql_session *session, const struct insertion *in, int64_t *ret_seq,
+                       struct im_error *err)
+{
+    static const char sql[] = "SELECT min(seq) FROM task WHERE account = ?1 AND proof = ?2 "
+                              "AND created_ms <= ?3";
+    struct sql_statement *row SQL_STATEMENT = NULL;
+    int r;
+
+    if (!has_proof(in->wish))
+        return 0;
+    row = sql_use(session, sql);
+    sql_text(row, 1, in->wish->account);
+    sql_text(row, 2, in->wish->proof);
+    sql_int(row, 3, in->now_ms - TASK_REPEAT_MS);
+    r = sql_step(session, row, err);
+    if (r > 0)
+        *ret_seq = sql_column_int(row, 0);
+    return r < 0 ? r : *ret_seq != 0;
+}
+
 /* Of two racing requests with one token the second finds the first's task. */
 static int insert(struct sql_session *session, void *arg, struct im_error *err)
 {
@@ -216,7 +243,10 @@ static int insert(struct sql_session *session, void *arg, struct im_error *err)
         r = sql_now(session, &in->now_ms, err);
     if (r < 0)
         return r;
-    r = found = find_token(session, in->wish, &seq, err);
+    found = find_token(session, in->wish, &seq, err);
+    if (found == 0)
+        found = find_replay(session, in, &seq, err);
+    r = found;
     if (found == 0)
         r = insert_new(session, in, &seq, err);
     if (r < 0)
@@ -261,7 +291,7 @@ int task_insert(struct task_table *table, const struct task_wish *wish, unsigned
     int r = check_wish(wish, err);
 
     if (r == 0)
-        r = sql_write(table->db, insert, &in, err);
+        r = task_write(table, insert, &in, err);
     if (r == -ECONNABORTED && in.task.id)
         r = look_back(table, &in, err);
     if (r < 0) {

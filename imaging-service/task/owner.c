@@ -52,7 +52,7 @@ int task_request_cancel(struct task_table *table, const char *account, const cha
 
     if (!reason || !*reason)
         wish.reason = TASK_MESSAGE_CANCELLED;
-    return sql_write(table->db, cancel, &wish, err);
+    return task_write(table, cancel, &wish, err);
 }
 
 /* ---- tags ---- */
@@ -110,7 +110,7 @@ int task_tag(struct task_table *table, const char *account, const char *id,
 {
     struct wish wish = { .account = account, .id = id, .tag = tag, .count = count };
 
-    return sql_write(table->db, add_tags, &wish, err);
+    return task_write(table, add_tags, &wish, err);
 }
 
 /* A tag of NULLs takes every tag. */
@@ -146,5 +146,5 @@ int task_untag(struct task_table *table, const char *account, const char *id,
 {
     struct wish wish = { .account = account, .id = id, .tag = tag, .count = count };
 
-    return sql_write(table->db, remove_tags, &wish, err);
+    return task_write(table, remove_tags, &wish, err);
 }

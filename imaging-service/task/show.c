@@ -2,6 +2,7 @@
 
 #include <config.h>
 
+#include "task/state.h"
 #include "task/table.h"
 
 /* Tasks read at one moment: a few milliseconds, in which nobody else can use a file. */
@@ -29,7 +30,7 @@ int task_get(struct task_table *table, const char *account, const char *id, stru
              struct im_error *err)
 {
     struct question question = { .account = account, .id = id };
-    int r = sql_read(table->db, read_one, &question, err);
+    int r = task_read(table, read_one, &question, err);
 
     if (r < 0)
         task_done(&question.task);
@@ -54,7 +55,7 @@ static int list_page(struct task_table *table, const char *account, int64_t *aft
 {
     struct question question = { .account = account, .after = *after };
     struct task_page *page = &question.page;
-    int r = sql_read(table->db, read_page, &question, err);
+    int r = task_read(table, read_page, &question, err);
 
     for (size_t i = 0; i < page->count && r >= 0; i++) {
         r = each(arg, &page->task[i]);
@@ -76,4 +77,54 @@ int task_list(struct task_table *table, const char *account,
         r = list_page(table, account, &after, each, arg, err);
     while (r > 0);
     return r;
+}
+
+/* ---- counts ---- */
+
+static int count_tasks(struct sql_session *session, struct task_counts *counts,
+                       struct im_error *err)
+{
+    static const char sql[] = "SELECT state, count(*) FROM task GROUP BY state";
+    struct sql_statement *rows SQL_STATEMENT = sql_use(session, sql);
+    int r;
+
+    while ((r = sql_step(session, rows, err)) > 0) {
+        const char *name = sql_column_text(rows, 0);
+        enum task_state state;
+
+        if (name && task_state_parse(name, &state) == 0)
+            counts->tasks[state] = (uint64_t)sql_column_int(rows, 1);
+    }
+    return r;
+}
+
+static int count(struct sql_session *session, void *arg, struct im_error *err)
+{
+    static const char sql[] =
+        "SELECT (SELECT count(*) FROM stage WHERE lease_ms IS NOT NULL), count(*), min(due_ms) "
+        "FROM stage WHERE state IN ('active', 'publishing') AND lease_ms IS NULL AND due_ms <= ?1";
+    struct sql_statement *row SQL_STATEMENT = sql_use(session, sql);
+    struct task_counts *counts = arg;
+    int64_t now_ms = 0;
+    int r = sql_now(session, &now_ms, err);
+
+    *counts = (struct task_counts){ 0 };
+    if (r >= 0)
+        r = count_tasks(session, counts, err);
+    if (r < 0)
+        return r;
+    sql_int(row, 1, now_ms);
+    r = sql_step(session, row, err);
+    if (r <= 0)
+        return r;
+    counts->working = (uint64_t)sql_column_int(row, 0);
+    counts->waiting = (uint64_t)sql_column_int(row, 1);
+    if (counts->waiting > 0)
+        counts->oldest_waiting_ms = now_ms - sql_column_int(row, 2);
+    return 0;
+}
+
+int task_count(struct task_table *table, struct task_counts *ret_counts, struct im_error *err)
+{
+    return task_read(table, count, ret_counts, err);
 }

@@ -8,12 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "metrics.h"
+
 /* Files of schemas/sql. */
 static const struct sql_migration sqlite[] = {
-#include "task/sqlite.def"
+#include "task/sqlite-migrations.def"
 };
 static const struct sql_migration postgres[] = {
-#include "task/postgres.def"
+#include "task/postgres-migrations.def"
 };
 
 static const struct sql_schema schema = {
@@ -66,6 +68,24 @@ struct task_table *task_table_close(struct task_table *table)
     return NULL;
 }
 
+int task_write(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err)
+{
+    int r = sql_write(table->db, work, arg, err);
+
+    if (r < 0)
+        metric_database(r);
+    return r;
+}
+
+int task_read(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err)
+{
+    int r = sql_read(table->db, work, arg, err);
+
+    if (r < 0)
+        metric_database(r);
+    return r;
+}
+
 static int touch(struct sql_session *session, void *arg, struct im_error *err)
 {
     /* a write that changes nothing: it needs what every write needs */
@@ -77,7 +97,7 @@ static int touch(struct sql_session *session, void *arg, struct im_error *err)
 
 int task_table_check(struct task_table *table, struct im_error *err)
 {
-    return sql_write(table->db, touch, NULL, err);
+    return task_write(table, touch, NULL, err);
 }
 
 int task_table_await(struct task_table *table, int wake_fd, int timeout_ms, struct im_error *err)

@@ -14,6 +14,11 @@ struct task_table {
     bool delete_uploads;
 };
 
+/* ---- table.c: sql_write and sql_read, counted when they fail ---- */
+
+int task_write(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err);
+int task_read(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err);
+
 /* ---- rows.c ---- */
 
 /* Tasks in the order of their rows, with these. */

@@ -163,6 +163,16 @@ int task_table_check(struct task_table *table, struct im_error *err);
 /* Wait for news in the table from other services: see sql_await. */
 int task_table_await(struct task_table *table, int wake_fd, int timeout_ms, struct im_error *err);
 
+/* What the table holds, of all services together. */
+struct task_counts {
+    uint64_t tasks[TASK_COMPLETED + 1]; /* by enum task_state */
+    uint64_t waiting;                   /* stages that are due and that nobody works on */
+    uint64_t working;                   /* stages somebody works on */
+    int64_t oldest_waiting_ms; /* since the longest waiting one of them became due; 0: none */
+};
+
+int task_count(struct task_table *table, struct task_counts *ret_counts, struct im_error *err);
+
 /* ---- for the API ---- */
 
 /* What a client asks for; everything is lent. */
@@ -171,6 +181,7 @@ struct task_wish {
     const char *zone;         /* NULL: of an instance that is registered only */
     const char *description;  /* NULL: none */
     const char *client_token; /* NULL: none */
+    const char *proof;        /* what a request that is sent again has, too; NULL or "": unknown */
     const char *parameters;   /* digest of the request's parameters, compared with the token */
     const struct task_disk {
         const char *format, *manifest_url, *description; /* description may be NULL */
@@ -184,9 +195,14 @@ struct task_wish {
     size_t tag_count;
 };
 
+/* A request with the proof of an older one is a repetition for so long: programs that make several
+ * tasks alike within one second sign them alike.  What comes later was recorded and sent again by
+ * somebody. */
+#define TASK_REPEAT_MS 5000
+
 /* Insert an active task; durable when it returns.  Fills *ret_task.  When the account has used the
- * client token for a task of this kind already, *ret_task is that task as it is now and nothing is
- * inserted; *ret_new tells which.
+ * client token for a task of this kind already, or the proof more than TASK_REPEAT_MS ago, *ret_task
+ * is that task as it is now and nothing is inserted; *ret_new tells which.
  * -ENOTUNIQ: the token was used with other parameters.  -EBUSY: the account already has max_active
  * tasks that have not ended.  -EINVAL: a size that cannot be counted. */
 int task_insert(struct task_table *table, const struct task_wish *wish, unsigned max_active,

@@ -39,7 +39,7 @@ static int next_removal(struct sql_session *session, void *arg, struct im_error 
 int task_next_removal(struct task_table *table, struct claim *ret_claim, struct im_error *err)
 {
     struct claim claim CLAIM_DONE = { 0 };
-    int r = sql_read(table->db, next_removal, &claim, err);
+    int r = task_read(table, next_removal, &claim, err);
 
     if (r < 0)
         return r;
@@ -93,7 +93,7 @@ int task_removed(struct task_table *table, const struct claim *claim, struct im_
 {
     struct removal removal = { .table = table, .claim = claim };
 
-    return sql_write(table->db, removed, &removal, err);
+    return task_write(table, removed, &removal, err);
 }
 
 /* ---- the ledger ---- */
@@ -189,7 +189,7 @@ int task_list_files(struct task_table *table, int (*each)(void *arg, const struc
     int r;
 
     do {
-        r = sql_read(table->db, read_files, &list, err);
+        r = task_read(table, read_files, &list, err);
         count = list.count;
         for (size_t i = 0; i < list.count && r >= 0; i++) {
             list.after = list.thing[i].id;
@@ -221,7 +221,7 @@ static int next_upload(struct sql_session *session, void *arg, struct im_error *
 int task_next_upload(struct task_table *table, struct thing *ret_thing, struct im_error *err)
 {
     struct thing thing THING_DONE = { 0 };
-    int r = sql_read(table->db, next_upload, &thing, err);
+    int r = task_read(table, next_upload, &thing, err);
 
     if (r < 0)
         return r;
@@ -252,7 +252,7 @@ int task_upload_later(struct task_table *table, const struct thing *thing, int64
 {
     struct delay what = { .id = thing->id, .pause_ms = pause_ms };
 
-    return sql_write(table->db, delay, &what, err);
+    return task_write(table, delay, &what, err);
 }
 
 static int forget_thing(struct sql_session *session, void *arg, struct im_error *err)
@@ -265,5 +265,5 @@ static int forget_thing(struct sql_session *session, void *arg, struct im_error 
 
 int task_forget_thing(struct task_table *table, const struct thing *thing, struct im_error *err)
 {
-    return sql_write(table->db, forget_thing, (void *)thing, err);
+    return task_write(table, forget_thing, (void *)thing, err);
 }

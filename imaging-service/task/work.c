@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "metrics.h"
 #include "task/machine.h"
 #include "task/state.h"
 #include "task/table.h"
@@ -130,9 +131,14 @@ static int move(struct sql_session *session, void *arg, struct im_error *err)
 static int act(struct task_table *table, const struct claim *claim, struct act *what,
                struct im_error *err)
 {
+    int r;
+
     what->table = table;
     what->claim = claim;
-    return sql_write(table->db, move, what, err);
+    r = task_write(table, move, what, err);
+    if (r == -ESTALE)
+        metric_add(METRIC_STALE_WRITES, NULL, NULL, 1);
+    return r;
 }
 
 static int move_postpone(struct act *act, struct task *task, struct stage *stage, int64_t now_ms)
@@ -236,10 +242,12 @@ int task_heartbeat(struct task_table *table, const struct claim *claim, int64_t 
 {
     struct act what = { .claim = claim, .ms = lease_ms, .bytes = bytes_converted,
                         .message = message };
-    int r = sql_write(table->db, beat, &what, err);
+    int r = task_write(table, beat, &what, err);
 
     if (r == 0)
         *ret_cancel = what.cancel;
+    if (r == -ESTALE)
+        metric_add(METRIC_STALE_WRITES, NULL, NULL, 1);
     return r;
 }
 
@@ -345,7 +353,7 @@ int task_recover(struct task_table *table, int (*each)(void *arg, const struct c
                  void *arg, struct im_error *err)
 {
     struct leases leases IM_CLEANUP(leases_done) = { .table = table };
-    int r = sql_read(table->db, list_leases, &leases, err);
+    int r = task_read(table, list_leases, &leases, err);
 
     for (size_t i = 0; r >= 0 && i < leases.count; i++) {
         struct act what = { .move = move_lapse };
@@ -358,5 +366,5 @@ int task_recover(struct task_table *table, int (*each)(void *arg, const struct c
         if (r == -ESTALE) /* `each` has ended it */
             r = 0;
     }
-    return r < 0 || !table->alone ? r : sql_write(table->db, hurry, NULL, err);
+    return r < 0 || !table->alone ? r : task_write(table, hurry, NULL, err);
 }

@@ -25,6 +25,7 @@ CREATE TABLE task (
     image_id        TEXT,
     launch_spec     TEXT,
     boot_mode       TEXT,
+    proof           TEXT,
     CHECK ((ended_ms IS NOT NULL) = (state IN ('cancelled', 'completed'))),
     CHECK ((client_token IS NULL) OR (parameters IS NOT NULL)),
     CHECK ((kind = 'instance') = (instance_id IS NOT NULL)),
@@ -92,6 +93,7 @@ CREATE INDEX task_of_account ON task (account, seq);
 CREATE INDEX task_not_ended ON task (account) WHERE ended_ms IS NULL;
 CREATE UNIQUE INDEX task_by_token ON task (account, kind, client_token)
     WHERE client_token IS NOT NULL;
+CREATE INDEX task_by_proof ON task (proof) WHERE proof IS NOT NULL;
 CREATE INDEX task_by_end ON task (ended_ms) WHERE ended_ms IS NOT NULL;
 CREATE INDEX task_expiring ON task (expires_ms) WHERE state = 'active';
 CREATE INDEX stage_lanes ON stage (lane, due_ms, task, number)

@@ -64,6 +64,10 @@ DROP INDEX task_by_end;
 CREATE INDEX task_by_end ON task (ended_ms) WHERE ended_ms IS NOT NULL;
 DROP INDEX task_cancelling;
 
+-- SHA-256 of the signature of the request that made the task.
+ALTER TABLE task ADD COLUMN proof TEXT;
+CREATE INDEX task_by_proof ON task (proof) WHERE proof IS NOT NULL;
+
 -- What there is outside this database because of a task, written down before it is made: the files
 -- of a claim (part file and scratch directory; their names follow from task, number and epoch), and
 -- uploads that are to be deleted.  worker: the service it belongs to.
