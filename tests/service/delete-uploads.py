@@ -5,6 +5,7 @@ import re
 import sys
 import unittest
 import urllib.parse
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 os.environ["IMAGING_HASTE"] = "1000"
@@ -18,7 +19,7 @@ class DeleteUploads(tasks.Tasks):
 
     @classmethod
     def setUpClass(cls):
-        cls.service = service.Service(config=cls.CONFIG)
+        cls.service = service.Service("--status-listen", "127.0.0.1:0", config=cls.CONFIG)
         cls.addClassCleanup(cls.service.stop)
         env = cls.service.env
         cls.host = urllib.parse.urlsplit(env["EC2_URL"]).netloc
@@ -48,6 +49,12 @@ class DeleteUploads(tasks.Tasks):
     def left(self):
         return sorted(set(os.listdir(self.bench.files)) - {"log"})
 
+    def failures(self):
+        """Of attempts to delete, as /metrics has them."""
+        port = re.search(r"^Its status is at \S+ port (\d+):", self.service.printed, re.M)[1]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            return int(re.search(r"^imaging_upload_delete_failures_total (\d+)$", answer.read().decode(), re.M)[1])
+
     def logged(self, words):
         service.wait_for(lambda: re.search(words, self.service.log_text()))
         self.assertNotIn("secret", self.service.log_text())
@@ -60,8 +67,10 @@ class On(DeleteUploads):
         self.logged(f"{id}: the upload of disk 1 is deleted")
 
     def test_what_does_not_heal_is_given_up(self):
+        before = self.failures()
         id = self.complete({2: "DELETE:403"})
         self.logged(f"{id}: the upload of disk 1 is not deleted, for good: .*403")
+        self.assertEqual(self.failures(), before + 1)
         self.assertEqual(self.left(), ["manifest.xml", "part2", "part3"])
         self.assertEqual(self.look(id).findtext("state"), "completed")
 

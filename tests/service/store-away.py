@@ -5,6 +5,7 @@ import re
 import sys
 import unittest
 import urllib.parse
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 os.environ["IMAGING_HASTE"] = "1000"
@@ -18,7 +19,7 @@ ATTEMPTS = 8  # that a task has
 class StoreAway(tasks.Tasks):
     @classmethod
     def setUpClass(cls):
-        cls.service = service.Service()
+        cls.service = service.Service("--status-listen", "127.0.0.1:0")
         cls.addClassCleanup(cls.service.stop)
         env = cls.service.env
         cls.host = urllib.parse.urlsplit(env["EC2_URL"]).netloc
@@ -34,15 +35,24 @@ class StoreAway(tasks.Tasks):
             "Image.Format": "RAW", "Image.Bytes": str(len(self.bench.bytes)), "Volume.Size": "1",
             "Image.ImportManifestUrl": url}).findtext("conversionTaskId")
 
+    def waits(self):
+        """Stages that were given back because their store is away, as /metrics has it."""
+        port = re.search(r"^Its status is at \S+ port (\d+):", self.service.printed, re.M)[1]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            return int(re.search(r'^imaging_stage_retries_total{cause="StoreAway"} (\d+)$', answer.read().decode(),
+                                 re.M)[1])
+
     def logged(self, words):
         service.wait_for(lambda: re.search(words, self.service.log_text()))
 
     def test_attempts_are_not_used_up(self):
         in_vain = ATTEMPTS + 1
+        before = self.waits()
         id = self.start(self.bench.upload({"manifest": f"GET:503*{2 * in_vain}"}))
         service.wait_for(lambda: "waiting for the store: " in (self.look(id).findtext("statusMessage") or ""))
         self.wait(id, "completed")
         self.assertEqual(self.bench.requests("GET", "manifest.xml"), 2 * in_vain + 1)
+        self.assertEqual(self.waits(), before + in_vain)
         store = f"the store http://127.0.0.1:{self.bench.port}"
         self.assertEqual(self.service.log_text().count(store + " does not answer"), 1)
         self.logged(store + " answers again")
