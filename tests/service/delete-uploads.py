@@ -111,6 +111,32 @@ class On(DeleteUploads):
         self.assertEqual(bench.requests("DELETE", ""), 0)
 
 
+    def test_a_task_that_fails_keeps_the_uploads_of_all_its_disks(self):
+        first, second = self.bench, faults.Bench()
+        self.addCleanup(second.__exit__)
+        path = os.path.join(first.dir, "disk")
+        with open(path, "wb") as file:
+            file.write(bytes(512) + first.bytes[512:])
+        tasks.make_bootable(path)
+        with open(path, "rb") as file:
+            first.bytes = file.read()
+        disks = {}
+        # while the second is waited for the first becomes a volume
+        for n, url in ((1, first.upload({})), (2, second.upload({"manifest": "GET:404*2", 1: "GET:403"}))):
+            disks.update({f"DiskImage.{n}.Image.Format": "RAW",
+                          f"DiskImage.{n}.Image.Bytes": str(len(first.bytes)), f"DiskImage.{n}.Volume.Size": "1",
+                          f"DiskImage.{n}.Image.ImportManifestUrl": url})
+        id = self.good({"Action": "ImportInstance", "Version": tasks.NEW, "Platform": "Linux",
+                        **disks}).findtext("conversionTaskId")
+        self.assertIn("403", self.wait(id, "cancelled").findtext("statusMessage"))
+        self.assertRegex(self.service.log_text(), f"{id} disk 1: completed")
+        self.bench = faults.Bench()
+        self.addCleanup(self.bench.__exit__)
+        self.logged(self.complete({}) + ": the upload of disk 1 is deleted")
+        self.assertEqual(first.requests("DELETE", ""), 0)
+        self.assertEqual(second.requests("DELETE", ""), 0)
+
+
 class Off(DeleteUploads):
     CONFIG = ""
 
