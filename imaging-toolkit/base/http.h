@@ -40,7 +40,7 @@ struct im_http_request {
     void *arg;                  /* given to the three functions */
     size_t text_max;            /* ceiling of response text (also of error documents); 0: 64 KiB */
     long connect_timeout_ms;    /* 0: 10 s */
-    long stall_timeout_s;       /* abort below 1000 bytes/s for so long; 0: im_retry_stall_s() */
+    long stall_timeout_s;       /* abort below 1000 bytes/s for so long; 0: 30 s */
     long total_timeout_ms;      /* 0: none */
     const volatile bool *cancel; /* when it becomes true the exchange ends with -ECANCELED; may be NULL */
 };
