@@ -191,6 +191,7 @@ static int open_tasks(struct service *service, struct im_error *err)
         /* each worker and each thread that answers requests, and those who look after things */
         .connections = conf->workers + API_THREADS + TABLE_CONNECTIONS,
         .limits = { .total = conf->conversions, .per_account = conf->conversions_per_account },
+        .delete_uploads = svc_conf_is(conf->delete_uploads),
     };
 
     service->zone_limits = zone_limits(conf);

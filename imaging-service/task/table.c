@@ -51,6 +51,7 @@ int task_table_open(const struct task_options *options, struct task_table **ret_
         table->alone = options->alone;
         table->guest = options->guest;
         table->limits = options->limits;
+        table->delete_uploads = options->delete_uploads;
         r = sql_open(&database, &table->db, err);
     }
     if (r < 0) {

@@ -149,6 +149,7 @@ struct task_options {
                            and of what is in the ledger nothing is over (see struct thing) */
     unsigned connections;           /* to a server, at most */
     struct task_limits limits;      /* lent while the table is open */
+    bool delete_uploads;            /* what is a volume goes into the ledger, to be deleted */
     int64_t (*clock_ms)(void *arg); /* for tests: the time; else NULL */
     void *clock_arg;
 };
