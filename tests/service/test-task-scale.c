@@ -211,7 +211,7 @@ static void a_server_reads_by_index(void **state)
     print_message("of %d rows %" PRId64 " were read one by one, and %" PRId64
                   " index entries, in %d rounds\n",
                   2 * (ENDED + QUEUED), rows, entries, CLAIMS);
-    assert_in_range(rows, 0, CLAIMS * 300);    /* the ledger is short, and read whole */
+    assert_in_range(rows, 0, CLAIMS * 300);     /* the ledger is short, and read whole */
     assert_in_range(entries, 1, CLAIMS * 1000); /* 20 lanes, and a few dozen for the rest */
 }
 
