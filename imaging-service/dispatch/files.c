@@ -268,16 +268,12 @@ int files_of_thing(const struct svc_conf *conf, const struct thing *thing,
     return r < 0 || access(scratch, F_OK) < 0 ? r : tell_path(&telling, scratch);
 }
 
-void files_remove_thing(const struct svc_conf *conf, const struct thing *thing)
+bool files_remove(const char *path)
 {
-    char *part IM_FREE = part_of_thing(thing);
-    char *scratch IM_FREE = scratch_of_thing(conf, thing);
+    struct stat st;
 
-    if (!part || !scratch)
-        return; /* the ledger keeps it */
-    if (!thing->kept)
-        remove_beginning(conf->volumes_dir, part);
-    remove_tree(scratch);
+    remove_tree(path);
+    return lstat(path, &st) < 0 && errno == ENOENT && im_sync_parent(path) == 0;
 }
 
 /* The toolkit's have six characters behind the dash; whatever else begins so is not ours. */

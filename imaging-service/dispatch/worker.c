@@ -41,7 +41,8 @@ static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
     return (uint64_t)((unsigned __int128)n * part / whole);
 }
 
-/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to be.
+/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to
+ * be.
  */
 static void remove_part(const struct run *run, bool for_good)
 {
@@ -201,6 +202,39 @@ static void wait_for_upload(const struct run *run, const char *sentence)
                         message);
 }
 
+static void wait_for_store(const struct run *run, int64_t pause_ms, const char *sentence)
+{
+    char message[MESSAGE_SIZE];
+
+    (void)snprintf(message, sizeof(message), "waiting for the store: %s", sentence);
+    (void)run_give_back(run, TASK_RELEASED, pause_ms, message);
+}
+
+/* The store did not answer for the manifest.  Whether there is an upload nobody knows: it is no
+ * attempt of the task, unless nothing speaks for it that the store exists. */
+static void store_is_away(const struct run *run, int status, const char *code, const char *sentence)
+{
+    bool counts;
+    int64_t pause = stores_failed(run->worker->stores, run->stage->manifest_url,
+                                  im_clock_monotonic_ms(), &counts);
+
+    if (run->stage->waits > 0 || run->stage->bytes_converted > 0)
+        counts = false;
+    if (counts) {
+        (void)run_try_again(run, status, code, sentence);
+        return;
+    }
+    metric_add(METRIC_RETRIES, "StoreAway", NULL, 1);
+    wait_for_store(run, pause, sentence);
+}
+
+static void store_answered(struct run *run)
+{
+    if (!run->answered)
+        stores_answered(run->worker->stores, run->stage->manifest_url, im_clock_monotonic_ms());
+    run->answered = true;
+}
+
 /* Of a run that we did not end. */
 static void count_end(int wait_status)
 {
@@ -221,6 +255,8 @@ static void judge(struct run *run, const struct child *child, int wait_status)
     char sentence[IM_ERROR_MAX], message[MESSAGE_SIZE];
     int status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1;
 
+    if (status == IM_OK || status == IM_INPUT_MISSING || status == IM_INVALID_IMAGE)
+        store_answered(run);
     if (status == IM_OK) {
         complete(run, child->boot_mode, child->data_bytes);
         return;
@@ -240,6 +276,8 @@ static void judge(struct run *run, const struct child *child, int wait_status)
                        "imaging-toolkit ended with status %d and no reason; see the log", status);
     if (status == IM_INPUT_MISSING && strcmp(child->code, "PendingUpload") == 0)
         wait_for_upload(run, sentence);
+    else if (status == IM_TRANSIENT && strcmp(child->code, "StoreAway") == 0)
+        store_is_away(run, status, child->code, sentence);
     else if (status == IM_TRANSIENT || status == IM_CANCELLED) /* cancelled, but not by us */
         (void)run_try_again(run, status, child->code, sentence);
     else if (*child->message)
@@ -255,6 +293,7 @@ static int beat(struct run *run, const struct child *child)
     char text[32], *message = NULL;
 
     if (child->total > 0) {
+        store_answered(run);
         bytes = share(run->stage->image_bytes, child->done, child->total);
         (void)snprintf(text, sizeof(text), "Progress: %" PRIu64 "%%",
                        share(100, child->done, child->total));
@@ -322,7 +361,7 @@ static void convert(struct run *run, const char *job)
     int r = claim_files_create(&run->files, &err);
 
     if (r == 0)
-        r = child_start(&child, run->worker->conf->toolkit, job, &err);
+        r = child_start(&child, run->worker->conf->toolkit, "run", job, &err);
     if (r < 0) {
         claim_files_remove_scratch(&run->files);
         not_started(run, r, &err);
@@ -376,10 +415,16 @@ static uint64_t files_epoch(const struct stage *stage)
     return stage->state == STAGE_PUBLISHING ? stage->won_epoch : stage->epoch;
 }
 
+static bool needs_store(const struct stage *stage)
+{
+    return stage->state != STAGE_PUBLISHING && stage->deaths < DEATHS_MAX;
+}
+
 static void convert_claim(const struct worker *worker, const struct claim *claim)
 {
     char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
+    int64_t pause = 0;
     struct run run;
 
     run_init(&run, worker, claim, remove_part);
@@ -387,13 +432,20 @@ static void convert_claim(const struct worker *worker, const struct claim *claim
         svc_log(SVC_ERROR, "%s: %s", run.name, err.message); /* its lease runs out */
         return;
     }
-    svc_log(SVC_INFO, "%s: claim %" PRIu64 " begins", run.name, claim->stage->epoch);
-    if (claim->stage->state == STAGE_PUBLISHING)
+    if (needs_store(claim->stage))
+        pause = stores_ask(worker->stores, claim->stage->manifest_url, im_clock_monotonic_ms());
+    if (pause == 0)
+        svc_log(SVC_INFO, "%s: claim %" PRIu64 " begins", run.name, claim->stage->epoch);
+    if (pause > 0) {
+        wait_for_store(&run, pause, "it does not answer");
+    } else if (claim->stage->state == STAGE_PUBLISHING) {
         finish(&run, 0);
-    else if (claim->stage->deaths >= DEATHS_MAX)
+    } else if (claim->stage->deaths >= DEATHS_MAX) {
         (void)run_end(&run, deaths_message(claim, message));
-    else
+    } else {
         plan_and_convert(&run);
+        stores_left(worker->stores, claim->stage->manifest_url);
+    }
     claim_files_done(&run.files);
 }
 

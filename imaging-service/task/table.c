@@ -34,6 +34,7 @@ int task_table_open(const struct task_options *options, struct task_table **ret_
         .where = options->where,
         .schema = &schema,
         .connections = options->connections,
+        .existing = options->guest,
         .clock_ms = options->clock_ms,
         .clock_arg = options->clock_arg,
     };
@@ -48,7 +49,9 @@ int task_table_open(const struct task_options *options, struct task_table **ret_
         r = im_fail(err, ENOMEM, "out of memory");
     if (r == 0) {
         table->alone = options->alone;
+        table->guest = options->guest;
         table->limits = options->limits;
+        table->delete_uploads = options->delete_uploads;
         r = sql_open(&database, &table->db, err);
     }
     if (r < 0) {
@@ -101,6 +104,16 @@ static int touch(struct sql_session *session, void *arg, struct im_error *err)
 int task_table_check(struct task_table *table, struct im_error *err)
 {
     return task_write(table, touch, NULL, err);
+}
+
+static int ask_now(struct sql_session *session, void *arg, struct im_error *err)
+{
+    return sql_now(session, arg, err);
+}
+
+int task_now(struct task_table *table, int64_t *ret_now_ms, struct im_error *err)
+{
+    return task_read(table, ask_now, ret_now_ms, err);
 }
 
 int task_table_await(struct task_table *table, int wake_fd, int timeout_ms, struct im_error *err)

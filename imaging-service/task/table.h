@@ -11,6 +11,7 @@
 struct task_table {
     struct sql *db;
     char *worker; /* the name of this service in leases */
+    bool guest;   /* a command, not a service */
     bool alone;   /* no other service uses the table: every lease of a dead process was ours */
     struct task_limits limits;
     bool delete_uploads;

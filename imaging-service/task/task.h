@@ -145,8 +145,11 @@ struct task_options {
     const char *where;  /* a path, or a PostgreSQL server ("postgresql://…"); see sql/sql.h */
     const char *worker; /* the name of this service in the leases it holds; no other has it */
     bool alone;         /* the caller makes sure that nobody else works on the tasks */
+    bool guest;         /* a command beside the services: the table must be there and up to date,
+                           and of what is in the ledger nothing is over (see struct thing) */
     unsigned connections;           /* to a server, at most */
     struct task_limits limits;      /* lent while the table is open */
+    bool delete_uploads;            /* what is a volume goes into the ledger, to be deleted */
     int64_t (*clock_ms)(void *arg); /* for tests: the time; else NULL */
     void *clock_arg;
 };
@@ -158,6 +161,9 @@ struct task_table *task_table_close(struct task_table *table);
 
 /* Prove that the table can be written: 0, or why not. */
 int task_table_check(struct task_table *table, struct im_error *err);
+
+/* The database's time: what leases and moments in the rows are told in. */
+int task_now(struct task_table *table, int64_t *ret_now_ms, struct im_error *err);
 
 /* Wait for news in the table from other services: see sql_await. */
 int task_table_await(struct task_table *table, int wake_fd, int timeout_ms, struct im_error *err);
@@ -210,6 +216,10 @@ int task_insert(struct task_table *table, const struct task_wish *wish, unsigned
 /* One task of the account; -ENOENT (also for another account's). */
 int task_get(struct task_table *table, const char *account, const char *id, struct task *ret_task,
              struct im_error *err);
+
+/* One task, whosever it is: for the operator.  -ENOENT. */
+int task_find(struct task_table *table, const char *id, struct task *ret_task,
+              struct im_error *err);
 
 /* Call `each` for every task of the account (NULL: of all), oldest first; a negative return stops
  * and is returned.  The task is lent for the call.  The table is read piece by piece and is free meanwhile: each task
@@ -332,7 +342,8 @@ struct thing {
     char *url;       /* of an upload's manifest */
     unsigned tries;  /* to delete it */
     bool kept;       /* files that the next claim goes on with, or that become the volume */
-    bool over;       /* nobody makes them any more: once removed, they can be forgotten */
+    bool over;       /* their service says that nobody makes them any more, or it has not come back
+                        while the task was known: once removed, they can be forgotten */
 };
 
 void thing_done(struct thing *thing);
