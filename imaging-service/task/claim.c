@@ -64,6 +64,11 @@ static int out_of_memory(struct im_error *err)
     return im_fail(err, ENOMEM, "out of memory");
 }
 
+bool task_left_removals(struct task_table *table)
+{
+    return atomic_exchange(&table->removals, false);
+}
+
 /* ---- who is next ---- */
 
 static bool has_limits(const struct task_limits *limits)

@@ -1,6 +1,8 @@
 /* table - what the files of the task table share; nothing else includes it. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include <pthread.h>
 
 #include "base/cleanup.h"
@@ -14,6 +16,7 @@ struct task_table {
     bool guest;   /* a command, not a service */
     bool alone;   /* no other service uses the table: every lease of a dead process was ours */
     struct task_limits limits;
+    atomic_bool removals; /* something was left to be removed, and nobody was told */
     bool delete_uploads;
     pthread_mutex_t lock; /* guards what follows */
     char *served;         /* the lane whose stage was claimed last; NULL: none */
