@@ -356,6 +356,15 @@ class Ready(unittest.TestCase):
         self.assertEqual(self.service.process.wait(30), 0)
         self.assertGreater(time.monotonic() - began, 1.9)
 
+    def test_a_second_signal_ends_the_delay(self):
+        self.start(config="limits { stop-delay-seconds = 3600 }")
+        self.wait_ready()
+        self.service.process.send_signal(signal.SIGTERM)
+        service.wait_for(self.client.ready)
+        service.wait_for(lambda: self.service.process.send_signal(signal.SIGTERM) or
+                         self.service.process.poll() is not None)
+        self.assertEqual(self.service.process.returncode, -signal.SIGTERM)
+
     def test_the_port_is_taken(self):
         self.start()
         with service.Service(start=False) as other:
