@@ -29,7 +29,7 @@ struct child {
     char code[64];        /* of its error event, "" without one */
     char message[IM_ERROR_MAX];
     uint64_t data_bytes; /* of its result: written into the volume, without holes */
-    char boot_mode[16]; /* of its result: "legacy-bios", "uefi", "" when it did not look */
+    char boot_mode[16];  /* of its result: "legacy-bios", "uefi", "" when it did not look */
 };
 
 /* Start the toolkit at path with the job text on its standard input.  Errors as im_spawn; always
