@@ -94,6 +94,7 @@ workers = 64
 zones = {"east", "west-1"}
 max-active-tasks = 1
 max-volume-gib = 65536
+delete-uploads = true
 manifest-schemes = https
 manifest-hosts = {"s3.example.com", "*.example.org:8080", "[::1]"}
 launcher = ec2
