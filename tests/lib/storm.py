@@ -276,7 +276,8 @@ class Watch:
         self.held = {}     # stage: (service that works on it, its claim's number)
         self.died = {}     # stage: when its worker did
         self.takeovers = []  # seconds
-        self.ended = self.claims = 0
+        self.finished = set()  # ids of tasks; those cancelled before their first claim are not told of
+        self.claims = 0
         self.stop_wanted = threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
         self.thread.start()
@@ -315,7 +316,8 @@ class Watch:
             self.claims += 1
         elif not words.startswith("stage "):  # "stage N was being worked on": the same death
             self.held.pop(stage, None)
-        self.ended += ends
+        if ends and (words.startswith("ended") or " disk " not in stage):
+            self.finished.add(stage.split()[0])
 
     def service_dies(self, i):
         """Call it just before: what service i works on is to be taken over."""

@@ -127,8 +127,8 @@ class Import:
                 except OSError:
                     pass  # it dies just now
             if time.monotonic() > end:
-                self.failure = f"task {self.id} did not end; the log:\n{self.service.log_text()[-3000:]}"
-            time.sleep(0.01)
+                self.failure = f"task {self.id} did not end; the log:\n{self.service.log_text()[-1500:]}"
+            time.sleep(0.02)
         return deaths
 
     def judge(self):
@@ -301,8 +301,7 @@ class Sweep:
 
     def kill_start(self, point):
         one = self.begun(point.kind)
-        one.service.prefix = ("strace", "-D", "-f", "-o", "/dev/null",
-                              *inject(point.call, point.count))
+        one.service.prefix = ("strace", "-D", "-o", "/dev/null", *inject(point.call, point.count))
         deaths = 0
         try:
             one.service.start()
@@ -323,7 +322,7 @@ class Sweep:
         wrong = one.stop() or wrong
         with self.lock:
             self.reached[bool(deaths)] += 1
-        return f"{point}: {wrong}" if wrong else None
+        return f"{point}: {wrong[:2000]}" if wrong else None
 
     @staticmethod
     def judge_living(one):

@@ -46,16 +46,17 @@ class Storm:
         self.wanted, self.cancels = {}, {}  # {id: uploads}, {id: accepted}
         self.counts = {"service kills": 0, "toolkit kills": 0, "service stops": 0, "toolkit stops": 0}
         self.sleepers, self.frozen = [], set()
+        self.struck = threading.Event()  # all blows were dealt
         self.failures = []
 
     # -- clients
 
     def submit(self):
-        """All tasks, never too many at once; one in ten is an instance of two disks, and one in
-        twenty is cancelled at some moment."""
-        number = 0
-        for n in range(self.options.tasks):
-            service.wait_for(lambda n=n: n - self.finished() < QUEUED_MAX, 3600)
+        """All tasks, and more until the last blow was dealt, never too many at once; one in ten is
+        an instance of two disks, and one in twenty is cancelled at some moment."""
+        n = number = 0
+        while n < self.options.tasks or not self.struck.is_set():
+            service.wait_for(lambda: len(self.wanted) - self.finished() < QUEUED_MAX, 3600)
             disks = [self.server.add(self.pick.choice(self.images), number + k)
                      for k in range(2 if n % 10 == 9 else 1)]
             number += len(disks)
@@ -66,6 +67,7 @@ class Storm:
                 timer = threading.Timer(self.pick.uniform(0, 3), self.cancel, (id,))
                 self.sleepers.append(timer)
                 timer.start()
+            n += 1
 
     def cancel(self, id):
         try:
@@ -74,8 +76,8 @@ class Storm:
             self.failures.append(f"{id}: cancelling it failed: {failure}")
 
     def finished(self):
-        """Tasks that have ended, about: an instance says so once for each stage."""
-        return max(0, int(self.watch.ended / 1.2))
+        """How many tasks have ended; the log does not tell of those nobody had begun."""
+        return len(self.watch.finished | {id for id, gone in self.cancels.items() if gone})
 
     # -- blows
 
@@ -95,6 +97,7 @@ class Storm:
             while not getattr(self, f"{what}_{whom}")():
                 time.sleep(0.01)  # nobody there to be hit
             self.counts[f"{whom} {what}s"] += 1
+        self.struck.set()
 
     def victim(self):
         """A service that is awake, and whose death ends no stage for good: that is another test."""
@@ -174,6 +177,7 @@ class Storm:
             what()
         except Exception as failure:
             self.failures.append(f"{what.__name__}: {failure!r}")
+            self.struck.set()
 
     def all_ended(self):
         time.sleep(0.2)  # to list so many costs more than a look
