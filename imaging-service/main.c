@@ -31,10 +31,19 @@
 #include "log.h"
 #include "objects/objects.h"
 #include "objects/target.h"
+#include "status/status.h"
 #include "task/task.h"
 
 /* Bytes of env.sh: addresses and names, and a key. */
 #define ENV_MAX 4096
+
+/* Connections to a database beside one for each worker and each thread that answers requests. */
+#define TABLE_CONNECTIONS 3
+
+/* Bytes of a database's URI that are printed. */
+#define DATABASE_SHOWN 2048
+/* Handlers may block on the disk; four of them use a small machine well. */
+#define API_THREADS 4
 
 /* What runs, in the order in which it is started; stopped the other way round. */
 struct service {
@@ -42,6 +51,7 @@ struct service {
     int lock; /* descriptor of DIR/lock, held while the process lives */
     struct svc_accounts *accounts;
     struct svc_throttle *throttle;
+    struct task_zone_limit *zone_limits;
     struct task_table *tasks;
     struct dispatch *dispatch;
     struct svc_store *store;
@@ -50,6 +60,7 @@ struct service {
     struct svc_object_service object_service;
     struct svc_route routes[2];
     struct svc_httpd *httpd;
+    struct status *status; /* NULL: it has no address */
     char *objects_url;
 };
 
@@ -69,10 +80,8 @@ static int make_dir(const char *path, struct im_error *err)
 /* Two services on one directory would undo each other's work. */
 static int lock_dir(struct service *service, struct im_error *err)
 {
-    char *path IM_FREE = im_asprintf("%s/lock", service->conf.dir);
+    const char *path = service->conf.lock_path;
 
-    if (!path)
-        return im_fail(err, ENOMEM, "out of memory");
     service->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (service->lock < 0)
         return im_fail_errno(err, errno, "cannot open '%s'", path);
@@ -80,13 +89,28 @@ static int lock_dir(struct service *service, struct im_error *err)
         return 0;
     if (errno == EWOULDBLOCK)
         return im_fail(err, EBUSY,
-                       "another imaging-service is at work in '%s'; stop it, or choose another "
+                       "another imaging-service is at work in '%.*s'; stop it, or choose another "
                        "directory",
-                       service->conf.dir);
+                       (int)(strrchr(path, '/') - path), path);
     return im_fail_errno(err, errno, "cannot lock '%s'", path);
 }
 
-static int prepare(struct service *service, struct im_error *err)
+/* Directories that several services share are not made: one that is missing may be a share that is
+ * not mounted. */
+static int need_dir(const char *path, struct im_error *err)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return 0;
+    return im_fail(err, ENOTDIR,
+                   "the directory '%s' is not there; make it once for all services that share it, "
+                   "or mount it",
+                   path);
+}
+
+/* A directory of our own, with all that is kept. */
+static int prepare_alone(struct service *service, struct im_error *err)
 {
     const struct svc_conf *conf = &service->conf;
     const char *const dirs[] = { conf->objects_dir, conf->volumes_dir, conf->scratch_dir };
@@ -98,6 +122,25 @@ static int prepare(struct service *service, struct im_error *err)
         r = make_dir(dirs[i], err);
     if (r == 0)
         r = svc_accounts_open(conf->dir, conf->master_key, &service->accounts, err);
+    if (r == 0)
+        r = svc_store_open(conf->objects_dir, svc_accounts_first(service->accounts),
+                           &service->store, err);
+    return r;
+}
+
+static int prepare_shared(struct service *service, struct im_error *err)
+{
+    const struct svc_conf *conf = &service->conf;
+    int r = make_dir(conf->scratch_dir, err);
+
+    if (r == 0)
+        r = lock_dir(service, err);
+    if (r == 0)
+        r = need_dir(conf->volumes_dir, err);
+    if (r == 0)
+        r = need_dir(conf->state_dir, err);
+    if (r == 0)
+        r = svc_accounts_open_shared(conf->database, conf->master_key, &service->accounts, err);
     return r;
 }
 
@@ -111,17 +154,24 @@ static const char *trouble(void *worker, char *buf, size_t size)
     return dispatch_trouble(worker, buf, size);
 }
 
+static const char *trouble_of(void *worker, unsigned n, char *buf, size_t size)
+{
+    return dispatch_trouble_of(worker, n, buf, size);
+}
+
 /* Bind the port, so that it is known before anybody is served. */
 static int open_door(struct service *service, struct im_error *err)
 {
     const struct svc_conf *conf = &service->conf;
     const struct svc_httpd_options options = {
-        .address = conf->address,
-        .port = conf->port,
+        .address = conf->listen.address,
+        .port = conf->listen.port,
         .certificate = conf->tls_certificate,
         .key = conf->tls_key,
         .connections = conf->connections,
         .connections_per_address = conf->connections_per_address,
+        .other_connections = 0, /* those of the status are among the spare descriptors */
+        .threads = API_THREADS,
         .idle_s = conf->idle_seconds,
         .request_s = conf->request_seconds,
     };
@@ -133,7 +183,7 @@ static int open_door(struct service *service, struct im_error *err)
 static char *endpoint(const struct service *service)
 {
     const struct svc_conf *conf = &service->conf;
-    const char *host = conf->public_host ? conf->public_host : conf->address;
+    const char *host = conf->public_host ? conf->public_host : conf->listen.address;
     const char *format = host[0] != '[' && strchr(host, ':') ? "%s://[%s]:%u" : "%s://%s:%u";
 
     if (strcmp(host, "0.0.0.0") == 0)
@@ -144,11 +194,14 @@ static char *endpoint(const struct service *service)
                        svc_httpd_port(service->httpd));
 }
 
-/* Let the workers find uploads in our own object store. */
+/* Let the workers find uploads in our own object store, if we have one. */
 static int show_objects(struct service *service, struct im_error *err)
 {
-    char *where IM_FREE = endpoint(service);
+    char *where IM_FREE = NULL;
 
+    if (!service->store)
+        return 0;
+    where = endpoint(service);
     if (where)
         service->objects_url = im_asprintf("%s" SVC_OBJECTS_PATH "/", where);
     if (!service->objects_url)
@@ -188,33 +241,93 @@ static int serve(struct service *service, struct im_error *err)
     return svc_httpd_serve(service->httpd, service->routes, 2, err);
 }
 
+/* The limits of the zones as the table takes them; NULL when out of memory. */
+static struct task_zone_limit *zone_limits(const struct svc_conf *conf)
+{
+    struct task_zone_limit *limits = calloc(conf->zone_limit_count + 1, sizeof(*limits));
+
+    for (size_t i = 0; limits && i < conf->zone_limit_count; i++)
+        limits[i] = (struct task_zone_limit){ conf->zone_limits[i].zone,
+                                              conf->zone_limits[i].conversions };
+    return limits;
+}
+
+static int open_tasks(struct service *service, struct im_error *err)
+{
+    const struct svc_conf *conf = &service->conf;
+    struct task_options options = {
+        .where = conf->database ? conf->database : conf->tasks_path,
+        .worker = conf->instance_name,
+        .alone = !conf->database,
+        /* each worker and each thread that answers requests, and those who look after things */
+        .connections = conf->workers + API_THREADS + TABLE_CONNECTIONS,
+        .limits = { .total = conf->conversions, .per_account = conf->conversions_per_account },
+    };
+
+    service->zone_limits = zone_limits(conf);
+    if (!service->zone_limits)
+        return im_fail(err, ENOMEM, "out of memory");
+    options.limits.zone = service->zone_limits;
+    options.limits.zone_count = conf->zone_limit_count;
+    return task_table_open(&options, &service->tasks, err);
+}
+
+static int check_tables(void *tasks, struct im_error *err)
+{
+    return task_table_check(tasks, err);
+}
+
+static int count_tasks(void *tasks, struct task_counts *ret_counts, struct im_error *err)
+{
+    return task_count(tasks, ret_counts, err);
+}
+
+static int start_status(struct service *service, struct im_error *err)
+{
+    const struct status_options options = {
+        .conf = &service->conf,
+        .api = service->httpd,
+        .trouble = trouble_of,
+        .troubles = DISPATCH_TROUBLES,
+        .worker = service->dispatch,
+        .check_tables = check_tables,
+        .task_counts = count_tasks,
+        .tables = service->tasks,
+    };
+
+    return service->conf.status.address ? status_start(&options, &service->status, err) : 0;
+}
+
 static int start(struct service *service, struct im_error *err)
 {
-    int r = prepare(service, err);
+    int r = service->conf.database ? prepare_shared(service, err) : prepare_alone(service, err);
 
     if (r == 0)
-        r = task_table_open(service->conf.tasks_path, &service->tasks, err);
-    if (r == 0)
-        r = svc_store_open(service->conf.objects_dir, svc_accounts_first(service->accounts),
-                           &service->store, err);
-    if (r == 0)
         r = open_door(service, err);
+    if (r == 0)
+        r = svc_conf_name(&service->conf, svc_httpd_port(service->httpd), err);
+    if (r == 0)
+        r = open_tasks(service, err);
     if (r == 0)
         r = dispatch_start(&service->conf, service->tasks, &service->dispatch, err);
     if (r == 0)
         r = show_objects(service, err);
     if (r == 0)
         r = serve(service, err);
+    if (r == 0)
+        r = start_status(service, err);
     return r;
 }
 
 static void stop(struct service *service)
 {
+    service->status = status_stop(service->status);  /* it looks at all the rest */
     service->httpd = svc_httpd_stop(service->httpd); /* operations call the dispatcher */
     service->dispatch = dispatch_stop(service->dispatch);
     service->throttle = svc_throttle_free(service->throttle);
     service->store = svc_store_close(service->store);
     service->tasks = task_table_close(service->tasks);
+    free(service->zone_limits);
     service->accounts = svc_accounts_close(service->accounts);
     if (service->lock >= 0)
         (void)close(service->lock);
@@ -246,39 +359,57 @@ static int write_keys(const struct service *service, struct im_buffer *out, stru
                             keys.access_key, keys.secret_key);
 }
 
+/* Where the service is, and what opens it; of one among several that is nobody's keys. */
 static int write_env(const struct service *service, struct im_buffer *out, struct im_error *err)
 {
     char *where IM_FREE = endpoint(service);
-    int r = where ? im_buffer_printf(out,
-                                     "export EC2_URL=%s/\n"
-                                     "export S3_URL=%s" SVC_OBJECTS_PATH "/\n",
-                                     where, where)
-                  : -ENOMEM;
+    int r = where ? im_buffer_printf(out, "export EC2_URL=%s/\n", where) : -ENOMEM;
 
-    if (r == 0)
+    if (r == 0 && service->store)
+        r = im_buffer_printf(out, "export S3_URL=%s" SVC_OBJECTS_PATH "/\n", where);
+    if (r == 0 && service->store)
         r = write_keys(service, out, err);
     if (r == 0)
         r = im_buffer_printf(out, "export EC2_AVAILABILITY_ZONE=%s\n", service->conf.zones.item[0]);
     return r;
 }
 
+/* Print what env.sh would hold, and write it where there is one. */
+static int show_env(const struct svc_conf *conf, const char *text, struct im_error *err)
+{
+    char database[DATABASE_SHOWN];
+    int r = conf->env_path ? svc_file_write(conf->env_path, text, err) : 0;
+
+    if (r < 0)
+        return r;
+    if (conf->env_path)
+        (void)printf("imaging-service " PACKAGE_VERSION ", everything in %s\n%s"
+                     "These lines are in %s\n",
+                     conf->dir, text, conf->env_path);
+    else
+        (void)printf("imaging-service " PACKAGE_VERSION ", instance %s\ndatabase %s\nvolumes in "
+                     "%s\n%s",
+                     conf->instance_name, svc_conf_database(conf, database, sizeof(database)),
+                     conf->volumes_dir, text);
+    return 0;
+}
+
 /* Tell people and scripts where the service is. */
 static int announce(const struct service *service, struct im_error *err)
 {
-    const struct svc_conf *conf = &service->conf;
     struct im_buffer text IM_CLEANUP(wipe_buffer) = IM_BUFFER(ENV_MAX);
     char sentence[IM_ERROR_MAX];
     const char *missing;
     int r = write_env(service, &text, err);
 
     if (r < 0)
-        return err->number ? r : im_fail(err, -r, "cannot write '%s'", conf->env_path);
-    r = svc_file_write(conf->env_path, text.data, err);
+        return err->number ? r : im_fail(err, -r, "cannot write the lines of env.sh");
+    r = show_env(&service->conf, text.data, err);
     if (r < 0)
         return r;
-    (void)printf("imaging-service " PACKAGE_VERSION ", everything in %s\n%s"
-                 "These lines are in %s\n",
-                 conf->dir, text.data, conf->env_path);
+    if (service->status)
+        (void)printf("Its status is at %s port %u: /live, /ready and /metrics\n",
+                     service->conf.status.address, (unsigned)status_port(service->status));
     missing = dispatch_trouble(service->dispatch, sentence, sizeof(sentence));
     if (missing) /* the dispatcher has logged it */
         (void)printf("No volume can be imported until this is mended: %s\n", missing);
@@ -315,17 +446,24 @@ static void reload(struct service *service)
 /* Until SIGTERM or SIGINT; then finish what clients are waiting for. */
 static void attend(struct service *service, const sigset_t *signals)
 {
-    unsigned seconds = service->conf.stop_seconds;
+    unsigned seconds = service->conf.stop_seconds, delay = service->conf.stop_delay_seconds;
     int number = 0;
     size_t left;
 
     while (sigwait(signals, &number) != 0 || number == SIGHUP)
         if (number == SIGHUP)
             reload(service);
-    svc_log(SVC_INFO, "signal %d: stopping; requests under way have %u seconds", number, seconds);
+    status_stopping(service->status);
+    dispatch_halt(service->dispatch); /* others can go on with what it gives back */
+    svc_log(SVC_INFO, "signal %d: stopping%s; requests under way have %u seconds", number,
+            delay > 0 ? " as soon as it is known" : "", seconds);
     /* a second signal ends the process at once; what is not finished is recovered next time */
     (void)signal(SIGHUP, SIG_IGN);
     (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    /* who sends requests here is to see /ready change before connections are closed: one that is
+     * closed while a request is on its way to it loses that */
+    while (delay > 0)
+        delay = sleep(delay);
     left = svc_httpd_drain(service->httpd, seconds);
     if (left > 0)
         svc_log(SVC_WARNING, "%zu connections did not end in time and are cut off", left);

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "cmd/show.h"
+#include "conf/conf.h"
 
 /* Seconds temporary credentials live: 12 hours, as AWS has it. */
 #define DEFAULT_DURATION 43200
@@ -41,12 +42,14 @@ static const char usage[] =
     "  --allow ACTIONS  API actions, ReadObjects and WriteObjects joined with commas,\n"
     "                   or all (the default)\n"
     "  --duration N     seconds a session lives, 1 to 129600, default 43200\n"
+    "  --config FILE    in place of DIR: names it, or the database services share\n"
     "  --master-key PATH, --output text|json, --help\n"
     "Secrets are shown once.  Run it as the service's user; the service may run.\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage.\n";
 
 struct options {
-    const char *dir, *master_key, *name, *which;
+    const char *dir, *config; /* one of them */
+    const char *master_key, *name, *which;
     char *actions; /* as they are stored */
     uint64_t duration_s;
     bool json;
@@ -183,6 +186,9 @@ static int take_option(struct options *options, int option, const char *value, s
     case 's':
         options->dir = value;
         return *value ? 0 : im_fail(err, EINVAL, "--standalone wants a directory");
+    case 'c':
+        options->config = value;
+        return *value ? 0 : im_fail(err, EINVAL, "--config wants the path of a file");
     case 'm':
         options->master_key = value;
         return *value ? 0 : im_fail(err, EINVAL, "--master-key wants the path of a file");
@@ -238,8 +244,10 @@ static int take_words(int argc, char **argv, struct options *options,
     if (words > (command->which ? 2 : 1))
         return im_fail(err, EINVAL, "'%.80s' is one argument too many",
                        argv[optind + (command->which ? 2 : 1)]);
-    if (!options->dir)
-        return im_fail(err, EINVAL, "--standalone DIR is missing");
+    if (!options->dir == !options->config)
+        return im_fail(err, EINVAL,
+                       options->dir ? "--standalone DIR and --config FILE: give one of them"
+                                    : "--standalone DIR is missing, or --config FILE");
     options->which = command->which ? argv[optind + 1] : NULL;
     *ret_command = command;
     return 0;
@@ -256,6 +264,7 @@ static int parse(int argc, char **argv, struct options *options, const struct co
                  struct im_error *err)
 {
     static const struct option known[] = { { "standalone", required_argument, NULL, 's' },
+                                           { "config", required_argument, NULL, 'c' },
                                            { "master-key", required_argument, NULL, 'm' },
                                            { "name", required_argument, NULL, 'n' },
                                            { "allow", required_argument, NULL, 'a' },
@@ -272,6 +281,25 @@ static int parse(int argc, char **argv, struct options *options, const struct co
     return r != 0 ? r : take_words(argc, argv, options, ret_command, err);
 }
 
+static int open_accounts(const struct options *options, struct svc_accounts **ret_accounts,
+                         struct im_error *err)
+{
+    const char *key = options->master_key;
+    struct svc_conf conf = { 0 };
+    int r;
+
+    if (options->dir)
+        return svc_accounts_open(options->dir, key, ret_accounts, err);
+    r = svc_conf_load(options->config, &conf, err);
+    if (r == 0 && !key)
+        key = conf.master_key;
+    if (r == 0)
+        r = conf.database ? svc_accounts_open_shared(conf.database, key, ret_accounts, err)
+                          : svc_accounts_open(conf.dir, key, ret_accounts, err);
+    svc_conf_done(&conf);
+    return r;
+}
+
 int svc_account_command(int argc, char **argv)
 {
     struct options options = { .duration_s = DEFAULT_DURATION };
@@ -283,7 +311,7 @@ int svc_account_command(int argc, char **argv)
 
     if (r == 0) {
         understood = true;
-        r = svc_accounts_open(options.dir, options.master_key, &accounts, &err);
+        r = open_accounts(&options, &accounts, &err);
     }
     if (r == 0)
         r = command->run(accounts, &options, &err);

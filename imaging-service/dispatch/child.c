@@ -59,6 +59,7 @@ static void take_line(struct child *child)
         get_text(object, "code", child->code, sizeof(child->code));
         get_text(object, "message", child->message, sizeof(child->message));
     } else if (event && strcmp(event, "result") == 0) {
+        child->data_bytes = get_count(object, "data_bytes");
         get_text(object, "boot_mode", child->boot_mode, sizeof(child->boot_mode));
     }
     json_decref(object);

@@ -28,6 +28,7 @@ struct child {
     uint64_t done, total; /* bytes; total 0: nothing yet */
     char code[64];        /* of its error event, "" without one */
     char message[IM_ERROR_MAX];
+    uint64_t data_bytes; /* of its result: written into the volume, without holes */
     char boot_mode[16]; /* of its result: "legacy-bios", "uefi", "" when it did not look */
 };
 

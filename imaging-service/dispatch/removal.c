@@ -1,4 +1,5 @@
-/* removal - one thread that removes volumes of cancelled tasks, then writes that they are gone. */
+/* removal - one thread that removes volumes of cancelled tasks, then writes that they are gone; and
+ * now and then what dead services left. */
 
 #include <config.h>
 
@@ -16,15 +17,18 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dispatch/files.h"
+#include "dispatch/leftovers.h"
 #include "log.h"
 
 /* It is woken when there is something to do; this is for what could not be written then. */
 #define LOOK_MS 10000
 
+/* Files of dead claims are only in the way of space. */
+#define CLEAN_MS 600000
+
 struct removal {
     const struct svc_conf *conf;
     struct task_table *table;
-    int64_t clock_ms;
     atomic_bool stop;
     int wake_fd;
     pthread_t thread;
@@ -38,24 +42,37 @@ static int remove_next(struct removal *removal)
     int r = task_next_removal(removal->table, &claim, &err);
 
     if (r == 0) {
-        files_remove_volume(removal->conf, claim.stage->volume_id);
+        files_remove_disk(removal->conf, &claim, true);
         svc_log(SVC_INFO, "%s: volume %s was removed", claim.task.id, claim.stage->volume_id);
-        r = task_removed(removal->table, &claim, removal->clock_ms + im_clock_monotonic_ms(), &err);
+        r = task_removed(removal->table, &claim, &err);
     }
     if (r < 0 && r != -EAGAIN)
         svc_log(SVC_ERROR, "volumes of cancelled tasks are not removed: %s", err.message);
     return r;
 }
 
+static void clean(struct removal *removal)
+{
+    struct im_error err = { 0 };
+
+    if (leftovers_clean(removal->conf, removal->table, false, NULL, NULL, &err) < 0)
+        svc_log(SVC_WARNING, "leftover files are not looked for: %s", err.message);
+}
+
 static void *work(void *arg)
 {
     struct removal *removal = arg;
+    int64_t clean_ms = im_clock_monotonic_ms() + CLEAN_MS;
     struct pollfd fd = { .fd = removal->wake_fd, .events = POLLIN };
     uint64_t count;
 
     while (!atomic_load(&removal->stop)) {
         while (!atomic_load(&removal->stop) && remove_next(removal) == 0)
             ;
+        if (im_clock_monotonic_ms() >= clean_ms) {
+            clean(removal);
+            clean_ms = im_clock_monotonic_ms() + CLEAN_MS;
+        }
         if (poll(&fd, 1, LOOK_MS) > 0)
             (void)!read(removal->wake_fd, &count, sizeof(count));
     }
@@ -75,7 +92,7 @@ static int start_thread(struct removal *removal)
     return r;
 }
 
-int removal_start(const struct svc_conf *conf, struct task_table *table, int64_t clock_ms,
+int removal_start(const struct svc_conf *conf, struct task_table *table,
                   struct removal **ret_removal, struct im_error *err)
 {
     struct removal *removal = calloc(1, sizeof(*removal));
@@ -85,7 +102,6 @@ int removal_start(const struct svc_conf *conf, struct task_table *table, int64_t
         return im_fail(err, ENOMEM, "out of memory");
     removal->conf = conf;
     removal->table = table;
-    removal->clock_ms = clock_ms;
     removal->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     r = removal->wake_fd < 0 ? errno : start_thread(removal);
     if (r != 0) {

@@ -52,6 +52,9 @@ void run_init(struct run *run, const struct worker *worker, const struct claim *
 /* PAUSE_MS × 2^n, at most max. */
 int64_t run_pause_ms(unsigned n, int64_t max);
 
+/* So many bytes of the image are converted now; the number never falls. */
+void run_count_bytes(struct run *run, uint64_t bytes);
+
 /* Tell the table that it goes on; message NULL: unchanged.  1 when the task is to stop, -ESTALE
  * when the claim is lost; else 0: a table that cannot be written now may be at the next beat, or
  * the lease runs out. */

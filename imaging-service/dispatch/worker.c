@@ -1,8 +1,10 @@
 /* worker - one stage from claim to end.  For a disk: plan, start the toolkit, follow it, publish or
  * say why not; the launch is machine.c's.
  *
- * Files of a claim are removed before the row tells of its end.  The one exception is the volume
- * itself: its rename happens inside the transaction that completes the row. */
+ * Files of a claim are removed before its row tells of its end.  A volume is published in three
+ * steps: the row says whose part file it is, that file gets the volume's name, the row says that it
+ * is completed.  Whoever takes over after the first step goes on with that very file, so a process
+ * that was stopped for a while, and wakes, can do no harm. */
 
 #include <config.h>
 
@@ -10,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,14 +30,10 @@
 #include "dispatch/plan.h"
 #include "dispatch/run.h"
 #include "log.h"
+#include "metrics.h"
 
 /* The toolkit gets so long to end by itself; a cancelled task must be over within 5 s. */
 #define GRACE_MS 2000
-
-int64_t worker_now(const struct worker *worker)
-{
-    return worker->clock_ms + im_clock_monotonic_ms();
-}
 
 /* part of whole as a share of n; whole is not 0. */
 static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
@@ -42,6 +41,8 @@ static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
     return (uint64_t)((unsigned __int128)n * part / whole);
 }
 
+/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to be.
+ */
 static void remove_part(const struct run *run, bool for_good)
 {
     (void)for_good;
@@ -50,26 +51,11 @@ static void remove_part(const struct run *run, bool for_good)
 
 /* ---- publication ---- */
 
-struct publication {
-    const struct claim_files *files;
-    bool begun;
-};
-
-static int publish(void *arg, struct im_error *err)
+/* What counts is decided: the table itself sees to the files. */
+static void leave_volume(const struct run *run, bool for_good)
 {
-    struct publication *publication = arg;
-
-    publication->begun = true;
-    return claim_files_publish(publication->files, err);
-}
-
-/* The volume has its name from an earlier claim that could not write the row. */
-static int adopt(void *arg, struct im_error *err)
-{
-    const char *volume = arg;
-    int r = im_sync_parent(volume);
-
-    return r < 0 ? im_fail_errno(err, -r, "cannot make the name '%s' durable", volume) : 0;
+    (void)run;
+    (void)for_good;
 }
 
 /* The toolkit's word is good, but a volume of another size would be a promise broken. */
@@ -90,12 +76,78 @@ static int check_part(const struct run *run, struct im_error *err)
     return 0;
 }
 
-static void complete(const struct run *run, const char *boot_mode)
+/* Empty the eventfd; true when somebody had written to it. */
+static bool drain(int wake_fd)
 {
-    struct publication publication = { .files = &run->files };
+    uint64_t count;
+
+    return read(wake_fd, &count, sizeof(count)) > 0;
+}
+
+/* A database that is away may be back before the lease has run out; what was written then is not
+ * written twice. */
+static int patiently(const struct run *run,
+                     int (*write)(const struct run *run, const struct stage_result *result,
+                                  struct im_error *err),
+                     const struct stage_result *result, struct im_error *err)
+{
+    int64_t end_ms = im_clock_monotonic_ms() + WORKER_LEASE_MS;
+    struct pollfd fd = { .fd = run->worker->wake_fd, .events = POLLIN };
+    int r;
+
+    for (;;) {
+        r = write(run, result, err);
+        if ((r != -EHOSTDOWN && r != -ECONNABORTED) || im_clock_monotonic_ms() >= end_ms ||
+            atomic_load(run->worker->stop))
+            return r;
+        (void)poll(&fd, fd.fd >= 0, PAUSE_MS);
+        if (fd.revents)
+            (void)drain(fd.fd);
+    }
+}
+
+static int write_complete(const struct run *run, const struct stage_result *result,
+                          struct im_error *err)
+{
+    return task_complete(run->worker->table, run->claim, result, err);
+}
+
+static int write_publish(const struct run *run, const struct stage_result *result,
+                         struct im_error *err)
+{
+    return task_publish(run->worker->table, run->claim, result, err);
+}
+
+static void count_completed(const struct run *run, uint64_t data_bytes)
+{
+    metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
+    metric_add(METRIC_BYTES_IN, NULL, NULL, run->stage->image_bytes - run->bytes);
+    metric_add(METRIC_BYTES_OUT, NULL, NULL, data_bytes);
+}
+
+/* The row says whose part file is the volume: give it its name, and say so. */
+static void finish(struct run *run, uint64_t data_bytes)
+{
+    struct im_error err = { 0 };
+    int r = claim_files_publish(&run->files, &err);
+
+    run->leave = leave_volume;
+    if (r == 0) {
+        files_remove_disk(run->worker->conf, run->claim, false);
+        r = patiently(run, write_complete, NULL, &err);
+    }
+    if (r == 0) {
+        svc_log(SVC_INFO, "%s: completed, volume %s", run->name, run->stage->volume_id);
+        count_completed(run, data_bytes);
+    } else if (r != -ESTALE) /* else somebody took over, and goes on */
+        (void)run_try_again(run, IM_FAILED, "", err.message);
+}
+
+static void complete(struct run *run, const char *boot_mode, uint64_t data_bytes)
+{
     char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
-    char *digest IM_FREE = claim_files_digest(&run->files, false);
+    char *digest IM_FREE = claim_files_digest(&run->files);
     const struct stage_result result = { .digest = digest,
                                          .boot_mode = *boot_mode ? boot_mode : NULL };
     int r = check_part(run, &err);
@@ -104,22 +156,19 @@ static void complete(const struct run *run, const char *boot_mode)
         (void)run_end(run, message_internal(message, err.message));
         return;
     }
-    r = task_complete(run->worker->table, run->claim, worker_now(run->worker), &result, publish,
-                      &publication, &err);
+    r = patiently(run, write_publish, &result, &err);
     if (r == 0) {
-        svc_log(SVC_INFO, "%s: completed, volume %s, fs-verity %s", run->name,
-                run->stage->volume_id, digest ? digest : "unknown");
-        return;
-    }
-    if (r == -ESTALE) {
+        svc_log(SVC_INFO, "%s: is being published, fs-verity %s", run->name,
+                digest ? digest : "unknown");
+        finish(run, data_bytes);
+    } else if (r == -ESTALE) {
         (void)run_end(run, NULL);
-        return;
+    } else if (r == -EHOSTDOWN || r == -ECONNABORTED) {
+        /* perhaps it is decided: the file stays, and the lease runs out */
+        svc_log(SVC_ERROR, "%s: its row could not be written: %s", run->name, err.message);
+    } else {
+        (void)run_try_again(run, IM_FAILED, "", err.message);
     }
-    /* The row stands as it was, perhaps with the volume already in its place.  There the volume
-     * stays for the next claim, or the next start, to adopt; it goes only when the row has ended
-     * without it.  Never is a completed row without its volume. */
-    if (run_try_again(run, IM_FAILED, "", err.message) > 0 && publication.begun)
-        claim_files_unpublish(&run->files);
 }
 
 /* ---- the toolkit ---- */
@@ -128,19 +177,34 @@ static void wait_for_upload(const struct run *run, const char *sentence)
 {
     char message[MESSAGE_SIZE];
 
+    metric_add(METRIC_RETRIES, "PendingUpload", NULL, 1);
     (void)snprintf(message, sizeof(message), "waiting for the upload: %s", sentence);
     (void)run_give_back(run, TASK_WAITS, run_pause_ms(run->stage->waits, PAUSE_WAIT_MAX_MS),
                         message);
 }
 
+/* Of a run that we did not end. */
+static void count_end(int wait_status)
+{
+    char name[16];
+
+    if (WIFEXITED(wait_status)) {
+        metric_add_number(METRIC_TOOLKIT_EXITS, WEXITSTATUS(wait_status));
+        return;
+    }
+    (void)snprintf(name, sizeof(name), "SIG%s",
+                   sigabbrev_np(WTERMSIG(wait_status)) ? sigabbrev_np(WTERMSIG(wait_status)) : "");
+    metric_add(METRIC_TOOLKIT_SIGNALS, name, NULL, 1);
+}
+
 /* It ended by itself: what follows from how. */
-static void judge(const struct run *run, const struct child *child, int wait_status)
+static void judge(struct run *run, const struct child *child, int wait_status)
 {
     char sentence[IM_ERROR_MAX], message[MESSAGE_SIZE];
     int status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1;
 
     if (status == IM_OK) {
-        complete(run, child->boot_mode);
+        complete(run, child->boot_mode, child->data_bytes);
         return;
     }
     if (!*child->message)
@@ -187,14 +251,6 @@ static int64_t beat_due(const struct run *run, const struct child *child, bool w
     return run->beat_ms + (woken                           ? BEAT_WOKEN_MS
                            : child->done != run->told_done ? BEAT_NEWS_MS
                                                            : BEAT_MS);
-}
-
-/* Empty the eventfd; true when somebody had written to it. */
-static bool drain(int wake_fd)
-{
-    uint64_t count;
-
-    return read(wake_fd, &count, sizeof(count)) > 0;
 }
 
 /* Follow the child to its end.  0 and its wait status when it ended by itself; 1 when the owner
@@ -255,6 +311,8 @@ static void convert(struct run *run, const char *job)
         return;
     }
     r = follow(run, &child, &status);
+    if (r == 0)
+        count_end(status);
     claim_files_remove_scratch(&run->files);
     if (r == 0)
         judge(run, &child, status);
@@ -284,26 +342,6 @@ static void plan_and_convert(struct run *run)
         convert(run, job);
 }
 
-/* The volume stands already: complete the row.  1, or -errno. */
-static int complete_adopted(const struct run *run, struct im_error *err)
-{
-    char *digest IM_FREE = claim_files_digest(&run->files, true);
-    const struct stage_result result = { .digest = digest };
-    int r = task_complete(run->worker->table, run->claim, worker_now(run->worker), &result, adopt,
-                          run->files.volume, err);
-
-    if (r == -ESTALE) { /* cancelled before the row could be completed: the row decides */
-        if (run_end(run, NULL) > 0)
-            claim_files_unpublish(&run->files);
-        return 1;
-    }
-    if (r < 0)
-        return r;
-    svc_log(SVC_INFO, "%s: completed, volume %s was already in its place", run->name,
-            run->stage->volume_id);
-    return 1;
-}
-
 /* Too many died of it. */
 static const char *deaths_message(const struct claim *claim, char *buf)
 {
@@ -314,37 +352,30 @@ static const char *deaths_message(const struct claim *claim, char *buf)
     return message_internal(buf, text);
 }
 
-/* What needs no work: the volume stands, or too many died of it.  1 when that was it, 0 when the
- * disk is to be worked on, -errno. */
-static int settle(const struct run *run, struct im_error *err)
+/* Whose files: those of the claim that won, once that is decided. */
+static uint64_t files_epoch(const struct stage *stage)
 {
-    char message[MESSAGE_SIZE];
-
-    if (claim_files_published(&run->files))
-        return complete_adopted(run, err);
-    if (run->stage->deaths < DEATHS_MAX)
-        return 0;
-    (void)run_end(run, deaths_message(run->claim, message));
-    return 1;
+    return stage->state == STAGE_PUBLISHING ? stage->won_epoch : stage->epoch;
 }
 
 static void convert_claim(const struct worker *worker, const struct claim *claim)
 {
+    char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
     struct run run;
-    int r;
 
     run_init(&run, worker, claim, remove_part);
-    if (claim_files_init(worker->conf, claim, &run.files, &err) < 0) {
+    if (claim_files_init(worker->conf, claim, files_epoch(claim->stage), &run.files, &err) < 0) {
         svc_log(SVC_ERROR, "%s: %s", run.name, err.message); /* its lease runs out */
         return;
     }
     svc_log(SVC_INFO, "%s: claim %" PRIu64 " begins", run.name, claim->stage->epoch);
-    r = settle(&run, &err);
-    if (r == 0)
+    if (claim->stage->state == STAGE_PUBLISHING)
+        finish(&run, 0);
+    else if (claim->stage->deaths >= DEATHS_MAX)
+        (void)run_end(&run, deaths_message(claim, message));
+    else
         plan_and_convert(&run);
-    else if (r < 0 && run_try_again(&run, IM_FAILED, "", err.message) > 0)
-        claim_files_unpublish(&run.files); /* the row ended without it */
     claim_files_done(&run.files);
 }
 
@@ -379,16 +410,17 @@ int worker_settle(const struct worker *worker, const struct claim *claim, struct
     struct run run;
     int r;
 
+    if (claim->stage->deaths < DEATHS_MAX || claim->stage->state == STAGE_PUBLISHING)
+        return 0;
     if (claim->stage->kind == STAGE_LAUNCH) {
-        if (claim->stage->deaths >= DEATHS_MAX)
-            machine_give_up(worker, claim, deaths_message(claim, message));
+        machine_give_up(worker, claim, deaths_message(claim, message));
         return 0;
     }
     run_init(&run, worker, claim, remove_part);
-    r = claim_files_init(worker->conf, claim, &run.files, err);
+    r = claim_files_init(worker->conf, claim, claim->stage->epoch, &run.files, err);
     if (r < 0)
         return r;
-    r = settle(&run, err);
+    (void)run_end(&run, deaths_message(claim, message));
     claim_files_done(&run.files);
-    return r < 0 ? r : 0;
+    return 0;
 }

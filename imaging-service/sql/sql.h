@@ -45,7 +45,9 @@ struct sql_options {
  * A file is made with mode 0600 when it is missing, proven sound, and made durable (WAL,
  * synchronous FULL); two processes that bring a file up to date at once would be in each other's
  * way: the caller sees to that.  At a server they wait for each other, and a schema that is newer
- * than this program is fine as long as it says so (schema_oldest). Errors: -EBADMSG damaged,
+ * than this program is fine unless schema_oldest says otherwise: a migration after which programs
+ * that do not know it go wrong ends with "UPDATE schema_oldest SET version = N WHERE name = '…'", N
+ * being its own number.  Errors: -EBADMSG damaged,
  * -EOPNOTSUPP too new for this program, -EHOSTDOWN the server cannot be reached, or the file's. */
 int sql_open(const struct sql_options *options, struct sql **ret_db, struct im_error *err);
 
@@ -59,8 +61,8 @@ struct sql *sql_close(struct sql *db);
 typedef int sql_work_fn(struct sql_session *session, void *arg, struct im_error *err);
 
 /* Do work and commit: durable when it returns.  In a file, several threads' work may share one
- * commit, and is taken back separately.  Returns what work returned, or
- * -EHOSTDOWN: the server cannot be reached, or did not answer in time; nothing was changed;
+ * commit, is done by whichever thread, and is taken back separately.  Returns what work returned,
+ * or -EHOSTDOWN: the server cannot be reached, or did not answer in time; nothing was changed;
  * -ECONNABORTED: it went away during the commit, which may have happened or not: look;
  * others of the database, as sql_step.  work must not call sql_write or sql_read. */
 int sql_write(struct sql *db, sql_work_fn *work, void *arg, struct im_error *err);
@@ -72,7 +74,9 @@ int sql_read(struct sql *db, sql_work_fn *work, void *arg, struct im_error *err)
 
 /* struct sql_statement *s SQL_STATEMENT = sql_use(session, "…");  The text is static: it is known
  * again by its address, and prepared once for a connection.  The same statement is not used twice
- * at once.  NULL on failure, which sql_step then tells. */
+ * at once.  NULL on failure, which sql_step then tells; binding to NULL does nothing.  A server
+ * takes a parameter for the kind that is bound to it (bigint, text, bytea); where only NULL may be,
+ * and the place does not tell a type, it wants CAST(?1 AS bigint). */
 struct sql_statement;
 struct sql_statement *sql_use(struct sql_session *session, const char *sql);
 void sql_release(struct sql_statement **statement);
@@ -87,12 +91,15 @@ void sql_uint(struct sql_statement *statement, int place, uint64_t value); /* at
 void sql_bytes(struct sql_statement *statement, int place, const void *bytes, size_t len);
 
 /* One step: 1 a row, 0 the end, or the failure: -EEXIST a unique column has that value already,
- * -ENOSPC, -ENOMEM, -EROFS, -EBADMSG damaged, -ETIMEDOUT locked too long, -EIO any other.  After a
- * failure the work returns it. */
+ * -ENOSPC, -ENOMEM, -EROFS, -EBADMSG damaged, -ETIMEDOUT locked too long, -EHOSTDOWN, -EIO any
+ * other.  After a failure the work returns it; nothing more is executed, and sql_write fails with
+ * it if work did not.  Other statements may come between two steps, but do not change the rows
+ * still to come.  A server's rows are all in memory at once, so what may find many has a LIMIT. */
 int sql_step(struct sql_session *session, struct sql_statement *statement, struct im_error *err);
 
-/* Columns of the row, from 0; text and bytes are lent until the next step.  NULL: text NULL, number
- * 0, bytes NULL and *ret_len 0. */
+/* Columns of the row that sql_step answered last, from 0; text and bytes are lent until the next
+ * step.  NULL, and a column of another kind: text NULL, number 0, bytes NULL and *ret_len 0.  Truth
+ * is a number; a server's sum() needs CAST(… AS bigint). */
 const char *sql_column_text(struct sql_statement *statement, int column);
 int64_t sql_column_int(struct sql_statement *statement, int column);
 const void *sql_column_bytes(struct sql_statement *statement, int column, size_t *ret_len);

@@ -616,6 +616,16 @@ static void a_failure_of_ours_tells_the_client_nothing_of_it(void **state)
     assert_refused(f, IMPORT, 500, "InternalError", "An internal error has occurred");
 }
 
+static void a_database_that_is_away_is_no_fault_of_the_request(void **state)
+{
+    (void)state;
+    assert_string_equal(svc_code_name(svc_code_of_failure(-EHOSTDOWN)), "ServiceUnavailable");
+    assert_string_equal(svc_code_name(svc_code_of_failure(ECONNABORTED)), "ServiceUnavailable");
+    assert_int_equal(svc_code_status(svc_code_of_failure(-ECONNABORTED)), 503);
+    assert_int_equal(svc_code_of_failure(-EIO), SVC_INTERNAL_ERROR);
+    assert_int_equal(svc_code_of_failure(0), SVC_INTERNAL_ERROR);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -642,6 +652,7 @@ int main(void)
         TEST(xml_never_holds_what_xml_cannot_hold),
         TEST(a_document_above_the_ceiling_is_an_error),
         TEST(a_failure_of_ours_tells_the_client_nothing_of_it),
+        cmocka_unit_test(a_database_that_is_away_is_no_fault_of_the_request),
     };
 
     svc_xml_global();

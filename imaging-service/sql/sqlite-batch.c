@@ -2,18 +2,18 @@
  *
  * Making a commit durable takes the disk longer than everything else a write does, and takes it as
  * long for one write as for ten.  The first writer to come leads: it takes everybody who waits
- * by the time it has the table, writes for all of them in one transaction, and tells them.  Who
+ * by the time it has the file, writes for all of them in one transaction, and tells them.  Who
  * comes meanwhile waits for the next one, so nobody is passed over. */
 
 #include <config.h>
 
 #include <errno.h>
 
-#include "task/sqlite.h"
+#include "sql/sqlite.h"
 
 /* One writer; lives on the stack of its thread until `done`. */
 struct waiting {
-    task_write_fn *write;
+    sql_work_fn *work;
     void *arg;
     struct im_error err;
     int r;
@@ -21,23 +21,26 @@ struct waiting {
     struct waiting *next;
 };
 
-/* One write, which is taken back alone when it fails.  A failure of the table itself takes back the
- * whole transaction: then the result is -ECANCELED. */
-static int write_one(struct task_table *table, struct waiting *one, struct im_error *err)
+/* One write, which is taken back alone when it fails.  When SQLite has taken back the whole
+ * transaction (disk full, say), so do we. */
+static int write_one(struct sqlite *file, struct waiting *one, struct im_error *err)
 {
-    int r = task_sqlite_run(table, "SAVEPOINT one", 0, 0, 0, err);
+    const struct sql_schema *schema = file->base.schema;
+    struct sql_session session = { .db = &file->base, .statements = &file->statements };
+    int r = sqlite_exec(file->db, schema, "SAVEPOINT one", err);
 
     if (r < 0)
         return r;
-    one->r = one->write(table, one->arg, &one->err);
-    if (sqlite3_get_autocommit(table->db))
-        return im_fail(err, ECANCELED, "%s", one->err.message);
+    one->r = sql_call(&session, one->work, one->arg, &one->err);
+    if (sqlite3_get_autocommit(file->db))
+        return im_fail(err, session.failure.number ? session.failure.number : EIO, "%s",
+                       session.failure.message);
     if (one->r < 0)
-        r = task_sqlite_run(table, "ROLLBACK TO one", 0, 0, 0, err);
-    return r < 0 ? r : task_sqlite_run(table, "RELEASE one", 0, 0, 0, err);
+        r = sqlite_exec(file->db, schema, "ROLLBACK TO one", err);
+    return r < 0 ? r : sqlite_exec(file->db, schema, "RELEASE one", err);
 }
 
-static struct waiting *take_all(struct task_batch *batch)
+static struct waiting *take_all(struct sqlite_batch *batch)
 {
     struct waiting *first;
 
@@ -49,16 +52,17 @@ static struct waiting *take_all(struct task_batch *batch)
 }
 
 /* Lead: returns who was written for; their results are set. */
-static struct waiting *write_all(struct task_table *table)
+static struct waiting *write_all(struct sqlite *file)
 {
-    WITH_LOCK(table);
-    struct waiting *first = take_all(&table->batch);
+    WITH_LOCK(file);
+    struct waiting *first = take_all(&file->batch);
     struct im_error err = { 0 };
-    int r = task_sqlite_begin(table, &err);
+    /* IMMEDIATE: the lock is taken before anything is read */
+    int r = sqlite_exec(file->db, file->base.schema, "BEGIN IMMEDIATE", &err);
 
     for (struct waiting *one = first; one && r >= 0; one = one->next)
-        r = write_one(table, one, &err);
-    r = task_sqlite_finish(table, r, &err);
+        r = write_one(file, one, &err);
+    r = sqlite_finish(file, r, &err);
     for (struct waiting *one = first; one && r < 0; one = one->next) {
         one->r = r;
         one->err = err;
@@ -66,11 +70,11 @@ static struct waiting *write_all(struct task_table *table)
     return first;
 }
 
-int task_sqlite_together(struct task_table *table, task_write_fn *write, void *arg,
-                         struct im_error *err)
+int sqlite_write(struct sql *db, sql_work_fn *work, void *arg, struct im_error *err)
 {
-    struct task_batch *batch = &table->batch;
-    struct waiting mine = { .write = write, .arg = arg };
+    struct sqlite *file = (struct sqlite *)db;
+    struct sqlite_batch *batch = &file->batch;
+    struct waiting mine = { .work = work, .arg = arg };
 
     (void)pthread_mutex_lock(&batch->lock);
     if (batch->last)
@@ -85,7 +89,7 @@ int task_sqlite_together(struct task_table *table, task_write_fn *write, void *a
 
         batch->led = true;
         (void)pthread_mutex_unlock(&batch->lock);
-        one = write_all(table);
+        one = write_all(file);
         (void)pthread_mutex_lock(&batch->lock);
         for (; one; one = next) {
             next = one->next;

@@ -1,0 +1,429 @@
+/* claim - which stage is worked on next, and what ends by itself because its time is over.
+ *
+ * A lane is what an account wants in one zone: "account/zone", in each stage.  Whether anything is
+ * due is read from one index entry of each lane that waits, however many stages wait in it. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "metrics.h"
+#include "task/machine.h"
+#include "task/state.h"
+#include "task/table.h"
+
+/* Nobody works on it, and somebody may. */
+#define CLAIMABLE "state IN ('active', 'publishing') AND lease_ms IS NULL"
+
+/* What one claim ends by itself at most; the rest is the next claim's. */
+#define SWEEP_MAX 1000
+
+/* Lanes with stages at work: no more than there are workers. */
+#define RUNNING_MAX 4096
+
+struct running {
+    char *lane;
+    int64_t count;
+};
+
+/* One task_claim. */
+struct look {
+    const struct task_table *table;
+    int64_t lease_ms, now_ms;
+    bool sweep; /* something may be over … */
+    bool swept; /* … and was looked at already */
+    struct running *running;
+    size_t running_count;
+    int64_t total;
+    char *lane; /* the one to be served */
+    int64_t lane_due_ms, lane_load;
+    int64_t next_ms; /* when to look again */
+    struct task task;
+    struct stage *stage; /* the one claimed */
+};
+
+static void look_done(struct look *look)
+{
+    for (size_t i = 0; i < look->running_count; i++)
+        free(look->running[i].lane);
+    free(look->running);
+    free(look->lane);
+    task_done(&look->task);
+}
+
+static int out_of_memory(struct im_error *err)
+{
+    return im_fail(err, ENOMEM, "out of memory");
+}
+
+/* ---- what is over ---- */
+
+static int lapse(struct task *task, int64_t now_ms, unsigned *lapsed)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < task->stage_count && r == 0; i++)
+        if (task->stage[i].lease_ms != 0 && task->stage[i].lease_ms <= now_ms) {
+            r = machine_lapse(task, &task->stage[i], now_ms);
+            (*lapsed)++;
+        }
+    return r;
+}
+
+/* One that waits for its upload; not one that is worked on, or uploaded whole. */
+static int expire(struct task *task, int64_t now_ms)
+{
+    if (task->expires_ms > now_ms || !machine_may_stop(task))
+        return 0;
+    for (size_t i = 0; i < task->stage_count; i++)
+        if (task->stage[i].lease_ms != 0)
+            return 0;
+    return machine_stop(task, TASK_MESSAGE_EXPIRED, now_ms);
+}
+
+static int forget(struct sql_session *session, int64_t seq, struct im_error *err)
+{
+    int r = sql_run(session, "DELETE FROM tag WHERE task = ?1", seq, 0, 0, err);
+
+    if (r >= 0)
+        r = sql_run(session, "DELETE FROM stage WHERE task = ?1", seq, 0, 0, err);
+    if (r >= 0)
+        r = sql_run(session, "DELETE FROM task WHERE seq = ?1", seq, 0, 0, err);
+    return r < 0 ? r : 0;
+}
+
+/* A task that something may be over of. */
+struct suspect {
+    int64_t seq;
+    unsigned lapsed; /* leases that had run out */
+};
+
+static int sweep_one(struct sql_session *session, void *arg, struct im_error *err)
+{
+    struct suspect *suspect = arg;
+    int64_t seq = suspect->seq;
+    struct task task TASK_DONE = { 0 };
+    int64_t now_ms = 0;
+    int r = sql_now(session, &now_ms, err);
+
+    if (r == 0)
+        r = task_rows_lock(session, seq, &task, err);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r; /* somebody else has forgotten it */
+    if (task.ended_ms != 0)
+        return task.ended_ms <= now_ms - TASK_KEEP_MS ? forget(session, seq, err) : 0;
+    suspect->lapsed = 0;
+    r = lapse(&task, now_ms, &suspect->lapsed);
+    if (r == 0)
+        r = expire(&task, now_ms);
+    return r < 0 ? out_of_memory(err) : task_rows_store(session, &task, err);
+}
+
+/* Rows of tasks to look at. */
+struct overdue {
+    int64_t seq[SWEEP_MAX];
+    size_t count;
+};
+
+static int find_overdue(struct sql_session *session, void *arg, struct im_error *err)
+{
+    static const char sql[] =
+        "SELECT task FROM stage WHERE lease_ms <= ?1 "
+        "UNION SELECT seq FROM task WHERE state = 'active' AND expires_ms <= ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM stage WHERE task = seq AND (lease_ms IS NOT NULL "
+        "OR (kind = 'launch' AND stage.state = 'active'))) "
+        "UNION SELECT seq FROM task WHERE ended_ms <= ?2 LIMIT ?3";
+    struct sql_statement *rows SQL_STATEMENT = sql_use(session, sql);
+    struct overdue *overdue = arg;
+    int64_t now_ms = 0;
+    int r = sql_now(session, &now_ms, err);
+
+    overdue->count = 0;
+    sql_int(rows, 1, now_ms);
+    sql_int(rows, 2, now_ms - TASK_KEEP_MS);
+    sql_int(rows, 3, SWEEP_MAX);
+    while (r >= 0 && overdue->count < SWEEP_MAX && (r = sql_step(session, rows, err)) > 0)
+        overdue->seq[overdue->count++] = sql_column_int(rows, 0);
+    return r < 0 ? r : 0;
+}
+
+static int sweep(struct task_table *table, struct im_error *err)
+{
+    struct overdue overdue;
+    int r = task_read(table, find_overdue, &overdue, err);
+
+    for (size_t i = 0; r == 0 && i < overdue.count; i++) {
+        struct suspect suspect = { .seq = overdue.seq[i] };
+
+        r = task_write(table, sweep_one, &suspect, err);
+        if (r == 0)
+            metric_add(METRIC_TAKEOVERS, NULL, NULL, suspect.lapsed);
+    }
+    return r;
+}
+
+/* Is there anything to sweep?  Also tells when the next lease runs out. */
+static int look_for_overdue(struct sql_session *session, struct look *look, struct im_error *err)
+{
+    static const char sql[] =
+        "SELECT (SELECT min(lease_ms) FROM stage WHERE lease_ms IS NOT NULL), "
+        "(SELECT min(expires_ms) FROM task WHERE state = 'active'), "
+        "(SELECT min(ended_ms) FROM task WHERE ended_ms IS NOT NULL)";
+    struct sql_statement *row SQL_STATEMENT = sql_use(session, sql);
+    int64_t lease, expiry, end;
+    int r = sql_step(session, row, err);
+
+    if (r <= 0)
+        return r;
+    lease = sql_column_int(row, 0);
+    expiry = sql_column_int(row, 1);
+    end = sql_column_int(row, 2);
+    look->sweep = (lease && lease <= look->now_ms) || (expiry && expiry <= look->now_ms) ||
+                  (end && end <= look->now_ms - TASK_KEEP_MS);
+    look->next_ms = lease ? lease : INT64_MAX;
+    return 0;
+}
+
+/* ---- who is next ---- */
+
+static bool has_limits(const struct task_limits *limits)
+{
+    return limits->total > 0 || limits->per_account > 0 || limits->zone_count > 0;
+}
+
+/* Where there are limits, those who claim at once take turns, so that none is exceeded. */
+static int take_turn(struct sql_session *session, const struct task_limits *limits,
+                     struct im_error *err)
+{
+    int r = has_limits(limits) ? sql_run(session, "SELECT 1 /*pg , pg_advisory_xact_lock(72) */", 0,
+                                         0, 0, err)
+                               : 0;
+
+    return r < 0 ? r : 0;
+}
+
+static int read_running(struct sql_session *session, struct look *look, struct im_error *err)
+{
+    static const char sql[] =
+        "SELECT lane, count(*) FROM stage WHERE lease_ms IS NOT NULL GROUP BY lane LIMIT ?1";
+    struct sql_statement *rows SQL_STATEMENT = sql_use(session, sql);
+    int r;
+
+    sql_int(rows, 1, RUNNING_MAX);
+    while ((r = sql_step(session, rows, err)) > 0) {
+        const char *lane = sql_column_text(rows, 0);
+        struct running *grown =
+            reallocarray(look->running, look->running_count + 1, sizeof(*grown));
+
+        if (!grown)
+            return out_of_memory(err);
+        look->running = grown;
+        grown[look->running_count] =
+            (struct running){ strdup(lane ? lane : ""), sql_column_int(rows, 1) };
+        if (!grown[look->running_count].lane)
+            return out_of_memory(err);
+        look->total += grown[look->running_count++].count;
+    }
+    return r;
+}
+
+/* Bytes of the account in "account/zone". */
+static size_t account_len(const char *lane)
+{
+    return strcspn(lane, "/");
+}
+
+static const char *zone_of(const char *lane)
+{
+    return lane + account_len(lane) + (lane[account_len(lane)] == '/');
+}
+
+static bool same_account(const char *a, const char *b)
+{
+    return account_len(a) == account_len(b) && memcmp(a, b, account_len(a)) == 0;
+}
+
+/* Stages at work for the lane's account, and in its zone. */
+static void count_load(const struct look *look, const char *lane, int64_t *ret_account,
+                       int64_t *ret_zone)
+{
+    *ret_account = *ret_zone = 0;
+    for (size_t i = 0; i < look->running_count; i++) {
+        if (same_account(lane, look->running[i].lane))
+            *ret_account += look->running[i].count;
+        if (strcmp(zone_of(lane), zone_of(look->running[i].lane)) == 0)
+            *ret_zone += look->running[i].count;
+    }
+}
+
+static bool zone_is_full(const struct task_limits *limits, const char *zone, int64_t load)
+{
+    for (size_t i = 0; i < limits->zone_count; i++)
+        if (limits->zone[i].count > 0 && load >= limits->zone[i].count &&
+            strcmp(limits->zone[i].zone, zone) == 0)
+            return true;
+    return false;
+}
+
+/* A lane whose first stage is due at due_ms: is it to be served before the others seen so far? */
+static int consider(struct look *look, const char *lane, int64_t due_ms, struct im_error *err)
+{
+    const struct task_limits *limits = &look->table->limits;
+    int64_t load, zone_load;
+
+    if (due_ms > look->now_ms) {
+        look->next_ms = due_ms < look->next_ms ? due_ms : look->next_ms;
+        return 0;
+    }
+    count_load(look, lane, &load, &zone_load);
+    if ((limits->per_account > 0 && load >= limits->per_account) ||
+        zone_is_full(limits, zone_of(lane), zone_load))
+        return 0; /* whoever ends a stage tells */
+    if (look->lane && (load > look->lane_load ||
+                       (load == look->lane_load && due_ms >= look->lane_due_ms)))
+        return 0;
+    free(look->lane);
+    look->lane = strdup(lane);
+    look->lane_load = load;
+    look->lane_due_ms = due_ms;
+    return look->lane ? 0 : out_of_memory(err);
+}
+
+/* From lane to lane by the index alone. */
+static int choose_lane(struct sql_session *session, struct look *look, struct im_error *err)
+{
+    static const char sql[] =
+        "WITH RECURSIVE lanes (lane) AS (SELECT min(lane) FROM stage WHERE " CLAIMABLE " "
+        "UNION ALL SELECT (SELECT min(stage.lane) FROM stage WHERE " CLAIMABLE " "
+        "AND stage.lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL) "
+        "SELECT lane, (SELECT min(due_ms) FROM stage WHERE " CLAIMABLE " "
+        "AND stage.lane = lanes.lane) FROM lanes WHERE lane IS NOT NULL";
+    struct sql_statement *rows SQL_STATEMENT = sql_use(session, sql);
+    int r;
+
+    if (look->table->limits.total > 0 && look->total >= look->table->limits.total)
+        return 0;
+    while ((r = sql_step(session, rows, err)) > 0) {
+        const char *lane = sql_column_text(rows, 0);
+
+        r = lane ? consider(look, lane, sql_column_int(rows, 1), err) : 0;
+        if (r < 0)
+            break;
+    }
+    return r;
+}
+
+/* ---- the claim ---- */
+
+/* The files of a claim are in the ledger before they are made. */
+static int write_down(struct sql_session *session, const struct look *look, struct im_error *err)
+{
+    static const char sql[] = "INSERT INTO thing (kind, task, number, epoch, worker, due_ms) "
+                              "VALUES ('files', ?1, ?2, ?3, ?4, ?5)";
+    struct sql_statement *statement SQL_STATEMENT = sql_use(session, sql);
+
+    if (look->stage->kind != STAGE_CONVERT)
+        return 0;
+    sql_text(statement, 1, look->task.id);
+    sql_int(statement, 2, look->stage->number);
+    sql_uint(statement, 3, look->stage->epoch);
+    sql_text(statement, 4, look->table->worker);
+    sql_int(statement, 5, look->now_ms);
+    return sql_step(session, statement, err);
+}
+
+/* The lane's stage that has been due longest: 1 and where it is, 0 when others have it by now. */
+static int find_stage(struct sql_session *session, const struct look *look, int64_t ret_found[2],
+                      struct im_error *err)
+{
+    static const char sql[] =
+        "SELECT stage.task, stage.number FROM stage JOIN task ON task.seq = stage.task "
+        "WHERE stage.lane = ?1 AND stage.state IN ('active', 'publishing') "
+        "AND stage.lease_ms IS NULL AND stage.due_ms <= ?2 "
+        "ORDER BY stage.due_ms, stage.task, stage.number LIMIT 1 /*pg FOR UPDATE SKIP LOCKED */";
+    struct sql_statement *row SQL_STATEMENT = sql_use(session, sql);
+    int r;
+
+    sql_text(row, 1, look->lane);
+    sql_int(row, 2, look->now_ms);
+    r = sql_step(session, row, err);
+    if (r > 0) {
+        ret_found[0] = sql_column_int(row, 0);
+        ret_found[1] = sql_column_int(row, 1);
+    }
+    return r;
+}
+
+static int take(struct sql_session *session, struct look *look, struct im_error *err)
+{
+    int64_t found[2];
+    int r = find_stage(session, look, found, err);
+
+    if (r > 0)
+        r = task_rows_lock(session, found[0], &look->task, err);
+    else if (r == 0) {
+        look->next_ms = look->now_ms;
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    look->stage = task_rows_stage(&look->task, (unsigned)found[1]);
+    if (!look->stage ||
+        machine_claim(&look->task, look->stage, look->now_ms + look->lease_ms) < 0)
+        return im_fail(err, EBADMSG, "task %s has no stage %d to be worked on", look->task.id,
+                       (int)found[1]);
+    free(look->stage->worker);
+    look->stage->worker = strdup(look->table->worker);
+    if (!look->stage->worker)
+        return out_of_memory(err);
+    r = task_rows_store(session, &look->task, err);
+    return r < 0 ? r : write_down(session, look, err);
+}
+
+static int claim(struct sql_session *session, void *arg, struct im_error *err)
+{
+    struct look *look = arg;
+    int r;
+
+    look_done(look);
+    *look =
+        (struct look){ .table = look->table, .lease_ms = look->lease_ms, .swept = look->swept };
+    r = sql_now(session, &look->now_ms, err);
+    if (r >= 0)
+        r = look_for_overdue(session, look, err);
+    if (r < 0 || (look->sweep && !look->swept))
+        return r;
+    r = take_turn(session, &look->table->limits, err);
+    if (r >= 0)
+        r = read_running(session, look, err);
+    if (r >= 0)
+        r = choose_lane(session, look, err);
+    if (r >= 0 && look->lane)
+        r = take(session, look, err);
+    return r < 0 ? r : 0;
+}
+
+int task_claim(struct task_table *table, int64_t lease_ms, struct claim *ret_claim,
+               int64_t *ret_wait_ms, struct im_error *err)
+{
+    struct look look IM_CLEANUP(look_done) = { .table = table, .lease_ms = lease_ms };
+    int r = task_write(table, claim, &look, err);
+
+    if (r == 0 && look.sweep) {
+        look.swept = true;
+        r = sweep(table, err);
+        if (r == 0)
+            r = task_write(table, claim, &look, err);
+    }
+    if (r < 0)
+        return r;
+    if (!look.stage) {
+        *ret_wait_ms = look.next_ms == INT64_MAX ? INT64_MAX : look.next_ms - look.now_ms;
+        return im_fail(err, EAGAIN, "no stage is due");
+    }
+    *ret_claim = (struct claim){ .task = look.task, .stage = look.stage };
+    memset(&look.task, 0, sizeof(look.task)); /* handed over */
+    return 0;
+}

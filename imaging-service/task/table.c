@@ -1,0 +1,105 @@
+/* table - opening the task table; what all its files share of the database. */
+
+#include <config.h>
+
+#include "task/table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "metrics.h"
+
+/* Files of schemas/sql. */
+static const struct sql_migration sqlite[] = {
+#include "task/sqlite-migrations.def"
+};
+static const struct sql_migration postgres[] = {
+#include "task/postgres-migrations.def"
+};
+
+static const struct sql_schema schema = {
+    .what = "task table",
+    .name = "tasks",
+    .sqlite = sqlite,
+    .sqlite_count = sizeof(sqlite) / sizeof(sqlite[0]),
+    .postgres = postgres,
+    .postgres_count = sizeof(postgres) / sizeof(postgres[0]),
+};
+
+int task_table_open(const struct task_options *options, struct task_table **ret_table,
+                    struct im_error *err)
+{
+    const struct sql_options database = {
+        .where = options->where,
+        .schema = &schema,
+        .connections = options->connections,
+        .clock_ms = options->clock_ms,
+        .clock_arg = options->clock_arg,
+    };
+    struct task_table *table = calloc(1, sizeof(*table));
+    int r = 0;
+
+    if (table)
+        table->worker = strdup(options->worker);
+    if (!table || !table->worker)
+        r = im_fail(err, ENOMEM, "out of memory");
+    if (r == 0) {
+        table->alone = options->alone;
+        table->limits = options->limits;
+        r = sql_open(&database, &table->db, err);
+    }
+    if (r < 0) {
+        task_table_close(table);
+        return r;
+    }
+    *ret_table = table;
+    return 0;
+}
+
+struct task_table *task_table_close(struct task_table *table)
+{
+    if (!table)
+        return NULL;
+    table->db = sql_close(table->db);
+    free(table->worker);
+    free(table);
+    return NULL;
+}
+
+int task_write(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err)
+{
+    int r = sql_write(table->db, work, arg, err);
+
+    if (r < 0)
+        metric_database(r);
+    return r;
+}
+
+int task_read(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err)
+{
+    int r = sql_read(table->db, work, arg, err);
+
+    if (r < 0)
+        metric_database(r);
+    return r;
+}
+
+static int touch(struct sql_session *session, void *arg, struct im_error *err)
+{
+    /* a write that changes nothing: it needs what every write needs */
+    int r = sql_run(session, "UPDATE task SET state = state WHERE seq = -1", 0, 0, 0, err);
+
+    (void)arg;
+    return r < 0 ? r : 0;
+}
+
+int task_table_check(struct task_table *table, struct im_error *err)
+{
+    return task_write(table, touch, NULL, err);
+}
+
+int task_table_await(struct task_table *table, int wake_fd, int timeout_ms, struct im_error *err)
+{
+    return sql_await(table->db, wake_fd, timeout_ms, err);
+}
