@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -19,6 +20,7 @@
 #include "auth/accounts.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "cmd/account.h"
@@ -40,8 +42,12 @@
 /* Connections to a database beside one for each worker and each thread that answers requests. */
 #define TABLE_CONNECTIONS 3
 
+/* How long a process that holds the lock may take to go. */
+#define LOCK_WAIT_MS 1000
+
 /* Bytes of a database's URI that are printed. */
 #define DATABASE_SHOWN 2048
+
 /* Handlers may block on the disk; four of them use a small machine well. */
 #define API_THREADS 4
 
@@ -77,6 +83,20 @@ static int make_dir(const char *path, struct im_error *err)
     return 0;
 }
 
+/* A child of a process that was killed holds its lock until it is a program of its own. */
+static int flock_soon(int fd)
+{
+    const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+    int64_t end_ms = im_clock_monotonic_ms() + LOCK_WAIT_MS;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK || im_clock_monotonic_ms() >= end_ms)
+            return -1;
+        (void)nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 /* Two services on one directory would undo each other's work. */
 static int lock_dir(struct service *service, struct im_error *err)
 {
@@ -85,7 +105,7 @@ static int lock_dir(struct service *service, struct im_error *err)
     service->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (service->lock < 0)
         return im_fail_errno(err, errno, "cannot open '%s'", path);
-    if (flock(service->lock, LOCK_EX | LOCK_NB) == 0)
+    if (flock_soon(service->lock) == 0)
         return 0;
     if (errno == EWOULDBLOCK)
         return im_fail(err, EBUSY,
@@ -247,8 +267,8 @@ static struct task_zone_limit *zone_limits(const struct svc_conf *conf)
     struct task_zone_limit *limits = calloc(conf->zone_limit_count + 1, sizeof(*limits));
 
     for (size_t i = 0; limits && i < conf->zone_limit_count; i++)
-        limits[i] = (struct task_zone_limit){ conf->zone_limits[i].zone,
-                                              conf->zone_limits[i].conversions };
+        limits[i] =
+            (struct task_zone_limit){ conf->zone_limits[i].zone, conf->zone_limits[i].conversions };
     return limits;
 }
 

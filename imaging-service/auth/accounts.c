@@ -18,6 +18,7 @@
 #include "auth/accounts-inner.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "metrics.h"
 
 /* Connections to a server: one for each thread that serves requests. */
 #define CONNECTIONS 4
@@ -302,6 +303,7 @@ int svc_accounts_find(struct svc_accounts *accounts, const char *access_key,
     int r = sql_read(accounts->db, find, &wanted, err);
     bool found = wanted.found;
 
+    metric_database(r);
     if (r == 0)
         r = svc_seal_reveal(accounts->seal, found ? wanted.key.caller.account : no_account,
                             found ? access_key : no_key, found ? wanted.sealed : accounts->nobody,

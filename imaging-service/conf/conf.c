@@ -21,9 +21,13 @@
 /* Bytes of DIR: the names below it must still fit into a path. */
 #define DIR_MAX (PATH_MAX - 512)
 
+/* Bytes of an address (INET6_ADDRSTRLEN has its scope and the NUL besides), and of a host's name
+ * that are left for it in an instance's, with a port and two colons. */
+#define ADDRESS_MAX 39
+#define HOST_MAX    (SVC_INSTANCE_MAX - ADDRESS_MAX - 7)
+
 static const char usage[] =
-    "Usage: imaging-service --standalone DIR [OPTION]...\n"
-    "       imaging-service --config FILE [OPTION]...\n"
+    "Usage: imaging-service --standalone DIR|--config FILE [OPTION]...\n"
     "       imaging-service account|task|gc ...      (each has --help)\n"
     "Import disk images as volumes: an EC2 query API, an object store and a volume\n"
     "pool on one machine, with everything it keeps in DIR (made with mode 0700); or,\n"
@@ -131,16 +135,21 @@ int svc_conf_name(struct svc_conf *conf, uint16_t port, struct im_error *err)
 {
     char host[HOST_NAME_MAX + 1] = "";
 
+    const char *address = conf->listen.address;
+
     if (conf->instance_name)
         return 0;
     if (gethostname(host, sizeof(host) - 1) < 0 || !host[0])
         (void)snprintf(host, sizeof(host), "unknown");
-    for (char *p = host; *p; p++)
+    /* two services of one machine may have the same port at different addresses */
+    conf->instance_name =
+        im_asprintf("%.*s:%.*s:%u", HOST_MAX, host, ADDRESS_MAX, address, (unsigned)port);
+    if (!conf->instance_name)
+        return svc_conf_no_memory(err);
+    for (char *p = conf->instance_name; *p; p++)
         if (!strchr(SVC_INSTANCE_BYTES, *p))
             *p = '-';
-    /* ":65535" must fit */
-    conf->instance_name = im_asprintf("%.*s:%u", SVC_INSTANCE_MAX - 6, host, (unsigned)port);
-    return conf->instance_name ? 0 : svc_conf_no_memory(err);
+    return 0;
 }
 
 /* Options that have a value, as they were given; the last of each counts. */

@@ -103,7 +103,7 @@ int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_e
  * data. */
 int svc_conf_load(const char *file, struct svc_conf *ret_conf, struct im_error *err);
 
-/* Give an instance without a name its default, HOST:PORT.  0 or -ENOMEM. */
+/* Give an instance without a name its default, HOST:ADDRESS:PORT.  0 or -ENOMEM. */
 int svc_conf_name(struct svc_conf *conf, uint16_t port, struct im_error *err);
 
 /* Write what is in force in the form of a configuration file, but for a password.  0, or -errno of

@@ -4,36 +4,79 @@
         c.stop(0); c.start(0); c.kill(1); ... c.url(0), c.status(0), c.keys
 
 Each listens on a loopback address of its own, where it has the same ports all its life: no connection
-that some other program makes can take them while it is down.  Without a database_uri they are standalone
-services that know nothing of each other's tasks, but know the same accounts; what all of them answer
-alike can be asked of any.
+that some other program makes can take them while it is down.
+
+With a database_uri they share that PostgreSQL database, c.volumes, c.state and c.master_key; c.keys are
+those of an account "cluster" that is made before they start.  Without one they are standalone services
+that know nothing of each other's tasks, but know the same accounts; what all of them answer alike can be
+asked of any.
 """
 import os
 import random
 import re
 import shutil
+import subprocess
+import tempfile
 
 import service
 
 
-class Cluster:
-    """Starts at once; close() or the end of a with-block ends all.  config: of each service."""
+class Shared(service.Service):
+    """One of several services with a database.  Its own is s.scratch; it writes no env.sh."""
 
-    def __init__(self, n, database_uri=None, config=""):
-        if database_uri:
-            config += f'\ndatabase = "{database_uri}"\n'
-        self.services = []
+    def __init__(self, config):
+        super().__init__(start=False)
+        self.scratch = os.path.join(self.tmp, "scratch")
+        self.file = self.write("config", config + f'\nscratch-directory = "{self.scratch}"\n')
+        self.options = ("--config", self.file)
+
+    def command(self, *options):
+        return [self.program, "--listen", "127.0.0.1:0", "--toolkit", self.toolkit, *options]
+
+    def env_text(self):
+        return self.printed
+
+    def run_account(self, command, *arguments):
+        return subprocess.run([self.program, "account", command, "--config", self.file, *arguments],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                              timeout=service.DEADLINE_S)
+
+
+class Cluster:
+    """Starts at once, unless told otherwise; close() or the end of a with-block ends all.  config: of
+    each service."""
+
+    def __init__(self, n, database_uri=None, config="", start=True):
+        self.services, self.account, self.tmp = [], None, None
+        self.net = "127.%d.%d." % (random.randrange(1, 255), random.randrange(256))
         try:
+            if database_uri:
+                config = self._share_places(database_uri) + config
             for _ in range(n):
-                self.services.append(service.Service(start=False, config=config))
-            self.net = "127.%d.%d." % (random.randrange(1, 255), random.randrange(256))
-            for i in range(n):
+                self.services.append(Shared(config) if database_uri else
+                                     service.Service(start=False, config=config))
+            if database_uri:
+                self.account = self.services[0].account("add", "--name", "cluster")
+            for i in range(n if start else 0):
                 if i == 1 and not database_uri:
                     self._share_accounts()
                 self.start(i)
         except BaseException:
             self.close()
             raise
+
+    def _share_places(self, database_uri):
+        """What all of them have; its settings."""
+        self.tmp = tempfile.mkdtemp(prefix="cluster.")
+        self.volumes, self.state, self.master_key = (os.path.join(self.tmp, name) for name in
+                                                     ("volumes", "state", "master.key"))
+        os.mkdir(self.volumes)
+        os.mkdir(self.state)
+        with open(self.master_key, "wb") as file:
+            file.write(os.urandom(32))
+        os.chmod(self.master_key, 0o400)
+        return (f'database = "{database_uri}"\nvolumes-directory = "{self.volumes}"\n'
+                f'state-directory = "{self.state}"\nmaster-key = "{self.master_key}"\n')
 
     def _share_accounts(self):
         """Give all the accounts of the first."""
@@ -80,6 +123,8 @@ class Cluster:
     @property
     def keys(self):
         """Access key and secret key that all of them know."""
+        if self.account:
+            return self.account["access_key"], self.account["secret_key"]
         env = self.services[0].env
         return env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
 
@@ -101,6 +146,8 @@ class Cluster:
                 one.stop()
             except Exception as error:  # the others are to be ended, too
                 wrong.append(error)
+        if self.tmp:
+            shutil.rmtree(self.tmp, ignore_errors=True)
         if wrong:
             raise wrong[0]
 

@@ -89,9 +89,12 @@ class Service:
             self.process = subprocess.Popen(self.command(*self.options), stdin=subprocess.DEVNULL,
                                             stdout=subprocess.PIPE, stderr=log)
         self.printed = self._read_until_ready()
-        with open(os.path.join(self.dir, "env.sh"), encoding="utf-8") as text:
-            self.env = dict(re.findall(r"^export (\w+)=(.*)$", text.read(), re.M))
+        self.env = dict(re.findall(r"^export (\w+)=(.*)$", self.env_text(), re.M))
         return self
+
+    def env_text(self):
+        with open(os.path.join(self.dir, "env.sh"), encoding="utf-8") as file:
+            return file.read()
 
     def _read_until_ready(self):
         end = time.monotonic() + DEADLINE_S
