@@ -17,6 +17,7 @@ import urllib.parse
 import uuid
 import xml.etree.ElementTree as xml
 
+import cluster
 import service
 import sign
 
@@ -34,14 +35,12 @@ class Fleet:
 
     def __init__(self, count=1, database_uri=None, workers=4, toolkit=None, start=True, config=""):
         config = f"workers = {workers}\nmax-active-tasks = 100000\n{config}"
+        self.cluster = None
         if database_uri:
-            import cluster
-            self.cluster = cluster.Cluster(count, database_uri, config=config, toolkit=toolkit)
+            self.cluster = cluster.Cluster(count, database_uri, config=config)
             self.services = self.cluster.services
         else:
-            self.cluster = None
             self.services = [service.Service(config=config, toolkit=toolkit, start=start)]
-        self.lock = threading.Lock()  # of starts
 
     def __enter__(self):
         return self
@@ -51,22 +50,15 @@ class Fleet:
 
     def stop(self):
         if self.cluster:
-            self.cluster.stop()
-            return
-        for one in self.services:
-            one.stop()
+            self.cluster.close()
+        else:
+            self.services[0].stop()
 
     def start(self, i):
-        if self.cluster:
-            self.cluster.start(i)
-        else:
-            self.services[i].start()
+        (self.cluster.start if self.cluster else lambda _: self.services[0].start())(i)
 
     def kill(self, i):
-        if self.cluster:
-            self.cluster.kill(i)
-        else:
-            self.services[i].kill()
+        self.services[i].kill()
 
     def restart_all(self):
         for i, one in enumerate(self.services):
@@ -74,16 +66,19 @@ class Fleet:
             self.start(i)
 
     def host(self, i):
-        url = self.cluster.url(i) if self.cluster else self.services[i].env["EC2_URL"]
-        return urllib.parse.urlsplit(url).netloc
+        if self.cluster:
+            return self.cluster.url(i)
+        return urllib.parse.urlsplit(self.services[i].env["EC2_URL"]).netloc
 
     def keys(self):
-        env = self.cluster.env if self.cluster else self.services[0].env
+        if self.cluster:
+            return self.cluster.keys
+        env = self.services[0].env
         return env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
 
     @property
     def zone(self):
-        return (self.cluster.env if self.cluster else self.services[0].env)["EC2_AVAILABILITY_ZONE"]
+        return self.services[0].env["EC2_AVAILABILITY_ZONE"]
 
     @property
     def volumes(self):
@@ -91,8 +86,9 @@ class Fleet:
 
     @property
     def scratches(self):
-        return (self.cluster.scratches if self.cluster
-                else [os.path.join(one.dir, "scratch") for one in self.services])
+        if self.cluster:
+            return [one.scratch for one in self.services]
+        return [os.path.join(self.services[0].dir, "scratch")]
 
     @property
     def records(self):
@@ -350,16 +346,20 @@ def percentile(values, share):
 # -- the judgement
 
 def gc(fleet):
-    """Let the service clear up what is ours and nobody's; the lines of what it would remove, when it has
-    the command."""
-    one = fleet.services[0]
-    command = [one.program, "gc", "--dry-run"]
-    command += ["--config", one.config] if fleet.cluster else ["--standalone", one.dir]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    if said.returncode == 2:  # usage: this service clears up at its start
-        fleet.restart_all()
-        return []
-    return [line for line in said.stdout.splitlines() if line.strip()]
+    """Let the service clear up what is ours and nobody's; the lines of what it would have removed."""
+    said = []
+    for one in fleet.services:
+        where = ["--config", one.file] if fleet.cluster else ["--standalone", one.dir]
+        for dry in ["--dry-run"], []:
+            result = subprocess.run([one.program, "gc", *where, *dry], capture_output=True, text=True,
+                                    check=False)
+            if result.returncode == 2:  # no such command: it clears up at its start
+                fleet.restart_all()
+                return []
+            if result.returncode != 0:
+                raise AssertionError("gc: " + result.stderr)
+            said += result.stdout.splitlines()[:-1] if dry else []
+    return said
 
 
 def leftovers(fleet, tasks):
@@ -370,7 +370,7 @@ def leftovers(fleet, tasks):
     wrong = [f"left in the volumes: {name}" for name in sorted(found - wanted)]
     wrong += [f"missing in the volumes: {name}" for name in sorted(wanted - found)]
     for scratch in fleet.scratches:
-        wrong += [f"left in the scratch: {name}" for name in os.listdir(scratch)]
+        wrong += [f"left in the scratch: {name}" for name in os.listdir(scratch) if name != "lock"]
     return wrong
 
 

@@ -11,12 +11,14 @@ services, half toolkits; of the stops (SIGSTOP, later SIGCONT) one in ten hits a
 import argparse
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import postgres  # noqa: E402
 import service  # noqa: E402
 import storm  # noqa: E402
 import uploads  # noqa: E402
@@ -217,32 +219,26 @@ class Storm:
         return 1 if wrong else 0
 
 
+def storm_over(options, server, database_uri):
+    with storm.Fleet(options.instances, database_uri, workers=options.workers) as fleet:
+        one = Storm(options, fleet, server, fleet.services[0].tmp)
+        try:
+            one.run()
+            return one.report()
+        finally:
+            one.watch.stop()
+            for i, each in enumerate(fleet.services if os.environ.get("KEEP_LOGS") else ()):
+                shutil.copy(each.log, f"storm.{i}.log")
+
+
 def main():
     options = arguments()
     print(f"storm: seed {options.seed}", flush=True)
     with uploads.Uploads() as server:
-        if options.instances > 1:
-            import postgres
-            database = postgres.Server()
-        else:
-            database = None
-        try:
-            with storm.Fleet(options.instances, database and database.uri(),
-                             workers=options.workers) as fleet:
-                one = Storm(options, fleet, server, fleet.services[0].tmp)
-                try:
-                    one.run()
-                    status = one.report()
-                finally:
-                    one.watch.stop()
-                    if os.environ.get("KEEP_LOGS"):
-                        for i, s in enumerate(fleet.services):
-                            with open(f"storm.{i}.log", "w", encoding="utf-8") as log:
-                                log.write(s.log_text())
-        finally:
-            if database:
-                database.stop()
-    return status
+        if options.instances == 1:
+            return storm_over(options, server, None)
+        with postgres.Postgres() as database:
+            return storm_over(options, server, database.create_database())
 
 
 sys.exit(main())
