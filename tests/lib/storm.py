@@ -9,7 +9,6 @@ what happened, and the judgement at the end.
 import glob
 import os
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -37,7 +36,7 @@ class Fleet:
         config = f"workers = {workers}\nmax-active-tasks = 100000\n{config}"
         self.cluster = None
         if database_uri:
-            self.cluster = cluster.Cluster(count, database_uri, config=config)
+            self.cluster = cluster.Cluster(count, database_uri, config=config, start=start)
             self.services = self.cluster.services
         else:
             self.services = [service.Service(config=config, toolkit=toolkit, start=start)]
@@ -112,32 +111,6 @@ def children(pid):
     return found
 
 
-def in_call(pid, numbers):
-    """A thread of the process is in one of these system calls (as strace may hold it there)."""
-    for path in glob.glob(f"/proc/{pid}/task/*/syscall"):
-        try:
-            with open(path, encoding="ascii") as text:
-                if text.read().split()[0] in numbers:
-                    return True
-        except OSError:
-            pass
-    return False
-
-
-def attach(threads, options):
-    """strace of these threads, when it has them; without -f each by itself."""
-    words = [word for tid in threads for word in ("-p", str(tid))]
-    tracer = subprocess.Popen(["strace", *options, *words], stderr=subprocess.PIPE,
-                              stdout=subprocess.DEVNULL)
-    for _ in threads:
-        tracer.stderr.readline()  # "strace: Process N attached"
-    return tracer
-
-
-def threads_of(pid):
-    return sorted(int(tid) for tid in os.listdir(f"/proc/{pid}/task"))
-
-
 def task_of_child(pid):
     """"import-vol-xxxxxxxx" and its disk, from the job on the toolkit's standard input; or None."""
     try:
@@ -164,10 +137,12 @@ class Refused(Exception):
 
 
 class Client:
-    """Calls any service of the fleet; one that does not answer, or not now, is called again."""
+    """Calls any service of the fleet (among: of these); when one does not answer, or not now, another is
+    called."""
 
-    def __init__(self, fleet):
+    def __init__(self, fleet, among=None):
         self.fleet, self.turn = fleet, 0
+        self.among = list(range(len(fleet.services)) if among is None else among)
         self.keys = fleet.keys()
 
     def once(self, parameters, i=0):
@@ -180,9 +155,9 @@ class Client:
     def call(self, parameters):
         end = time.monotonic() + PATIENCE_S
         while True:
-            self.turn = (self.turn + 1) % len(self.fleet.services)
+            self.turn = (self.turn + 1) % len(self.among)
             try:
-                answer = self.once(parameters, self.turn)
+                answer = self.once(parameters, self.among[self.turn])
             except Exception as failure:  # no answer, or half of one
                 answer, why = None, failure
             if answer and answer.status == 200:
@@ -289,6 +264,8 @@ class Watch:
     def read(self):
         with self.lock:
             for i, one in enumerate(self.fleet.services):
+                if not os.path.exists(one.log):
+                    continue  # not started yet
                 with open(one.log, "rb") as log:
                     log.seek(self.at[i])
                     text = log.read()

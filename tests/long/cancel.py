@@ -21,6 +21,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import service  # noqa: E402
 import storm  # noqa: E402
+import syscalls  # noqa: E402
 import uploads  # noqa: E402
 
 WORKERS = 2
@@ -157,7 +158,7 @@ class Cancels:
             for _ in range(self.options.times):
                 upload = self.upload()
                 id = self.begin(upload)
-                service.wait_for(lambda: any(storm.in_call(pid, self.numbers(calls))
+                service.wait_for(lambda: any(syscalls.in_call(pid, self.numbers(calls))
                                              for pid in self.fleet.children(0)), storm.PATIENCE_S)
                 self.cancel("commit", id, [upload])
 
@@ -166,11 +167,11 @@ class Cancels:
         calls = ("rename",)
         with self.new_fleet(workers=1):
             pid = self.fleet.services[0].pid
-            tracer = storm.attach([pid], ["-f", "-o", "/dev/null", *self.slow(calls)])
+            tracer = syscalls.attach([pid], ["-f", "-o", "/dev/null", *self.slow(calls)])
             for _ in range(self.options.times):
                 upload = self.upload()
                 id = self.begin(upload)
-                service.wait_for(lambda: storm.in_call(pid, self.numbers(calls)), storm.PATIENCE_S)
+                service.wait_for(lambda: syscalls.in_call(pid, self.numbers(calls)), storm.PATIENCE_S)
                 self.one_winner("publish", id, upload)
             tracer.terminate()
             tracer.communicate()

@@ -15,9 +15,7 @@ import argparse
 import collections
 import concurrent.futures
 import os
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,16 +24,9 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import service  # noqa: E402
 import storm  # noqa: E402
+import syscalls  # noqa: E402
 import uploads  # noqa: E402
 
-# Calls that change what somebody else can see: files, processes, the other side of a socket.
-CHANGING = {"openat", "write", "writev", "pwrite64", "pwritev", "fsync", "fdatasync", "syncfs",
-            "sync_file_range", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "unlink",
-            "unlinkat", "rmdir", "mkdir", "mkdirat", "ftruncate", "fallocate", "copy_file_range",
-            "sendfile", "ioctl", "fchmod", "flock", "clone", "clone3", "vfork", "execve", "wait4",
-            "waitid", "kill", "memfd_create", "pipe2", "socket", "bind", "listen", "connect", "sendto",
-            "sendmsg", "shutdown", "exit_group"}
-OPENS_TO_CHANGE = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TMPFILE")
 IMPORTS = ("raw", "vmdk", "instance")
 STARTS = ("first", "recovery", "adoption")
 DEADLINE_S = 120
@@ -43,40 +34,7 @@ DEADLINE_S = 120
 Point = collections.namedtuple("Point", "kind target call count")
 
 
-class Trace:
-    """What strace -f wrote: {thread: [(call, changes something), …]}, threads in order."""
-
-    LINE = re.compile(r"^([0-9]+) +(\w+)\((.*)$")
-
-    def __init__(self, path, every):
-        self.threads = collections.defaultdict(list)
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                found = self.LINE.match(line)
-                if found:
-                    call, rest = found[2], found[3]
-                    changes = every or (call in CHANGING and
-                                        (call != "openat" or OPENS_TO_CHANGE.search(rest)))
-                    self.threads[int(found[1])].append((call, bool(changes)))
-
-    def points(self, threads):
-        """Which counts of which calls to kill at, so that each call of each of these threads that is
-        no other's first is met."""
-        found = set()
-        for thread in threads:
-            counts = collections.Counter()
-            for call, changes in self.threads[thread]:
-                counts[call] += 1
-                if changes:
-                    found.add((call, counts[call]))
-        return sorted(found)
-
-    def calling(self, *calls):
-        return {thread for thread, made in self.threads.items()
-                if any(call in calls for call, _ in made)}
-
-
-def inject(call, count):
+def kill_at(call, count):
     return ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={count}"]
 
 
@@ -197,14 +155,14 @@ class Sweep:
         out = os.path.join(self.directory, "trace." + kind)
         one = self.make(kind)
         one.service.start()
-        threads = storm.threads_of(one.service.pid)
-        tracer = storm.attach([one.service.pid], ["-o", out, "-f"])
+        threads = syscalls.threads_of(one.service.pid)
+        tracer = syscalls.attach([one.service.pid], ["-o", out, "-f"])
         one.submit()
         one.finish()
         tracer.terminate()
         tracer.communicate()
         self.check_plain(one, kind)
-        trace = Trace(out, self.options.every)
+        trace = syscalls.Trace(out, self.options.every)
         worker = trace.calling("clone") & set(threads)
         answering = trace.calling("accept4", "recvfrom", "recvmsg") & set(threads)
         self.roles[kind] = {"worker": [threads.index(t) for t in sorted(worker)],
@@ -219,7 +177,7 @@ class Sweep:
         one.submit()
         one.finish()
         self.check_plain(one, kind)
-        trace = Trace(out, self.options.every)
+        trace = syscalls.Trace(out, self.options.every)
         return [Point(kind, "toolkit", *point) for point in trace.points(list(trace.threads))]
 
     def count_start(self, kind):
@@ -231,7 +189,7 @@ class Sweep:
         one.begin()
         one.finish()
         self.check_plain(one, kind)
-        trace = Trace(out, self.options.every)
+        trace = syscalls.Trace(out, self.options.every)
         return [Point(kind, "start", *point) for point in trace.points([main])]
 
     @staticmethod
@@ -253,9 +211,9 @@ class Sweep:
         self.keep(one, "recovery")
         one = self.make("raw")
         one.service.start()
-        threads = storm.threads_of(one.service.pid)
+        threads = syscalls.threads_of(one.service.pid)
         # the volume has its name; whatever is written after that is not
-        tracer = storm.attach([threads[i] for i in self.roles["raw"]["worker"]],
+        tracer = syscalls.attach([threads[i] for i in self.roles["raw"]["worker"]],
                              ["-e", "trace=fsync", "-e", "inject=fsync:signal=KILL:when=1"])
         one.submit()
         service.wait_for(lambda: one.service.process.poll() is not None, DEADLINE_S)
@@ -279,17 +237,17 @@ class Sweep:
 
     # -- killing
 
-    def kill_at(self, point):
+    def kill(self, point):
         if point.target == "start":
             return self.kill_start(point)
-        options = ["-o", "/dev/null", *inject(point.call, point.count)]
-        toolkit = self.wrapper(["-o", "/dev/null", *inject(point.call, point.count)])
+        options = ["-o", "/dev/null", *kill_at(point.call, point.count)]
+        toolkit = self.wrapper(["-o", "/dev/null", *kill_at(point.call, point.count)])
         one = self.make(point.kind, toolkit=toolkit if point.target == "toolkit" else None)
         one.service.start()
         tracer = None
         if point.target != "toolkit":
-            threads = storm.threads_of(one.service.pid)
-            tracer = storm.attach([threads[i] for i in self.roles[point.kind][point.target]], options)
+            threads = syscalls.threads_of(one.service.pid)
+            tracer = syscalls.attach([threads[i] for i in self.roles[point.kind][point.target]], options)
         one.submit()
         deaths = one.finish()
         if tracer:
@@ -301,7 +259,7 @@ class Sweep:
 
     def kill_start(self, point):
         one = self.begun(point.kind)
-        one.service.prefix = ("strace", "-D", "-o", "/dev/null", *inject(point.call, point.count))
+        one.service.prefix = ("strace", "-D", "-o", "/dev/null", *kill_at(point.call, point.count))
         deaths = 0
         try:
             one.service.start()
@@ -364,7 +322,7 @@ class Sweep:
 
     def guarded(self, point):
         try:
-            return self.kill_at(point)
+            return self.kill(point)
         except Exception as failure:
             return f"{point}: {failure!r}"
 
