@@ -5,48 +5,34 @@
 #include <config.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "announce.h"
 #include "api/api.h"
-#include "xml.h"
 #include "auth/accounts.h"
-#include "base/buffer.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
-#include "base/io.h"
 #include "base/text.h"
 #include "cmd/account.h"
 #include "conf/conf.h"
 #include "dispatch/dispatch.h"
-#include "file.h"
 #include "http/httpd.h"
 #include "http/query-handler.h"
 #include "http/tls.h"
 #include "log.h"
 #include "objects/objects.h"
 #include "objects/target.h"
+#include "place.h"
 #include "status/status.h"
 #include "task/task.h"
-
-/* Bytes of env.sh: addresses and names, and a key. */
-#define ENV_MAX 4096
+#include "xml.h"
 
 /* Connections to a database beside one for each worker and each thread that answers requests. */
 #define TABLE_CONNECTIONS 3
-
-/* How long a process that holds the lock may take to go. */
-#define LOCK_WAIT_MS 1000
-
-/* Bytes of a database's URI that are printed. */
-#define DATABASE_SHOWN 2048
 
 /* Handlers may block on the disk; four of them use a small machine well. */
 #define API_THREADS 4
@@ -70,97 +56,18 @@ struct service {
     char *objects_url;
 };
 
-static int make_dir(const char *path, struct im_error *err)
-{
-    struct stat st;
-
-    if (mkdir(path, 0700) == 0)
-        return im_sync_parent(path) < 0 ? im_fail_errno(err, errno, "cannot create '%s'", path) : 0;
-    if (errno != EEXIST)
-        return im_fail_errno(err, errno, "cannot create the directory '%s'", path);
-    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-        return im_fail(err, ENOTDIR, "'%s' is in the way: a directory is needed there", path);
-    return 0;
-}
-
-/* A child of a process that was killed holds its lock until it is a program of its own. */
-static int flock_soon(int fd)
-{
-    const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
-    int64_t end_ms = im_clock_monotonic_ms() + LOCK_WAIT_MS;
-
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK || im_clock_monotonic_ms() >= end_ms)
-            return -1;
-        (void)nanosleep(&pause, NULL);
-    }
-    return 0;
-}
-
-/* Two services on one directory would undo each other's work. */
-static int lock_dir(struct service *service, struct im_error *err)
-{
-    const char *path = service->conf.lock_path;
-
-    service->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (service->lock < 0)
-        return im_fail_errno(err, errno, "cannot open '%s'", path);
-    if (flock_soon(service->lock) == 0)
-        return 0;
-    if (errno == EWOULDBLOCK)
-        return im_fail(err, EBUSY,
-                       "another imaging-service is at work in '%.*s'; stop it, or choose another "
-                       "directory",
-                       (int)(strrchr(path, '/') - path), path);
-    return im_fail_errno(err, errno, "cannot lock '%s'", path);
-}
-
-/* Directories that several services share are not made: one that is missing may be a share that is
- * not mounted. */
-static int need_dir(const char *path, struct im_error *err)
-{
-    struct stat st;
-
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return 0;
-    return im_fail(err, ENOTDIR,
-                   "the directory '%s' is not there; make it once for all services that share it, "
-                   "or mount it",
-                   path);
-}
-
-/* A directory of our own, with all that is kept. */
-static int prepare_alone(struct service *service, struct im_error *err)
+/* The accounts, and of a service alone the objects. */
+static int open_stores(struct service *service, struct im_error *err)
 {
     const struct svc_conf *conf = &service->conf;
-    const char *const dirs[] = { conf->objects_dir, conf->volumes_dir, conf->scratch_dir };
-    int r = make_dir(conf->dir, err);
+    int r;
 
-    if (r == 0)
-        r = lock_dir(service, err);
-    for (size_t i = 0; r == 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++)
-        r = make_dir(dirs[i], err);
-    if (r == 0)
-        r = svc_accounts_open(conf->dir, conf->master_key, &service->accounts, err);
+    if (conf->database)
+        return svc_accounts_open_shared(conf->database, conf->master_key, &service->accounts, err);
+    r = svc_accounts_open(conf->dir, conf->master_key, &service->accounts, err);
     if (r == 0)
         r = svc_store_open(conf->objects_dir, svc_accounts_first(service->accounts),
                            &service->store, err);
-    return r;
-}
-
-static int prepare_shared(struct service *service, struct im_error *err)
-{
-    const struct svc_conf *conf = &service->conf;
-    int r = make_dir(conf->scratch_dir, err);
-
-    if (r == 0)
-        r = lock_dir(service, err);
-    if (r == 0)
-        r = need_dir(conf->volumes_dir, err);
-    if (r == 0)
-        r = need_dir(conf->state_dir, err);
-    if (r == 0)
-        r = svc_accounts_open_shared(conf->database, conf->master_key, &service->accounts, err);
     return r;
 }
 
@@ -320,7 +227,10 @@ static int start_status(struct service *service, struct im_error *err)
 
 static int start(struct service *service, struct im_error *err)
 {
-    int r = service->conf.database ? prepare_shared(service, err) : prepare_alone(service, err);
+    int r = svc_place_take(&service->conf, &service->lock, err);
+
+    if (r == 0)
+        r = open_stores(service, err);
 
     if (r == 0)
         r = open_door(service, err);
@@ -355,88 +265,20 @@ static void stop(struct service *service)
     svc_conf_done(&service->conf);
 }
 
-static void wipe_buffer(struct im_buffer *buffer)
-{
-    if (buffer->data)
-        im_wipe(buffer->data, buffer->capacity);
-    im_buffer_done(buffer);
-}
-
-/* The keys of the first account as lines of env.sh; a comment when it has none, so that the service
- * still starts. */
-static int write_keys(const struct service *service, struct im_buffer *out, struct im_error *err)
-{
-    struct svc_keys keys SVC_KEYS_WIPE = { 0 };
-    int r = svc_accounts_first_keys(service->accounts, &keys, err);
-
-    if (r == -ENOENT)
-        return im_buffer_printf(out, "# %s; see imaging-service account --help\n", err->message);
-    if (r < 0)
-        return r;
-    return im_buffer_printf(out,
-                            "export AWS_ACCESS_KEY_ID=%s\n"
-                            "export AWS_SECRET_ACCESS_KEY=%s\n",
-                            keys.access_key, keys.secret_key);
-}
-
-/* Where the service is, and what opens it; of one among several that is nobody's keys. */
-static int write_env(const struct service *service, struct im_buffer *out, struct im_error *err)
-{
-    char *where IM_FREE = endpoint(service);
-    int r = where ? im_buffer_printf(out, "export EC2_URL=%s/\n", where) : -ENOMEM;
-
-    if (r == 0 && service->store)
-        r = im_buffer_printf(out, "export S3_URL=%s" SVC_OBJECTS_PATH "/\n", where);
-    if (r == 0 && service->store)
-        r = write_keys(service, out, err);
-    if (r == 0)
-        r = im_buffer_printf(out, "export EC2_AVAILABILITY_ZONE=%s\n", service->conf.zones.item[0]);
-    return r;
-}
-
-/* Print what env.sh would hold, and write it where there is one. */
-static int show_env(const struct svc_conf *conf, const char *text, struct im_error *err)
-{
-    char database[DATABASE_SHOWN];
-    int r = conf->env_path ? svc_file_write(conf->env_path, text, err) : 0;
-
-    if (r < 0)
-        return r;
-    if (conf->env_path)
-        (void)printf("imaging-service " PACKAGE_VERSION ", everything in %s\n%s"
-                     "These lines are in %s\n",
-                     conf->dir, text, conf->env_path);
-    else
-        (void)printf("imaging-service " PACKAGE_VERSION ", instance %s\ndatabase %s\nvolumes in "
-                     "%s\n%s",
-                     conf->instance_name, svc_conf_database(conf, database, sizeof(database)),
-                     conf->volumes_dir, text);
-    return 0;
-}
-
-/* Tell people and scripts where the service is. */
 static int announce(const struct service *service, struct im_error *err)
 {
-    struct im_buffer text IM_CLEANUP(wipe_buffer) = IM_BUFFER(ENV_MAX);
+    char *where IM_FREE = endpoint(service);
     char sentence[IM_ERROR_MAX];
-    const char *missing;
-    int r = write_env(service, &text, err);
+    const struct svc_announcement what = {
+        .conf = &service->conf,
+        .accounts = service->store ? service->accounts : NULL,
+        .endpoint = where,
+        .status_port = service->status ? status_port(service->status) : 0,
+        /* the dispatcher has logged it */
+        .trouble = dispatch_trouble(service->dispatch, sentence, sizeof(sentence)),
+    };
 
-    if (r < 0)
-        return err->number ? r : im_fail(err, -r, "cannot write the lines of env.sh");
-    r = show_env(&service->conf, text.data, err);
-    if (r < 0)
-        return r;
-    if (service->status)
-        (void)printf("Its status is at %s port %u: /live, /ready and /metrics\n",
-                     service->conf.status.address, (unsigned)status_port(service->status));
-    missing = dispatch_trouble(service->dispatch, sentence, sizeof(sentence));
-    if (missing) /* the dispatcher has logged it */
-        (void)printf("No volume can be imported until this is mended: %s\n", missing);
-    (void)puts("ready");
-    if (fflush(stdout) != 0)
-        return im_fail_errno(err, errno, "cannot write to standard output");
-    return 0;
+    return where ? svc_announce(&what, err) : im_fail(err, ENOMEM, "out of memory");
 }
 
 /* Signals are taken by sigwait in this thread alone; the others inherit the mask. */

@@ -176,6 +176,14 @@ rate "ImportVolume" { requests-per-second = 3  burst = 7 }
             self.assertEqual(settings[name], value, name)
         self.assertEqual(self.shown(printed)[1], printed)
 
+    def test_databases(self):
+        for uri in ("postgresql://h", "postgres://h/n", "postgresql:///n?host=/run/postgresql&port=5433",
+                    "postgresql://u@%2Frun%2Fpostgresql/n", "postgresql://u@[::1]:5432/n",
+                    "postgresql://[::1]/n", "postgresql://h:1,h:2/n?passfile=/p"):
+            settings, printed = self.shown(CLUSTER.replace(CLUSTER.split('"')[1], uri))
+            self.assertEqual(settings["database"], f'"{uri}"')
+            self.assertNotIn("is not shown", printed)
+
     def test_each_of_the_two_ways_wants_its_own_settings(self):
         for name in ("volumes-directory", "scratch-directory", "state-directory", "master-key"):
             text = "".join(line for line in CLUSTER.splitlines(keepends=True)
