@@ -18,6 +18,8 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/account.h"
+#include "cmd/gc.h"
+#include "cmd/task.h"
 #include "conf/conf.h"
 #include "dispatch/dispatch.h"
 #include "http/httpd.h"
@@ -189,6 +191,7 @@ static int open_tasks(struct service *service, struct im_error *err)
         /* each worker and each thread that answers requests, and those who look after things */
         .connections = conf->workers + API_THREADS + TABLE_CONNECTIONS,
         .limits = { .total = conf->conversions, .per_account = conf->conversions_per_account },
+        .delete_uploads = svc_conf_is(conf->delete_uploads),
     };
 
     service->zone_limits = zone_limits(conf);
@@ -373,15 +376,35 @@ static int start_or_show(struct service *service)
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* What works on a service's data instead of being one. */
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the name; returns the exit status */
+} commands[] = {
+    { "account", svc_account_command },
+    { "gc", svc_gc_command },
+    { "task", svc_task_command },
+};
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     struct service service = { .lock = -1 };
+    const struct command *command;
     struct im_error err = { 0 };
     int r;
 
     (void)umask(077);
-    if (argc > 1 && strcmp(argv[1], "account") == 0)
-        return svc_account_command(argc - 1, argv + 1);
+    command = argc > 1 ? find_command(argv[1]) : NULL;
+    if (command)
+        return command->run(argc - 1, argv + 1);
     r = svc_conf_parse(argc, argv, &service.conf, &err);
     if (r == 1)
         return EXIT_SUCCESS;

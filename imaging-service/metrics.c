@@ -55,7 +55,7 @@ static const struct label signals = { "signal",
                                         "SIGSEGV", "SIGSYS", "SIGTERM", "SIGXCPU", "SIGXFSZ" } };
 static const struct label causes = { "cause",
                                      { "ConnectionFailed", "Died", "Internal", "PendingUpload",
-                                       "ServerBusy", "TimedOut", "TryAgain",
+                                       "ServerBusy", "StoreAway", "TimedOut", "TryAgain",
                                        "UntrustedCertificate" } };
 static const struct label database_reasons = {
     "reason", { "unreachable", "aborted", "locked", "no-space", "read-only", "damaged" }

@@ -363,9 +363,10 @@ int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_e
     return r != 0 ? r : load(&given, ret_conf, err);
 }
 
-int svc_conf_load(const char *file, struct svc_conf *ret_conf, struct im_error *err)
+int svc_conf_load(const char *dir, const char *file, struct svc_conf *ret_conf,
+                  struct im_error *err)
 {
-    const struct given given = { .config = file };
+    const struct given given = { .dir = dir, .config = file };
 
     return load(&given, ret_conf, err);
 }

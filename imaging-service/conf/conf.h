@@ -56,6 +56,7 @@ struct svc_conf {
     unsigned conversions_per_account;  /* the same of one account */
     unsigned max_active;               /* tasks of an account that have not ended, default 20 */
     uint64_t max_volume_gib;           /* largest volume, default 16384 */
+    char *delete_uploads;              /* "true": parts and manifest go once they are a volume */
     struct svc_words manifest_schemes; /* of the URLs customers may give: "http", "https" */
     struct svc_words manifest_hosts;   /* hosts they may name (see api/manifest-url.h); none: any */
     char *tls_certificate; /* PEM file with the certificate and its chain; NULL: plain HTTP */
@@ -99,9 +100,13 @@ struct svc_conf {
  * when something is wrong with what was said, in one sentence that names file and line. */
 int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_error *err);
 
-/* The same for a file alone, without a command line: for the commands that work on a service's
- * data. */
-int svc_conf_load(const char *file, struct svc_conf *ret_conf, struct im_error *err);
+/* Whether a setting that is "true" or "false" is on; NULL is off. */
+bool svc_conf_is(const char *setting);
+
+/* The same for a directory (as --standalone) or a file alone, the other NULL, without a command
+ * line: for the commands that work on a service's data. */
+int svc_conf_load(const char *dir, const char *file, struct svc_conf *ret_conf,
+                  struct im_error *err);
 
 /* Give an instance without a name its default, HOST:ADDRESS:PORT.  0 or -ENOMEM. */
 int svc_conf_name(struct svc_conf *conf, uint16_t port, struct im_error *err);

@@ -51,6 +51,16 @@ static bool is_name(const char *text)
     return len > 0 && len <= 64 && strspn(text, name_bytes) == len;
 }
 
+static bool is_switch(const char *text)
+{
+    return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
+}
+
+bool svc_conf_is(const char *setting)
+{
+    return setting && strcmp(setting, "true") == 0;
+}
+
 static bool is_action(const char *text)
 {
     return strcmp(text, "*") == 0 || is_name(text);
@@ -153,9 +163,10 @@ const struct svc_setting svc_settings[] = {
           "names of at most 64 letters, digits, '-', '_' and '.'", "standalone"),
     NUMBER("", "conversions", conversions, 0, 100000, "0"),
     NUMBER("", "conversions-per-account", conversions_per_account, 0, 100000, "0"),
-    NUMBER("", "scratch-reserve", scratch_reserve, 0, 1u << 20, "64"),
+    NUMBER("", "scratch-reserve", scratch_reserve, 0, 1u << 30, "64"),
     NUMBER("", "max-active-tasks", max_active, 1, 100000, "20"),
     NUMBER("", "max-volume-gib", max_volume_gib, 1, 65536, "16384"),
+    TEXT("", "delete-uploads", delete_uploads, is_switch, "true or false", "false"),
     WORDS("manifest-schemes", manifest_schemes, 1, 2, is_scheme, "http and https", "http,https"),
     WORDS("manifest-hosts", manifest_hosts, 0, HOSTS_MAX, is_host_pattern,
           "hosts like s3.example.com, *.example.com or s3.example.com:8080", NULL),

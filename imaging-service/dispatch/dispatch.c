@@ -26,6 +26,8 @@
 #include "dispatch/leftovers.h"
 #include "dispatch/news.h"
 #include "dispatch/removal.h"
+#include "dispatch/stores.h"
+#include "dispatch/uploads.h"
 #include "dispatch/worker.h"
 #include "log.h"
 #include "metrics.h"
@@ -50,7 +52,9 @@ struct dispatch {
     atomic_bool stop;
     _Atomic(const char *) objects_url; /* NULL: not told yet */
     struct removal *removal;
-    struct news *news; /* of a table that other services use, too */
+    struct stores *stores;
+    struct uploads *uploads; /* NULL: they stay */
+    struct news *news;       /* of a table that other services use, too */
 
     pthread_mutex_t lock;      /* guards what follows */
     pthread_cond_t changed;    /* look_ms came nearer, or stop */
@@ -194,6 +198,7 @@ static void look_and_work(struct slot *slot)
     (void)pthread_mutex_unlock(&dispatch->lock);
     worker_do(&slot->worker, &claim);
     removal_wake(dispatch->removal); /* a failure ends what was published beside it */
+    uploads_wake(dispatch->uploads);
     (void)pthread_mutex_lock(&dispatch->lock);
     look_now(dispatch);
 }
@@ -227,6 +232,7 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
     dispatch->conf = conf;
     dispatch->table = table;
     dispatch->slots = slots;
+    dispatch->stores = stores_new(); /* without it nobody keeps account, no more */
     (void)pthread_mutex_init(&dispatch->lock, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -237,6 +243,7 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
         dispatch->slot[i].worker = (struct worker){
             .conf = conf,
             .table = table,
+            .stores = dispatch->stores,
             .stop = &dispatch->stop,
             .objects_url = &dispatch->objects_url,
             .wake_fd = -1,
@@ -321,6 +328,8 @@ int dispatch_start(const struct svc_conf *conf, struct task_table *table,
     r = recover(dispatch, err);
     if (r == 0)
         r = removal_start(conf, table, &dispatch->removal, err);
+    if (r == 0 && svc_conf_is(conf->delete_uploads))
+        r = uploads_start(conf, table, &dispatch->uploads, err);
     if (r == 0 && conf->database)
         r = news_start(table, wake, dispatch, &dispatch->news, err);
     if (r == 0)
@@ -374,6 +383,8 @@ struct dispatch *dispatch_stop(struct dispatch *dispatch)
         (void)pthread_join(dispatch->slot[i].thread, NULL);
     dispatch->news = news_stop(dispatch->news);
     dispatch->removal = removal_stop(dispatch->removal);
+    dispatch->uploads = uploads_stop(dispatch->uploads);
+    dispatch->stores = stores_free(dispatch->stores);
     for (unsigned i = 0; i < dispatch->slots; i++)
         im_cleanup_close(&dispatch->slot[i].worker.wake_fd);
     (void)pthread_cond_destroy(&dispatch->changed);

@@ -29,6 +29,9 @@
 /* The toolkit lists a few thousand extents at most. */
 #define MANIFEST_MAX (1u << 20)
 
+/* What the toolkit's own names begin with. */
+#define TEMPORARY ".imaging-"
+
 char *files_volume_path(const struct svc_conf *conf, const char *volume_id)
 {
     return im_asprintf("%s/%s.raw", conf->volumes_dir, volume_id);
@@ -265,19 +268,24 @@ int files_of_thing(const struct svc_conf *conf, const struct thing *thing,
     return r < 0 || access(scratch, F_OK) < 0 ? r : tell_path(&telling, scratch);
 }
 
-void files_remove_thing(const struct svc_conf *conf, const struct thing *thing)
+bool files_remove(const char *path)
 {
-    char *part IM_FREE = part_of_thing(thing);
-    char *scratch IM_FREE = scratch_of_thing(conf, thing);
+    struct stat st;
 
-    if (!part || !scratch)
-        return; /* the ledger keeps it */
-    if (!thing->kept)
-        remove_beginning(conf->volumes_dir, part);
-    remove_tree(scratch);
+    remove_tree(path);
+    return lstat(path, &st) < 0 && errno == ENOENT && im_sync_parent(path) == 0;
+}
+
+/* The toolkit's have six characters behind the dash; whatever else begins so is not ours. */
+static int remove_temporary(void *arg, const char *path)
+{
+    (void)arg;
+    if (strlen(strrchr(path, '/')) == strlen("/" TEMPORARY "XXXXXX"))
+        remove_tree(path);
+    return 0;
 }
 
 void files_sweep(const struct svc_conf *conf)
 {
-    remove_beginning(conf->volumes_dir, ".imaging-");
+    (void)each_beginning(conf->volumes_dir, TEMPORARY, remove_temporary, NULL);
 }

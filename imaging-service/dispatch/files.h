@@ -48,14 +48,15 @@ char *files_volume_path(const struct svc_conf *conf, const char *volume_id);
  * durable when it returns. */
 void files_remove_disk(const struct svc_conf *conf, const struct claim *claim, bool volume);
 
-/* Call each(arg) with the path of everything there is of a claim, by the ledger, that
- * files_remove_thing would remove, and its bytes on the disk.  A negative return stops and is
- * returned. */
+/* Call each(arg) with the path of everything there is of a claim, by the ledger, but for what
+ * another claim goes on with, and its bytes on the disk; each may remove it.  A negative return
+ * stops and is returned. */
 int files_of_thing(const struct svc_conf *conf, const struct thing *thing,
                    int (*each)(void *arg, const char *path, uint64_t bytes), void *arg);
 
-/* Remove what a claim left, by the ledger; but not what another claim goes on with. */
-void files_remove_thing(const struct svc_conf *conf, const struct thing *thing);
+/* Remove a file, or a directory with all in it, durably; true when it is gone, else the log says
+ * why it is not. */
+bool files_remove(const char *path);
 
 /* Where the file system has no nameless files the toolkit's have names of its own for a moment:
  * remove those of a death.  For a start, of a service that has the directory for itself. */

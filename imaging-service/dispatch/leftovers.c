@@ -4,6 +4,8 @@
 
 #include "dispatch/leftovers.h"
 
+#include <errno.h>
+
 #include "dispatch/files.h"
 #include "log.h"
 
@@ -18,26 +20,30 @@ struct cleaning {
 struct finding {
     const struct cleaning *cleaning;
     const struct thing *thing;
+    bool stays; /* some of it */
 };
 
-static int tell(void *arg, const char *path, uint64_t bytes)
+static int clean_path(void *arg, const char *path, uint64_t bytes)
 {
-    const struct finding *finding = arg;
-    const struct leftover leftover = { finding->thing, path, bytes };
+    struct finding *finding = arg;
+    const struct cleaning *cleaning = finding->cleaning;
+    struct leftover leftover = { .thing = finding->thing, .path = path, .bytes = bytes };
 
-    return finding->cleaning->each(finding->cleaning->arg, &leftover);
+    if (!cleaning->only_look)
+        leftover.stays = !files_remove(path);
+    finding->stays |= leftover.stays;
+    return cleaning->each ? cleaning->each(cleaning->arg, &leftover) : 0;
 }
 
 static int clean(void *arg, const struct thing *thing)
 {
     const struct cleaning *cleaning = arg;
-    struct finding finding = { cleaning, thing };
+    struct finding finding = { .cleaning = cleaning, .thing = thing };
     struct im_error err = { 0 };
-    int r = cleaning->each ? files_of_thing(cleaning->conf, thing, tell, &finding) : 0;
+    int r = files_of_thing(cleaning->conf, thing, clean_path, &finding);
 
-    if (r < 0 || cleaning->only_look)
+    if (r < 0 || cleaning->only_look || finding.stays)
         return r;
-    files_remove_thing(cleaning->conf, thing);
     if (thing->over && !thing->kept && task_forget_thing(cleaning->table, thing, &err) < 0)
         svc_log(SVC_WARNING, "%s: the ledger cannot be written: %s", thing->task_id, err.message);
     return 0;
@@ -48,6 +54,7 @@ int leftovers_clean(const struct svc_conf *conf, struct task_table *table, bool 
                     struct im_error *err)
 {
     struct cleaning cleaning = { conf, table, only_look, each, arg };
+    int r = task_list_files(table, clean, &cleaning, err);
 
-    return task_list_files(table, clean, &cleaning, err);
+    return r == -ENOMEM ? im_fail(err, ENOMEM, "out of memory") : r;
 }

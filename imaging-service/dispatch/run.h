@@ -42,6 +42,7 @@ struct run {
     int64_t beat_ms;    /* monotonic time of the last heartbeat */
     uint64_t told_done; /* bytes of progress it told of */
     uint64_t bytes;     /* of the image, as the row has them */
+    bool answered;      /* its store did, and the table of stores knows */
     bool deaf;          /* the last heartbeat failed; said once */
 };
 

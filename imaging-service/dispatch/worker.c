@@ -41,7 +41,8 @@ static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
     return (uint64_t)((unsigned __int128)n * part / whole);
 }
 
-/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to be.
+/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to
+ * be.
  */
 static void remove_part(const struct run *run, bool for_good)
 {
@@ -143,6 +144,23 @@ static void finish(struct run *run, uint64_t data_bytes)
         (void)run_try_again(run, IM_FAILED, "", err.message);
 }
 
+/* The claim is over, but had it been decided that its work counts?  An answer may have been lost, and
+ * somebody have taken over since: its part file is the volume to be, then. */
+static bool has_won(const struct run *run)
+{
+    const struct claim *claim = run->claim;
+    struct task task TASK_DONE = { 0 };
+    struct im_error err = { 0 };
+    int r = task_get(run->worker->table, claim->task.account, claim->task.id, &task, &err);
+
+    if (r < 0)
+        return r != -ENOENT; /* perhaps: the ledger sees to it */
+    for (size_t i = 0; i < task.stage_count; i++)
+        if (task.stage[i].number == run->stage->number)
+            return task.stage[i].won_epoch == run->stage->epoch;
+    return false;
+}
+
 static void complete(struct run *run, const char *boot_mode, uint64_t data_bytes)
 {
     char message[MESSAGE_SIZE];
@@ -162,7 +180,8 @@ static void complete(struct run *run, const char *boot_mode, uint64_t data_bytes
                 digest ? digest : "unknown");
         finish(run, data_bytes);
     } else if (r == -ESTALE) {
-        (void)run_end(run, NULL);
+        if (!has_won(run))
+            (void)run_end(run, NULL);
     } else if (r == -EHOSTDOWN || r == -ECONNABORTED) {
         /* perhaps it is decided: the file stays, and the lease runs out */
         svc_log(SVC_ERROR, "%s: its row could not be written: %s", run->name, err.message);
@@ -181,6 +200,39 @@ static void wait_for_upload(const struct run *run, const char *sentence)
     (void)snprintf(message, sizeof(message), "waiting for the upload: %s", sentence);
     (void)run_give_back(run, TASK_WAITS, run_pause_ms(run->stage->waits, PAUSE_WAIT_MAX_MS),
                         message);
+}
+
+static void wait_for_store(const struct run *run, int64_t pause_ms, const char *sentence)
+{
+    char message[MESSAGE_SIZE];
+
+    (void)snprintf(message, sizeof(message), "waiting for the store: %s", sentence);
+    (void)run_give_back(run, TASK_RELEASED, pause_ms, message);
+}
+
+/* The store did not answer for the manifest.  Whether there is an upload nobody knows: it is no
+ * attempt of the task, unless nothing speaks for it that the store exists. */
+static void store_is_away(const struct run *run, int status, const char *code, const char *sentence)
+{
+    bool counts;
+    int64_t pause = stores_failed(run->worker->stores, run->stage->manifest_url,
+                                  im_clock_monotonic_ms(), &counts);
+
+    if (run->stage->waits > 0 || run->stage->bytes_converted > 0)
+        counts = false;
+    if (counts) {
+        (void)run_try_again(run, status, code, sentence);
+        return;
+    }
+    metric_add(METRIC_RETRIES, "StoreAway", NULL, 1);
+    wait_for_store(run, pause, sentence);
+}
+
+static void store_answered(struct run *run)
+{
+    if (!run->answered)
+        stores_answered(run->worker->stores, run->stage->manifest_url, im_clock_monotonic_ms());
+    run->answered = true;
 }
 
 /* Of a run that we did not end. */
@@ -203,6 +255,8 @@ static void judge(struct run *run, const struct child *child, int wait_status)
     char sentence[IM_ERROR_MAX], message[MESSAGE_SIZE];
     int status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1;
 
+    if (status == IM_OK || status == IM_INPUT_MISSING || status == IM_INVALID_IMAGE)
+        store_answered(run);
     if (status == IM_OK) {
         complete(run, child->boot_mode, child->data_bytes);
         return;
@@ -222,6 +276,8 @@ static void judge(struct run *run, const struct child *child, int wait_status)
                        "imaging-toolkit ended with status %d and no reason; see the log", status);
     if (status == IM_INPUT_MISSING && strcmp(child->code, "PendingUpload") == 0)
         wait_for_upload(run, sentence);
+    else if (status == IM_TRANSIENT && strcmp(child->code, "StoreAway") == 0)
+        store_is_away(run, status, child->code, sentence);
     else if (status == IM_TRANSIENT || status == IM_CANCELLED) /* cancelled, but not by us */
         (void)run_try_again(run, status, child->code, sentence);
     else if (*child->message)
@@ -237,6 +293,7 @@ static int beat(struct run *run, const struct child *child)
     char text[32], *message = NULL;
 
     if (child->total > 0) {
+        store_answered(run);
         bytes = share(run->stage->image_bytes, child->done, child->total);
         (void)snprintf(text, sizeof(text), "Progress: %" PRIu64 "%%",
                        share(100, child->done, child->total));
@@ -304,7 +361,7 @@ static void convert(struct run *run, const char *job)
     int r = claim_files_create(&run->files, &err);
 
     if (r == 0)
-        r = child_start(&child, run->worker->conf->toolkit, job, &err);
+        r = child_start(&child, run->worker->conf->toolkit, "run", job, &err);
     if (r < 0) {
         claim_files_remove_scratch(&run->files);
         not_started(run, r, &err);
@@ -358,10 +415,16 @@ static uint64_t files_epoch(const struct stage *stage)
     return stage->state == STAGE_PUBLISHING ? stage->won_epoch : stage->epoch;
 }
 
+static bool needs_store(const struct stage *stage)
+{
+    return stage->state != STAGE_PUBLISHING && stage->deaths < DEATHS_MAX;
+}
+
 static void convert_claim(const struct worker *worker, const struct claim *claim)
 {
     char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
+    int64_t pause = 0;
     struct run run;
 
     run_init(&run, worker, claim, remove_part);
@@ -369,13 +432,20 @@ static void convert_claim(const struct worker *worker, const struct claim *claim
         svc_log(SVC_ERROR, "%s: %s", run.name, err.message); /* its lease runs out */
         return;
     }
-    svc_log(SVC_INFO, "%s: claim %" PRIu64 " begins", run.name, claim->stage->epoch);
-    if (claim->stage->state == STAGE_PUBLISHING)
+    if (needs_store(claim->stage))
+        pause = stores_ask(worker->stores, claim->stage->manifest_url, im_clock_monotonic_ms());
+    if (pause == 0)
+        svc_log(SVC_INFO, "%s: claim %" PRIu64 " begins", run.name, claim->stage->epoch);
+    if (pause > 0) {
+        wait_for_store(&run, pause, "it does not answer");
+    } else if (claim->stage->state == STAGE_PUBLISHING) {
         finish(&run, 0);
-    else if (claim->stage->deaths >= DEATHS_MAX)
+    } else if (claim->stage->deaths >= DEATHS_MAX) {
         (void)run_end(&run, deaths_message(claim, message));
-    else
+    } else {
         plan_and_convert(&run);
+        stores_left(worker->stores, claim->stage->manifest_url);
+    }
     claim_files_done(&run.files);
 }
 

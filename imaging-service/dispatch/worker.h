@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
+#include "dispatch/stores.h"
 #include "task/task.h"
 
 /* A claim is good for so long after its last heartbeat. */
@@ -14,7 +15,8 @@
 struct worker {
     const struct svc_conf *conf;
     struct task_table *table;
-    const atomic_bool *stop; /* end the child and give the task back */
+    struct stores *stores;                    /* NULL: none are asked */
+    const atomic_bool *stop;                  /* end the child and give the task back */
     const _Atomic(const char *) *objects_url; /* NULL, or as dispatch_objects was told it */
     int wake_fd;                              /* eventfd: look at the row and at stop now */
 };

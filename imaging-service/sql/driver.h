@@ -75,6 +75,11 @@ extern const struct sql_driver sql_sqlite, sql_postgres;
 /* True when where is a server's URI and not a path. */
 bool sql_is_uri(const char *where);
 
+/* What is told of a database that is not to be made or changed: -ENOENT, -EOPNOTSUPP. */
+int sql_missing(const struct sql_schema *schema, const char *where, struct im_error *err);
+int sql_too_old(const struct sql_schema *schema, const char *where, uint64_t version,
+                uint64_t wanted, struct im_error *err);
+
 /* Forget and free all statements of a connection. */
 void sql_statements_done(const struct sql_driver *driver, struct sql_statements *statements);
 

@@ -117,7 +117,8 @@ static int migrate_once(struct postgres_connection *connection, uint64_t version
     return r;
 }
 
-static int bring_up_to_date(struct postgres_connection *connection, struct im_error *err)
+static int bring_up_to_date(struct postgres_connection *connection, bool existing,
+                            struct im_error *err)
 {
     const struct sql_schema *schema = connection->db->schema;
     uint64_t version = 0, oldest = 0, latest = schema->postgres_count;
@@ -135,12 +136,37 @@ static int bring_up_to_date(struct postgres_connection *connection, struct im_er
                        "%" PRIu64 " at least, but this one knows only up to %" PRIu64
                        ": start a newer imaging-service",
                        schema->what, connection->db->where, version, oldest, latest);
+    if (r == 0 && existing && version < latest)
+        return sql_too_old(schema, connection->db->where, version, latest, err);
     while (r == 0 && version < latest)
         r = migrate_once(connection, ++version, err);
     return r;
 }
 
-int postgres_migrate(struct postgres *db, struct im_error *err)
+/* Beside services that may be at work: nobody is made to wait. */
+static int expect_schema(struct postgres_connection *connection, struct im_error *err)
+{
+    char *missing IM_FREE = NULL;
+    int r = run_script(connection, foundation[0].is_missing, &missing, err);
+
+    if (r == 0 && (!missing || missing[0] == 't'))
+        return sql_missing(connection->db->schema, connection->db->where, err);
+    return r < 0 ? r : bring_up_to_date(connection, true, err);
+}
+
+static int make_schema(struct postgres_connection *connection, struct im_error *err)
+{
+    int r = run_script(connection, "SET statement_timeout = 0; SET lock_timeout = 0; " LOCK_SCHEMA,
+                       NULL, err);
+
+    if (r == 0)
+        r = lay_foundation(connection, err);
+    if (r == 0)
+        r = bring_up_to_date(connection, false, err);
+    return r < 0 ? r : run_script(connection, UNLOCK_SCHEMA, NULL, err);
+}
+
+int postgres_migrate(struct postgres *db, bool existing, struct im_error *err)
 {
     struct postgres_connection *connection = NULL;
     int r = postgres_connect(db, im_clock_monotonic_ms() + POSTGRES_PATIENCE_MS, &connection, err);
@@ -150,14 +176,7 @@ int postgres_migrate(struct postgres *db, struct im_error *err)
     if (!PQexitPipelineMode(connection->conn))
         r = im_fail(err, EIO, "%s: the connection cannot be used", db->base.where);
     if (r == 0)
-        r = run_script(connection, "SET statement_timeout = 0; SET lock_timeout = 0; " LOCK_SCHEMA,
-                       NULL, err);
-    if (r == 0)
-        r = lay_foundation(connection, err);
-    if (r == 0)
-        r = bring_up_to_date(connection, err);
-    if (r == 0)
-        r = run_script(connection, UNLOCK_SCHEMA, NULL, err);
+        r = existing ? expect_schema(connection, err) : make_schema(connection, err);
     (void)postgres_disconnect(connection); /* gives the lock up, too */
     return r;
 }

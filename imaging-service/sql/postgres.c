@@ -219,7 +219,7 @@ static int postgres_open(const struct sql_options *options, struct sql **ret_db,
     r = db->uri ? postgres_describe(db->uri, &db->base.where, err)
                 : im_fail(err, ENOMEM, "out of memory");
     if (r == 0)
-        r = postgres_migrate(db, err);
+        r = postgres_migrate(db, options->existing, err);
     if (r < 0) {
         postgres_close(&db->base);
         return r;

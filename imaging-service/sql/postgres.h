@@ -134,8 +134,8 @@ void postgres_reset(struct sql_statement *statement);
 
 /* ---- postgres-schema.c ---- */
 
-/* Bring the schema up to date, one service after the other. */
-int postgres_migrate(struct postgres *db, struct im_error *err);
+/* Bring the schema up to date, one service after the other; or with `existing` see that it is. */
+int postgres_migrate(struct postgres *db, bool existing, struct im_error *err);
 
 /* ---- postgres-news.c ---- */
 

@@ -6,6 +6,7 @@
 #include "sql/sql.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,21 @@ struct sql *sql_close(struct sql *db)
     if (db)
         db->driver->close(db);
     return NULL;
+}
+
+int sql_missing(const struct sql_schema *schema, const char *where, struct im_error *err)
+{
+    return im_fail(err, ENOENT, "there is no %s in '%s': no imaging-service has been started on it",
+                   schema->what, where);
+}
+
+int sql_too_old(const struct sql_schema *schema, const char *where, uint64_t version,
+                uint64_t wanted, struct im_error *err)
+{
+    return im_fail(err, EOPNOTSUPP,
+                   "the %s '%s' has schema version %" PRIu64 " and this program wants %" PRIu64
+                   ": use the program of the service that runs, or start the new one",
+                   schema->what, where, version, wanted);
 }
 
 const char *sql_where(const struct sql *db)

@@ -6,6 +6,7 @@
  * mean is their owner's business. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,7 @@ struct sql_options {
     const char *where; /* a path, or the server as "postgresql://…" (libpq's connection URI) */
     const struct sql_schema *schema;
     unsigned connections;           /* to a server, at once, at most; at least 1 */
+    bool existing;                  /* it is there and up to date, or it is not opened */
     int64_t (*clock_ms)(void *arg); /* for tests: the time instead of the database's; else NULL */
     void *clock_arg;
 };
@@ -48,7 +50,11 @@ struct sql_options {
  * than this program is fine unless schema_oldest says otherwise: a migration after which programs
  * that do not know it go wrong ends with "UPDATE schema_oldest SET version = N WHERE name = '…'", N
  * being its own number.  Errors: -EBADMSG damaged,
- * -EOPNOTSUPP too new for this program, -EHOSTDOWN the server cannot be reached, or the file's. */
+ * -EOPNOTSUPP too new for this program, -EHOSTDOWN the server cannot be reached, or the file's.
+ *
+ * With `existing` nothing is made or changed: for a command beside the service, which may be at
+ * work on a schema of its own time.  Then also -ENOENT, there is none; -EOPNOTSUPP, too old for
+ * this program, whose statements it would not understand. */
 int sql_open(const struct sql_options *options, struct sql **ret_db, struct im_error *err);
 
 /* Takes NULL, returns NULL.  Nobody uses it any more. */
@@ -63,7 +69,8 @@ typedef int sql_work_fn(struct sql_session *session, void *arg, struct im_error 
 /* Do work and commit: durable when it returns.  In a file, several threads' work may share one
  * commit, is done by whichever thread, and is taken back separately.  Returns what work returned,
  * or -EHOSTDOWN: the server cannot be reached, or did not answer in time; nothing was changed;
- * -ECONNABORTED: it went away during the commit, which may have happened or not: look;
+ * -ECONNABORTED: it went away during the commit, which may have happened or not: look, and know
+ * that a server which only hung may do it after one looked;
  * others of the database, as sql_step.  work must not call sql_write or sql_read. */
 int sql_write(struct sql *db, sql_work_fn *work, void *arg, struct im_error *err);
 

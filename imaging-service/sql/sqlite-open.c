@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -130,6 +131,17 @@ static int migrate_once(sqlite3 *db, const struct sql_schema *schema, int64_t ve
     return r;
 }
 
+static int too_new(sqlite3 *db, const struct sql_schema *schema, int64_t version,
+                   struct im_error *err)
+{
+    return im_fail(
+        err, EOPNOTSUPP,
+        "the %s '%s' has schema version %" PRId64
+        " but this program knows only up to %zu: a newer imaging-service wrote it; start "
+        "that one, or restore a copy made before the upgrade",
+        schema->what, sqlite3_db_filename(db, "main"), version, schema->sqlite_count);
+}
+
 static int migrate(sqlite3 *db, const struct sql_schema *schema, struct im_error *err)
 {
     int64_t version = 0, latest = (int64_t)schema->sqlite_count;
@@ -141,23 +153,51 @@ static int migrate(sqlite3 *db, const struct sql_schema *schema, struct im_error
     if (r == 0)
         r = get_version(db, schema, &version, err);
     if (r == 0 && version > latest)
-        return im_fail(err, EOPNOTSUPP,
-                       "the %s '%s' has schema version %" PRId64
-                       " but this program knows only up to %" PRId64
-                       ": a newer imaging-service wrote it; start that one, or restore a copy made "
-                       "before the upgrade",
-                       schema->what, sqlite3_db_filename(db, "main"), version, latest);
+        return too_new(db, schema, version, err);
     while (r == 0 && version < latest)
         r = migrate_once(db, schema, ++version, err);
     return r;
 }
 
-int sqlite_open_file(const char *path, const struct sql_schema *schema, sqlite3 **ret_db,
-                     struct im_error *err)
+/* Instead of migrate, beside a program that may be at work on the file. */
+static int expect_version(sqlite3 *db, const struct sql_schema *schema, struct im_error *err)
+{
+    int64_t version = 0, latest = (int64_t)schema->sqlite_count;
+    int r = get_version(db, schema, &version, err);
+
+    if (r < 0 || version == latest)
+        return r;
+    return version > latest ? too_new(db, schema, version, err)
+                            : sql_too_old(schema, sqlite3_db_filename(db, "main"),
+                                          (uint64_t)version, (uint64_t)latest, err);
+}
+
+/* Whoever it belongs to made it, and proved it sound when it started. */
+static int open_existing(const char *path, const struct sql_schema *schema, sqlite3 **ret_db,
+                         struct im_error *err)
+{
+    int r;
+
+    if (access(path, F_OK) < 0 && errno == ENOENT)
+        return sql_missing(schema, path, err);
+    if (sqlite3_open_v2(path, ret_db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
+        return *ret_db ? sqlite_failed(schema, *ret_db, err)
+                       : im_fail(err, ENOMEM, "out of memory");
+    (void)sqlite3_busy_timeout(*ret_db, BUSY_TIMEOUT_MS);
+    r = sqlite_exec(*ret_db, schema, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF", err);
+    return r < 0 ? r : expect_version(*ret_db, schema, err);
+}
+
+int sqlite_open_file(const char *path, const struct sql_schema *schema, bool existing,
+                     sqlite3 **ret_db, struct im_error *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX; /* the owner's mutex does */
-    int r = create_file(path, schema, err);
+    int r;
 
+    if (existing)
+        return open_existing(path, schema, ret_db, err);
+    r = create_file(path, schema, err);
     if (r < 0)
         return r;
     if (sqlite3_open_v2(path, ret_db, flags, NULL) != SQLITE_OK)

@@ -226,7 +226,7 @@ static int sqlite_open(const struct sql_options *options, struct sql **ret_db, s
     (void)pthread_mutex_init(&file->batch.lock, NULL);
     (void)pthread_cond_init(&file->batch.moved, NULL);
     if (file->base.where)
-        r = sqlite_open_file(options->where, options->schema, &file->db, err);
+        r = sqlite_open_file(options->where, options->schema, options->existing, &file->db, err);
     else
         r = im_fail(err, ENOMEM, "out of memory");
     if (r < 0) {

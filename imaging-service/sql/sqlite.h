@@ -29,10 +29,11 @@ struct sqlite {
 
 /* ---- sqlite-open.c ---- */
 
-/* Open the file, prove it sound, make commits durable and bring its schema up to date, as sql_open
- * says.  0 and *ret_db; on failure *ret_db may be set as well, and is the caller's to close. */
-int sqlite_open_file(const char *path, const struct sql_schema *schema, sqlite3 **ret_db,
-                     struct im_error *err);
+/* Open the file, prove it sound, make commits durable and bring its schema up to date, or with
+ * `existing` see that it is, as sql_open says.  0 and *ret_db; on failure *ret_db may be set as
+ * well, and is the caller's to close. */
+int sqlite_open_file(const char *path, const struct sql_schema *schema, bool existing,
+                     sqlite3 **ret_db, struct im_error *err);
 
 /* Turn the connection's last failure into ours. */
 int sqlite_failed(const struct sql_schema *schema, sqlite3 *db, struct im_error *err);

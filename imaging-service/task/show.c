@@ -2,6 +2,8 @@
 
 #include <config.h>
 
+#include <errno.h>
+
 #include "task/state.h"
 #include "task/table.h"
 
@@ -31,6 +33,33 @@ int task_get(struct task_table *table, const char *account, const char *id, stru
 {
     struct question question = { .account = account, .id = id };
     int r = task_read(table, read_one, &question, err);
+
+    if (r < 0)
+        task_done(&question.task);
+    else
+        *ret_task = question.task;
+    return r;
+}
+
+static int read_any(struct sql_session *session, void *arg, struct im_error *err)
+{
+    struct question *question = arg;
+    struct sql_statement *row SQL_STATEMENT =
+        sql_use(session, "SELECT seq FROM task WHERE id = ?1");
+    int r;
+
+    task_done(&question->task);
+    sql_text(row, 1, question->id);
+    r = sql_step(session, row, err);
+    if (r == 0)
+        return im_fail(err, ENOENT, "there is no conversion task '%.60s'", question->id);
+    return r < 0 ? r : task_rows_get(session, sql_column_int(row, 0), &question->task, err);
+}
+
+int task_find(struct task_table *table, const char *id, struct task *ret_task, struct im_error *err)
+{
+    struct question question = { .id = id };
+    int r = task_read(table, read_any, &question, err);
 
     if (r < 0)
         task_done(&question.task);

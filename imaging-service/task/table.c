@@ -34,19 +34,24 @@ int task_table_open(const struct task_options *options, struct task_table **ret_
         .where = options->where,
         .schema = &schema,
         .connections = options->connections,
+        .existing = options->guest,
         .clock_ms = options->clock_ms,
         .clock_arg = options->clock_arg,
     };
     struct task_table *table = calloc(1, sizeof(*table));
     int r = 0;
 
-    if (table)
+    if (table) {
+        (void)pthread_mutex_init(&table->lock, NULL);
         table->worker = strdup(options->worker);
+    }
     if (!table || !table->worker)
         r = im_fail(err, ENOMEM, "out of memory");
     if (r == 0) {
         table->alone = options->alone;
+        table->guest = options->guest;
         table->limits = options->limits;
+        table->delete_uploads = options->delete_uploads;
         r = sql_open(&database, &table->db, err);
     }
     if (r < 0) {
@@ -62,6 +67,8 @@ struct task_table *task_table_close(struct task_table *table)
     if (!table)
         return NULL;
     table->db = sql_close(table->db);
+    (void)pthread_mutex_destroy(&table->lock);
+    free(table->served);
     free(table->worker);
     free(table);
     return NULL;
@@ -97,6 +104,16 @@ static int touch(struct sql_session *session, void *arg, struct im_error *err)
 int task_table_check(struct task_table *table, struct im_error *err)
 {
     return task_write(table, touch, NULL, err);
+}
+
+static int ask_now(struct sql_session *session, void *arg, struct im_error *err)
+{
+    return sql_now(session, arg, err);
+}
+
+int task_now(struct task_table *table, int64_t *ret_now_ms, struct im_error *err)
+{
+    return task_read(table, ask_now, ret_now_ms, err);
 }
 
 int task_table_await(struct task_table *table, int wake_fd, int timeout_ms, struct im_error *err)

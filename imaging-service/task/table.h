@@ -1,6 +1,8 @@
 /* table - what the files of the task table share; nothing else includes it. */
 #pragma once
 
+#include <pthread.h>
+
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "sql/sql.h"
@@ -9,9 +11,12 @@
 struct task_table {
     struct sql *db;
     char *worker; /* the name of this service in leases */
+    bool guest;   /* a command, not a service */
     bool alone;   /* no other service uses the table: every lease of a dead process was ours */
     struct task_limits limits;
     bool delete_uploads;
+    pthread_mutex_t lock; /* guards what follows */
+    char *served;         /* the lane whose stage was claimed last; NULL: none */
 };
 
 /* ---- table.c: sql_write and sql_read, counted when they fail ---- */

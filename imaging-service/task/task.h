@@ -145,8 +145,11 @@ struct task_options {
     const char *where;  /* a path, or a PostgreSQL server ("postgresql://…"); see sql/sql.h */
     const char *worker; /* the name of this service in the leases it holds; no other has it */
     bool alone;         /* the caller makes sure that nobody else works on the tasks */
+    bool guest;         /* a command beside the services: the table must be there and up to date,
+                           and of what is in the ledger nothing is over (see struct thing) */
     unsigned connections;           /* to a server, at most */
     struct task_limits limits;      /* lent while the table is open */
+    bool delete_uploads;            /* what is a volume goes into the ledger, to be deleted */
     int64_t (*clock_ms)(void *arg); /* for tests: the time; else NULL */
     void *clock_arg;
 };
@@ -158,6 +161,9 @@ struct task_table *task_table_close(struct task_table *table);
 
 /* Prove that the table can be written: 0, or why not. */
 int task_table_check(struct task_table *table, struct im_error *err);
+
+/* The database's time: what leases and moments in the rows are told in. */
+int task_now(struct task_table *table, int64_t *ret_now_ms, struct im_error *err);
 
 /* Wait for news in the table from other services: see sql_await. */
 int task_table_await(struct task_table *table, int wake_fd, int timeout_ms, struct im_error *err);
@@ -211,6 +217,10 @@ int task_insert(struct task_table *table, const struct task_wish *wish, unsigned
 int task_get(struct task_table *table, const char *account, const char *id, struct task *ret_task,
              struct im_error *err);
 
+/* One task, whosever it is: for the operator.  -ENOENT. */
+int task_find(struct task_table *table, const char *id, struct task *ret_task,
+              struct im_error *err);
+
 /* Call `each` for every task of the account (NULL: of all), oldest first; a negative return stops
  * and is returned.  The task is lent for the call.  The table is read piece by piece and is free meanwhile: each task
  * is shown as it was at some moment during the call. */
@@ -246,8 +256,9 @@ void claim_done(struct claim *claim);
 #define CLAIM_DONE __attribute__((cleanup(claim_done)))
 
 /* Claim a stage that is due and that nobody works on, for lease_ms: epoch + 1.  Accounts take
- * turns: of those that are below the limits the one with the fewest stages at work is served, its
- * stage that has been due longest.  A lease that ran out is a death, and the stage may be claimed
+ * turns: of those that are below the limits the one with the fewest stages at work is served, of
+ * several such the one that follows the one this service served last; of its stages the one that
+ * has been due longest.  A lease that ran out is a death, and the stage may be claimed
  * over.  First ends tasks that wait past their expiry ("Task expired") and stages of cancelling
  * ones whose lease ran out, and forgets tasks that ended seven days ago.  A claimed convert's files
  * are in the ledger.  -EAGAIN when there is none (then *ret_wait_ms says when to look again,
@@ -331,7 +342,8 @@ struct thing {
     char *url;       /* of an upload's manifest */
     unsigned tries;  /* to delete it */
     bool kept;       /* files that the next claim goes on with, or that become the volume */
-    bool over;       /* nobody makes them any more: once removed, they can be forgotten */
+    bool over;       /* their service says that nobody makes them any more, or it has not come back
+                        while the task was known: once removed, they can be forgotten */
 };
 
 void thing_done(struct thing *thing);

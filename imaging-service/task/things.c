@@ -13,10 +13,6 @@
 /* Rows of the ledger read at once. */
 #define LIST_MAX 1000
 
-/* Files of a claim whose stage ended may still be made by a process that was stopped and goes on:
- * they are looked for so long. */
-#define FILES_KEEP_MS ((int64_t)3600 * 1000)
-
 /* ---- removals ---- */
 
 static int next_removal(struct sql_session *session, void *arg, struct im_error *err)
@@ -140,15 +136,22 @@ static void list_done(struct list *list)
 }
 
 /* Whose claim is over: those of this service that nobody works on, and anybody's whose stage has
- * ended or is gone.  kept: a claim to come goes on with them, or they are the volume. */
+ * ended or is gone.  kept: a claim to come goes on with them, or they are the volume.
+ *
+ * What is not kept now never will be, so it may be removed at any later time: epochs only rise, a
+ * claim that is over cannot win (task_publish wants its lease), and a stage that has ended stays
+ * so.
+ *
+ * Scratch of another service is on a disk only that service sees.  So its rows stay until the task
+ * itself is forgotten, days after its end: until then a machine that was down finds what it left.
+ */
 static int read_files(struct sql_session *session, void *arg, struct im_error *err)
 {
     static const char sql[] =
         "SELECT " THING_COLUMNS ", CASE WHEN task.ended_ms IS NULL "
         "AND ((stage.state = 'active' AND stage.epoch = thing.epoch) "
         "OR (stage.state = 'publishing' AND stage.won_epoch = thing.epoch)) THEN 1 ELSE 0 END, "
-        "CASE WHEN thing.worker = ?2 OR ?3 = 1 OR task.seq IS NULL OR task.ended_ms <= ?5 "
-        "THEN 1 ELSE 0 END "
+        "CASE WHEN thing.worker = ?2 OR ?3 = 1 OR task.seq IS NULL THEN 1 ELSE 0 END "
         "FROM thing LEFT JOIN task ON task.id = thing.task "
         "LEFT JOIN stage ON stage.task = task.seq AND stage.number = thing.number "
         "WHERE thing.kind = 'files' AND thing.id > ?1 "
@@ -157,26 +160,22 @@ static int read_files(struct sql_session *session, void *arg, struct im_error *e
         "ORDER BY thing.id LIMIT ?4";
     struct sql_statement *rows SQL_STATEMENT = sql_use(session, sql);
     struct list *list = arg;
-    int64_t now_ms = 0;
-    int r = sql_now(session, &now_ms, err);
+    int r = 0;
 
     list_done(list);
     list->thing = calloc(LIST_MAX, sizeof(*list->thing));
     if (!list->thing)
         return im_fail(err, ENOMEM, "out of memory");
-    if (r < 0)
-        return r;
     sql_int(rows, 1, list->after);
     sql_text(rows, 2, list->table->worker);
     sql_int(rows, 3, list->table->alone);
     sql_int(rows, 4, LIST_MAX);
-    sql_int(rows, 5, now_ms - FILES_KEEP_MS);
     while (list->count < LIST_MAX && (r = sql_step(session, rows, err)) > 0) {
         r = read_thing(rows, &list->thing[list->count], err);
         if (r < 0)
             return r;
         list->thing[list->count].kept = sql_column_int(rows, 8) != 0;
-        list->thing[list->count++].over = sql_column_int(rows, 9) != 0;
+        list->thing[list->count++].over = !list->table->guest && sql_column_int(rows, 9) != 0;
     }
     return list->count < LIST_MAX ? r : 0;
 }

@@ -91,9 +91,12 @@ static int keep_ledger(struct sql_session *session, const struct act *act, const
     bool over = stage->state == STAGE_COMPLETED || stage->state == STAGE_CANCELLED;
     int r = over ? forget_files(session, task, stage, err) : 0;
 
-    if (r >= 0 && act->table->delete_uploads && stage->state == STAGE_COMPLETED &&
-        stage->kind == STAGE_CONVERT)
-        r = note_upload(session, act, task, stage, now_ms, err);
+    /* a task that fails after all leaves its customer what was uploaded */
+    for (size_t i = 0; task->state == TASK_COMPLETED && act->table->delete_uploads &&
+                       i < task->stage_count && r >= 0;
+         i++)
+        if (task->stage[i].kind == STAGE_CONVERT)
+            r = note_upload(session, act, task, &task->stage[i], now_ms, err);
     return r;
 }
 

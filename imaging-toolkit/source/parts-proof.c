@@ -337,9 +337,9 @@ static void prove_segments(void *arg, struct im_pool_proof *proof, size_t count)
         struct piece *piece = parts_piece_of(parts, proof[i].segment);
 
         proof[i].good = compare_digest(parts, piece, md5[i].digest, proof[i].err);
-        if (proof[i].good)
+        if (proof[i].good && proof[i].damaged > 0) /* else its fetching told already */
             im_fetch_healed(&tries);
-        else if (!piece->told) /* the answer was wrong; so may be its ETag */
+        if (!proof[i].good && !piece->told) /* the answer was wrong; so may be its ETag */
             piece->etag[0] = '\0';
         parts->fetched[proof[i].segment] = proof[i].good;
     }

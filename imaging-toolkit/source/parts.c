@@ -291,7 +291,7 @@ int im_parts_open(const char *name, const struct im_piece *pieces, size_t count,
         return im_fail(err, ENOMEM, "out of memory");
     (void)pthread_mutex_init(&parts->lock, NULL);
     (void)pthread_cond_init(&parts->hashed, NULL);
-    atomic_init(&parts->budget, IM_FETCH_BUDGET);
+    atomic_init(&parts->budget, options->budget ? options->budget : IM_FETCH_BUDGET);
     r = take_pieces(parts, pieces, count, err);
     if (r == 0)
         r = copy_text(&parts->what, options->what, err);

@@ -4,8 +4,9 @@
         ...
     steady.failures, steady.sent
 
-Two thirds ask for tasks, which may be repeated; one third are imports that end as dry runs, which no
-proxy may repeat.  Half of the clients keep their connection, half make one for each request.
+Half of the requests ask for tasks, a quarter are one import with a ClientToken, again and again: these
+may be repeated.  The last quarter are imports that end as dry runs, which no proxy may repeat.  Half of
+the clients keep their connection, half make one for each request.
 """
 import collections
 import http.client
@@ -20,7 +21,8 @@ CLIENTS = 8
 SIGNED_S = 60  # a signature is made anew so often; it would be good for 15 minutes
 
 # what is asked, and how it must end
-ASKS = ((DESCRIBE, 200, True), (DESCRIBE, 200, True), ({**IMPORT, "DryRun": "true"}, 412, False))
+ASKS = ((DESCRIBE, 200, True), ({**IMPORT, "DryRun": "true"}, 412, False),
+        (DESCRIBE, 200, True), ({**IMPORT, "ClientToken": "load"}, 200, True))
 
 Failure = collections.namedtuple("Failure", "began ended repeatable why")
 
@@ -68,7 +70,7 @@ class Client(threading.Thread):
             due = max(due + pause, time.monotonic() - 1)  # what could not be sent is not made up for
             if not self.signed or time.monotonic() - self.signed_at > SIGNED_S:
                 self.sign()
-            headers, body, status, repeatable = self.signed[(self.sent + self.number) % len(ASKS)]
+            headers, body, status, repeatable = self.signed[(self.sent + self.number // 2) % len(ASKS)]
             began = time.monotonic()
             why = self.ask(headers, body, status)
             self.sent += 1

@@ -7,8 +7,10 @@
 
 It keeps what it was told (fsync is on), listens on 127.0.0.1 and a socket in its directory, and
 wants a password.  As root it runs as the user postgres, who must be there (Debian's package makes
-it).  It ends with the process that started it, also when that is killed; the directory stays then.
+it).  It ends with the process that started it, also when that is killed; the directory, which stays
+then, is removed by the next one that starts.
 """
+import fcntl
 import glob
 import os
 import random
@@ -52,11 +54,60 @@ def place():
     return "/dev/shm" if room.f_bavail * room.f_frsize > MEMORY_BYTES else None
 
 
+def send(pid, number):
+    """A backend may have ended by itself."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def stat(pid):
+    """State and parent of a process; "Z" and 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z", 0
+    return fields[0], int(fields[1])
+
+
+def is_alive(pid):
+    return stat(pid)[0] not in "ZX"
+
+
 def bin_dir():
     """Where the server's programs stand; None when it is not installed."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"),
                    key=lambda path: int(path.split("/")[4]))
     return os.path.dirname(found[-1]) if found else None
+
+
+def remove_abandoned(beside):
+    """Directories of processes that are no more: nobody holds the lock on what they own."""
+    for owner in glob.glob(os.path.join(beside, "postgres.*", "owner")):
+        try:
+            with open(owner, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(os.path.dirname(owner), ignore_errors=True)
+        except OSError:
+            pass # it is used, or is just being removed
+
+
+def own(directory):
+    """Hold the directory: the open file that does."""
+    new = os.path.join(directory, "owner.new")
+    file = open(new, "wb") # pylint: disable=consider-using-with
+    fcntl.flock(file, fcntl.LOCK_EX)
+    os.rename(new, os.path.join(directory, "owner"))
+    return file
+
+
+def end_cleanly():
+    """A test that is told to stop takes its server's directory away."""
+    if (threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 class Postgres:
@@ -68,12 +119,15 @@ class Postgres:
         if not self.bin:
             print("skipped: PostgreSQL is not installed")
             sys.exit(77)
+        end_cleanly()
         self.password = secrets.token_hex(12)
         self.as_user = []
         self.dir = tempfile.mkdtemp(prefix="postgres.", dir=None if on_disk else place())
+        self.owner = own(self.dir)
         self.data = os.path.join(self.dir, "data")
         self.log = os.path.join(self.dir, "log")
         self.process, self.port, self.databases = None, 0, 0
+        remove_abandoned(os.path.dirname(self.dir))
         try:
             if os.geteuid() == 0:
                 self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
@@ -157,36 +211,38 @@ class Postgres:
             self.process.wait(DEADLINE_S)
 
     def kill(self):
-        """All its processes, at once."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGKILL)
+        """All its processes, at once, and until none is left that holds its memory."""
+        pids = self.pause()
+        for pid in pids:
+            send(pid, signal.SIGKILL)
         self.process.wait(DEADLINE_S)
+        end = time.monotonic() + DEADLINE_S
+        while any(map(is_alive, pids)) and time.monotonic() < end:
+            time.sleep(0.005)
 
     def pause(self):
-        """SIGSTOP: connections stay and are even accepted, but nothing is answered."""
+        """SIGSTOP: connections stay and are even accepted, but nothing is answered.  Whom it hit."""
         stopped = set()
         while True:
             new = [pid for pid in self._pids() if pid not in stopped]
             if not new:
-                return
+                return stopped
             for pid in new: # the postmaster first: no more come
-                os.kill(pid, signal.SIGSTOP)
+                send(pid, signal.SIGSTOP)
                 stopped.add(pid)
 
     def go_on(self):
         for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+            send(pid, signal.SIGCONT)
 
     def _pids(self):
+        """The postmaster's and its children's."""
         pids = [self.process.pid]
-        for stat in glob.glob("/proc/[0-9]*/stat"):
-            try:
-                with open(stat, encoding="utf-8", errors="replace") as file:
-                    fields = file.read().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(fields[1]) == pids[0] and fields[0] != "Z":
-                pids.append(int(stat.split("/")[2]))
+        for place_of in glob.glob("/proc/[0-9]*"):
+            pid = int(place_of.split("/")[2])
+            state, parent = stat(pid)
+            if parent == pids[0] and state != "Z":
+                pids.append(pid)
         return pids
 
     def close(self):
@@ -195,6 +251,7 @@ class Postgres:
             self.go_on()
             self.stop("immediate")
         shutil.rmtree(self.dir, ignore_errors=True)
+        self.owner.close()
 
     # ---- databases ----
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Three services behind HAProxy, 200 requests a second, for three minutes each: restarted in turn, no
-request fails; one killed every 15 s, only imports without a token fail that were under way there.
+"""Three services on one PostgreSQL database behind HAProxy, 200 requests a second, for three minutes each:
+restarted in turn, no request fails; one killed every 15 s, only imports without a token fail that were
+under way there.
 
     rolling-restart.py [SECONDS [REQUESTS_PER_SECOND]]
 """
@@ -12,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import cluster  # noqa: E402
 import haproxy  # noqa: E402
 import load  # noqa: E402
+import postgres  # noqa: E402
 import service  # noqa: E402
 
 SERVICES = 3
@@ -66,10 +68,11 @@ def killing(services, proxy):
 
 
 def main():
-    if not haproxy.PROGRAM:
-        print("haproxy is not installed")
+    if not haproxy.PROGRAM or not postgres.bin_dir():
+        print("haproxy or postgresql is not installed")
         return 77
-    with cluster.Cluster(SERVICES, config=CONFIG) as services, \
+    with postgres.Postgres() as server, \
+            cluster.Cluster(SERVICES, server.create_database(), config=CONFIG) as services, \
             haproxy.HAProxy(services.servers()) as proxy:
         wrong = rolling(services, proxy)
         wrong += killing(services, proxy)

@@ -74,8 +74,10 @@ class Conf(unittest.TestCase):
                             ("zones", '{"standalone"}'), ("max-active-tasks", "20"),
                             ("max-volume-gib", "16384"), ("manifest-schemes", '{"http", "https"}'),
                             ("manifest-hosts", "{}"), ("launcher", '"none"'),
-                            ("limits.idle-seconds", "30")):
+                            ("limits.idle-seconds", "30"), ("scratch-reserve", "64"),
+                            ("limits.stop-delay-seconds", "0")):
             self.assertEqual(settings[name], value, name)
+        self.assertNotIn("status-listen", settings)
         self.assertNotIn("tls.certificate", settings)
         without_file = self.run_program("--check-config")
         self.assertEqual(without_file.stdout, self.shown()[1])
@@ -84,12 +86,15 @@ class Conf(unittest.TestCase):
         text = """# a comment
 standalone = "/srv/imaging"
 listen = "[::1]:80"   // another
+status-listen = "[::1]:8774"
+scratch-reserve = 4096
 public-host = imaging.example.com
 toolkit = "/usr/bin/imaging-toolkit"
 workers = 64
 zones = {"east", "west-1"}
 max-active-tasks = 1
 max-volume-gib = 65536
+delete-uploads = true
 manifest-schemes = https
 manifest-hosts = {"s3.example.com", "*.example.org:8080", "[::1]"}
 launcher = ec2
@@ -101,12 +106,15 @@ limits { connections = 100
          connections-per-address = 0
          idle-seconds = 5
          request-seconds = 6
+         stop-delay-seconds = 7
          stop-seconds = 0 }
 rate "*" { requests-per-second = 100 }
 rate "ImportVolume" { requests-per-second = 3  burst = 7 }
 """
         settings, printed = self.shown(text)
         for name, value in (("standalone", '"/srv/imaging"'), ("listen", '"[::1]:80"'),
+                            ("status-listen", '"[::1]:8774"'), ("scratch-reserve", "4096"),
+                            ("limits.stop-delay-seconds", "7"),
                             ("public-host", '"imaging.example.com"'), ("workers", "64"),
                             ("zones", '{"east", "west-1"}'), ("manifest-schemes", '{"https"}'),
                             ("manifest-hosts", '{"s3.example.com", "*.example.org:8080", "[::1]"}'),
@@ -118,11 +126,13 @@ rate "ImportVolume" { requests-per-second = 3  burst = 7 }
         self.assertEqual(self.shown(printed)[1], printed)
 
     def test_options_win(self):
-        text = 'listen = "127.0.0.1:1"\nworkers = 3\ntoolkit = "/a"\nstandalone = "/b"\n'
+        text = ('listen = "127.0.0.1:1"\nworkers = 3\ntoolkit = "/a"\nstandalone = "/b"\n'
+                'status-listen = "127.0.0.1:3"\n')
         settings, _ = self.shown(text, "--listen", "127.0.0.2:2", "--workers", "4", "--toolkit", "/c",
-                                 "--standalone", "/d")
-        self.assertEqual([settings[name] for name in ("listen", "workers", "toolkit", "standalone")],
-                         ['"127.0.0.2:2"', "4", '"/c"', '"/d"'])
+                                 "--standalone", "/d", "--status-listen", "127.0.0.2:4")
+        self.assertEqual([settings[name] for name in ("listen", "workers", "toolkit", "standalone",
+                                                      "status-listen")],
+                         ['"127.0.0.2:2"', "4", '"/c"', '"/d"', '"127.0.0.2:4"'])
 
     def test_mistakes_are_told_with_line_value_and_what_is_allowed(self):
         for text, words in (
@@ -144,6 +154,8 @@ rate "ImportVolume" { requests-per-second = 3  burst = 7 }
                 ("manifest-hosts = {\"s3:0\"}", ("'s3:0'",)),
                 ("listen = 8773", ("ADDR:PORT", "'8773'")),
                 ("listen = \"127.0.0.1:65536\"", ("0 to 65535",)),
+                ("status-listen = \"localhost\"", ("status-listen wants ADDR:PORT", "'localhost'")),
+                ("scratch-reserve = 1g", ("scratch-reserve wants", "'1g'")),
                 ("public-host = \"a:80\"", ("'a:80'",)),
                 ("standalone = here", ("absolute path", "'here'")),
                 ("tls { certificate = \"/c\" }", ("both certificate and key",)),

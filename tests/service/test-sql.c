@@ -102,6 +102,8 @@ static void values_come_back(void **state)
         ok(sql_read(db, check_last, (void *)(uintptr_t)&items[i], &err));
     }
     assert_int_equal(number_from(db, "SELECT count(*) FROM item"), 6);
+    assert_int_equal(number_from(db, "SELECT CAST(-5 AS integer)"), -5);
+    assert_int_equal(number_from(db, "SELECT 2 > 1"), 1);
 }
 
 static int put_uint(struct sql_session *session, void *arg, struct im_error *e)
