@@ -35,8 +35,8 @@ struct running {
 struct look {
     const struct task_table *table;
     int64_t lease_ms, now_ms;
-    bool sweep; /* something may be over … */
-    bool swept; /* … and was looked at already */
+    bool sweep;         /* something may be over … */
+    bool swept;         /* … and was looked at already */
     const char *served; /* the lane this service served last, lent; NULL: none */
     struct running *running;
     size_t running_count;
@@ -202,9 +202,9 @@ static bool has_limits(const struct task_limits *limits)
 static int take_turn(struct sql_session *session, const struct task_limits *limits,
                      struct im_error *err)
 {
-    int r = has_limits(limits) ? sql_run(session, "SELECT 1 /*pg , pg_advisory_xact_lock(72) */", 0,
-                                         0, 0, err)
-                               : 0;
+    int r = has_limits(limits)
+                ? sql_run(session, "SELECT 1 /*pg , pg_advisory_xact_lock(72) */", 0, 0, 0, err)
+                : 0;
 
     return r < 0 ? r : 0;
 }
@@ -393,8 +393,7 @@ static int take(struct sql_session *session, struct look *look, struct im_error 
     if (r < 0)
         return r;
     look->stage = task_rows_stage(&look->task, (unsigned)found[1]);
-    if (!look->stage ||
-        machine_claim(&look->task, look->stage, look->now_ms + look->lease_ms) < 0)
+    if (!look->stage || machine_claim(&look->task, look->stage, look->now_ms + look->lease_ms) < 0)
         return im_fail(err, EBADMSG, "task %s has no stage %d to be worked on", look->task.id,
                        (int)found[1]);
     free(look->stage->worker);
@@ -437,7 +436,8 @@ static int find_work(struct task_table *table, struct look *look, struct im_erro
 {
     int r = task_write(table, claim, look, err);
 
-    if (r == 0 && look->sweep) {
+    /* workers could not renew their leases while the database was away: they first */
+    if (r == 0 && look->sweep && !task_was_away(table)) {
         look->swept = true;
         r = sweep(table, err);
         if (r == 0)
@@ -473,9 +473,8 @@ int task_claim(struct task_table *table, int64_t lease_ms, struct claim *ret_cla
                int64_t *ret_wait_ms, struct im_error *err)
 {
     char *served IM_FREE = served_last(table);
-    struct look look IM_CLEANUP(look_done) = { .table = table,
-                                               .lease_ms = lease_ms,
-                                               .served = served };
+    struct look look IM_CLEANUP(
+        look_done) = { .table = table, .lease_ms = lease_ms, .served = served };
     int r = find_work(table, &look, err);
 
     if (r < 0)

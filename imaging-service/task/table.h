@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -15,14 +16,18 @@ struct task_table {
     bool alone;   /* no other service uses the table: every lease of a dead process was ours */
     struct task_limits limits;
     bool delete_uploads;
-    pthread_mutex_t lock; /* guards what follows */
-    char *served;         /* the lane whose stage was claimed last; NULL: none */
+    atomic_int_least64_t away_ms; /* monotonic: the database was away then; 0: never */
+    pthread_mutex_t lock;         /* guards what follows */
+    char *served;                 /* the lane whose stage was claimed last; NULL: none */
 };
 
 /* ---- table.c: sql_write and sql_read, counted when they fail ---- */
 
 int task_write(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err);
 int task_read(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err);
+
+/* The database was away a moment ago: leases may have run out because nobody could renew them. */
+bool task_was_away(const struct task_table *table);
 
 /* ---- rows.c ---- */
 
