@@ -363,7 +363,8 @@ static int find_work(struct task_table *table, struct look *look, struct im_erro
 {
     int r = task_write(table, claim, look, err);
 
-    if (r == 0 && look->sweep) {
+    /* workers could not renew their leases while the database was away: they first */
+    if (r == 0 && look->sweep && !task_was_away(table)) {
         look->swept = true;
         r = task_sweep(table, err);
         if (r == 0)
