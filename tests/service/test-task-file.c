@@ -31,10 +31,11 @@ static void change_file(int version, const char *sql)
     char migrations[512], number[16];
     const char *const argv[] = { "python3", "-c", script, where, migrations, number, sql, NULL };
     struct im_spawn spawn = { argv, NULL, -1, -1, STDERR_FILENO, -1, 0, 0, 0 };
+    char *python IM_FREE = im_spawn_find("python3");
     int status;
     pid_t pid;
 
-    if (!top || im_spawn_find("python3") == NULL)
+    if (!top || !python)
         skip();
     (void)snprintf(migrations, sizeof(migrations), "%s/schemas/sql/sqlite/*.sql", top);
     (void)snprintf(number, sizeof(number), "%d", version);
