@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "dispatch/message.h"
@@ -71,13 +73,27 @@ int run_beat(struct run *run, uint64_t bytes, const char *message)
     return r == -ESTALE ? r : cancel;
 }
 
+bool run_awaits(const struct run *run, int r)
+{
+    struct pollfd fd = { .fd = run->worker->wake_fd, .events = POLLIN };
+    uint64_t count;
+
+    if (r != -EHOSTDOWN || !run->worker->stop || atomic_load(run->worker->stop))
+        return false; /* without a stop it is the start that settles, which cannot wait */
+    if (poll(&fd, fd.fd >= 0, PAUSE_MS) > 0)
+        (void)!read(fd.fd, &count, sizeof(count));
+    return !atomic_load(run->worker->stop);
+}
+
 int run_end(const struct run *run, const char *message)
 {
     struct im_error err = { 0 };
     int r;
 
     run->leave(run, true);
-    r = task_end_cancelled(run->worker->table, run->claim, message, &err);
+    do
+        r = task_end_cancelled(run->worker->table, run->claim, message, &err);
+    while (run_awaits(run, r));
     if (r == 0) {
         svc_log(SVC_INFO, "%s: ended, cancelled: %s", run->name,
                 message ? message : "its task is to stop");
@@ -110,8 +126,10 @@ int run_give_back(const struct run *run, enum task_return why, int64_t pause, co
     int r;
 
     run->leave(run, false);
-    r = task_postpone(run->worker->table, run->claim, pause, why,
-                      waiting_message(run, words, message, sizeof(message)), &err);
+    (void)waiting_message(run, words, message, sizeof(message));
+    do
+        r = task_postpone(run->worker->table, run->claim, pause, why, message, &err);
+    while (run_awaits(run, r));
     if (r == -ESTALE)
         return run_end(run, NULL);
     run_tell_write(run, r, &err);

@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,26 +84,19 @@ static bool drain(int wake_fd)
     return read(wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* A database that is away may be back before the lease has run out; what was written then is not
- * written twice. */
+/* Again and again while the database is away: the work is done, and whoever has the lease by then
+ * decides.  What was written already is not written twice. */
 static int patiently(const struct run *run,
                      int (*write)(const struct run *run, const struct stage_result *result,
                                   struct im_error *err),
                      const struct stage_result *result, struct im_error *err)
 {
-    int64_t end_ms = im_clock_monotonic_ms() + WORKER_LEASE_MS;
-    struct pollfd fd = { .fd = run->worker->wake_fd, .events = POLLIN };
     int r;
 
-    for (;;) {
+    do
         r = write(run, result, err);
-        if ((r != -EHOSTDOWN && r != -ECONNABORTED) || im_clock_monotonic_ms() >= end_ms ||
-            atomic_load(run->worker->stop))
-            return r;
-        (void)poll(&fd, fd.fd >= 0, PAUSE_MS);
-        if (fd.revents)
-            (void)drain(fd.fd);
-    }
+    while (run_awaits(run, r == -ECONNABORTED ? -EHOSTDOWN : r));
+    return r;
 }
 
 static int write_complete(const struct run *run, const struct stage_result *result,
@@ -144,8 +136,8 @@ static void finish(struct run *run, uint64_t data_bytes)
         (void)run_try_again(run, IM_FAILED, "", err.message);
 }
 
-/* The claim is over, but had it been decided that its work counts?  An answer may have been lost, and
- * somebody have taken over since: its part file is the volume to be, then. */
+/* The claim is over, but had it been decided that its work counts?  An answer may have been lost,
+ * and somebody have taken over since: its part file is the volume to be, then. */
 static bool has_won(const struct run *run)
 {
     const struct claim *claim = run->claim;

@@ -64,6 +64,11 @@ static int out_of_memory(struct im_error *err)
     return im_fail(err, ENOMEM, "out of memory");
 }
 
+bool task_left_removals(struct task_table *table)
+{
+    return atomic_exchange(&table->removals, false);
+}
+
 /* ---- who is next ---- */
 
 static bool has_limits(const struct task_limits *limits)
@@ -358,7 +363,8 @@ static int find_work(struct task_table *table, struct look *look, struct im_erro
 {
     int r = task_write(table, claim, look, err);
 
-    if (r == 0 && look->sweep) {
+    /* workers could not renew their leases while the database was away: they first */
+    if (r == 0 && look->sweep && !task_was_away(table)) {
         look->swept = true;
         r = task_sweep(table, err);
         if (r == 0)

@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "metrics.h"
+
+/* So long after the database's return workers have renewed their leases: two beats, and a try that
+ * waits in vain. */
+#define RETURN_MS 6000
 
 /* Files of schemas/sql. */
 static const struct sql_migration sqlite[] = {
@@ -74,12 +79,26 @@ struct task_table *task_table_close(struct task_table *table)
     return NULL;
 }
 
+static void note_failure(struct task_table *table, int r)
+{
+    metric_database(r);
+    if (r == -EHOSTDOWN || r == -ECONNABORTED)
+        atomic_store(&table->away_ms, im_clock_monotonic_ms());
+}
+
+bool task_was_away(const struct task_table *table)
+{
+    int64_t away_ms = atomic_load(&table->away_ms);
+
+    return away_ms != 0 && im_clock_monotonic_ms() - away_ms < RETURN_MS;
+}
+
 int task_write(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err)
 {
     int r = sql_write(table->db, work, arg, err);
 
     if (r < 0)
-        metric_database(r);
+        note_failure(table, r);
     return r;
 }
 
@@ -88,7 +107,7 @@ int task_read(struct task_table *table, sql_work_fn *work, void *arg, struct im_
     int r = sql_read(table->db, work, arg, err);
 
     if (r < 0)
-        metric_database(r);
+        note_failure(table, r);
     return r;
 }
 

@@ -266,6 +266,9 @@ void claim_done(struct claim *claim);
 int task_claim(struct task_table *table, int64_t lease_ms, struct claim *ret_claim,
                int64_t *ret_wait_ms, struct im_error *err);
 
+/* True, once, when a claim has ended something by itself whose files are to be removed. */
+bool task_left_removals(struct task_table *table);
+
 /* All writes below name the epoch of the claim; -ESTALE when the row has moved on. */
 
 /* Still at it: renew the lease, note the bytes and the message (NULL: unchanged);

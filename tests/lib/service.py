@@ -51,6 +51,7 @@ class Service:
         self.toolkit = (toolkit or os.environ.get("IMAGING_TOOLKIT")
                         or built("imaging-toolkit/imaging-toolkit"))
         self.options = options
+        self.prefix = ()  # what starts the program: strace, …
         self.tmp = tempfile.mkdtemp(prefix="service.")
         self.dir = os.path.join(self.tmp, "service")
         self.log = os.path.join(self.tmp, "log")
@@ -77,7 +78,7 @@ class Service:
         return path
 
     def command(self, *options):
-        return [self.program, "--standalone", self.dir, "--listen", "127.0.0.1:0",
+        return [*self.prefix, self.program, "--standalone", self.dir, "--listen", "127.0.0.1:0",
                 "--toolkit", self.toolkit, *options]
 
     def start(self):
