@@ -245,6 +245,7 @@ class Watch:
         self.lock = threading.Lock()
         self.at = [0] * len(fleet.services)
         self.held = {}     # stage: (service that works on it, its claim's number)
+        self.last = {}     # the same, also of stages nobody works on any more
         self.died = {}     # stage: when its worker did
         self.takeovers = []  # seconds
         self.finished = set()  # ids of tasks; those cancelled before their first claim are not told of
@@ -285,7 +286,7 @@ class Watch:
             if since is not None:
                 self.takeovers.append(time.monotonic() - since)
         if begins:
-            self.held[stage] = (i, int(words.split()[1]))
+            self.held[stage] = self.last[stage] = i, int(words.split()[1])
             self.claims += 1
         elif not words.startswith("stage "):  # "stage N was being worked on": the same death
             self.held.pop(stage, None)
