@@ -17,6 +17,7 @@ import uuid
 import xml.etree.ElementTree as xml
 
 import cluster
+import postgres
 import service
 import sign
 
@@ -36,8 +37,12 @@ class Fleet:
         config = f"workers = {workers}\nmax-active-tasks = 100000\n{config}"
         self.cluster = None
         if database_uri:
-            self.cluster = cluster.Cluster(count, database_uri, config=config, start=start)
+            self.cluster = cluster.Cluster(count, database_uri, config=config, start=False)
             self.services = self.cluster.services
+            for i, one in enumerate(self.services):
+                one.toolkit = toolkit or one.toolkit
+                if start:
+                    self.cluster.start(i)
         else:
             self.services = [service.Service(config=config, toolkit=toolkit, start=start)]
 
@@ -98,6 +103,9 @@ class Fleet:
     def children(self, i):
         """Pids of the toolkits of one service."""
         return children(self.services[i].pid)
+
+    def all_children(self):
+        return [pid for one in self.services for pid in children(one.pid)]
 
 
 def children(pid):
@@ -314,6 +322,23 @@ class Watch:
         with self.lock:
             name = where[0] if "-vol-" in where[0] else "%s disk %d" % where
             self.died.setdefault(name, time.monotonic())
+
+
+def numbers(text):
+    """Of an option: "1,3"."""
+    return [int(word) for word in text.split(",")]
+
+
+def with_databases(instances, run):
+    """run(count, uri of a new database or None) for each count of instances: the worst status."""
+    status = 0
+    for count in instances:
+        if count == 1:
+            status |= run(count, lambda: None)
+            continue
+        with postgres.Postgres() as server:
+            status |= run(count, server.create_database)
+    return status
 
 
 def percentile(values, share):
