@@ -142,6 +142,8 @@ static bool look(struct slot *slot, struct claim *ret_claim, int64_t *ret_pause_
     *ret_pause_ms = LOOK_TROUBLE_MS;
     if (!trouble) {
         r = task_claim(dispatch->table, WORKER_LEASE_MS, ret_claim, &wait, &err);
+        if (task_left_removals(dispatch->table))
+            removal_wake(dispatch->removal);
         if (r == 0)
             metric_add(METRIC_CLAIMS, ret_claim->stage->kind == STAGE_LAUNCH ? "launch" : "convert",
                        NULL, 1);

@@ -1,4 +1,4 @@
-/* claim - which stage is worked on next, and what ends by itself because its time is over.
+/* claim - which stage is worked on next.
  *
  * A lane is what an account wants in one zone: "account/zone", in each stage.  Whether anything is
  * due is read from one index entry of each lane that waits, however many stages wait in it. */
@@ -9,19 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "metrics.h"
+#include "base/text.h"
 #include "task/machine.h"
-#include "task/state.h"
 #include "task/table.h"
 
 /* Nobody works on it, and somebody may. */
 #define CLAIMABLE "state IN ('active', 'publishing') AND lease_ms IS NULL"
 
-/* What one claim ends by itself at most; the rest is the next claim's. */
-#define SWEEP_MAX 1000
-
 /* Lanes with stages at work: no more than there are workers. */
 #define RUNNING_MAX 4096
+
+/* Lanes with a stage that is due among which one is chosen, where there are many: from the one that
+ * was served last on, so that each has its turn. */
+#define LANES_MAX 64
 
 /* Looks of one claim, when others are faster each time. */
 #define LOOKS_MAX 16
@@ -38,6 +38,8 @@ struct look {
     bool sweep;         /* something may be over … */
     bool swept;         /* … and was looked at already */
     const char *served; /* the lane this service served last, lent; NULL: none */
+    bool crowded;       /* there are more lanes than LANES_MAX, as it seems */
+    size_t seen;        /* lanes */
     struct running *running;
     size_t running_count;
     int64_t total;
@@ -62,133 +64,9 @@ static int out_of_memory(struct im_error *err)
     return im_fail(err, ENOMEM, "out of memory");
 }
 
-/* ---- what is over ---- */
-
-static int lapse(struct task *task, int64_t now_ms, unsigned *lapsed)
+bool task_left_removals(struct task_table *table)
 {
-    int r = 0;
-
-    for (size_t i = 0; i < task->stage_count && r == 0; i++)
-        if (task->stage[i].lease_ms != 0 && task->stage[i].lease_ms <= now_ms) {
-            r = machine_lapse(task, &task->stage[i], now_ms);
-            (*lapsed)++;
-        }
-    return r;
-}
-
-/* One that waits for its upload; not one that is worked on, or uploaded whole. */
-static int expire(struct task *task, int64_t now_ms)
-{
-    if (task->expires_ms > now_ms || !machine_may_stop(task))
-        return 0;
-    for (size_t i = 0; i < task->stage_count; i++)
-        if (task->stage[i].lease_ms != 0)
-            return 0;
-    return machine_stop(task, TASK_MESSAGE_EXPIRED, now_ms);
-}
-
-static int forget(struct sql_session *session, int64_t seq, struct im_error *err)
-{
-    int r = sql_run(session, "DELETE FROM tag WHERE task = ?1", seq, 0, 0, err);
-
-    if (r >= 0)
-        r = sql_run(session, "DELETE FROM stage WHERE task = ?1", seq, 0, 0, err);
-    if (r >= 0)
-        r = sql_run(session, "DELETE FROM task WHERE seq = ?1", seq, 0, 0, err);
-    return r < 0 ? r : 0;
-}
-
-/* A task that something may be over of. */
-struct suspect {
-    int64_t seq;
-    unsigned lapsed; /* leases that had run out */
-};
-
-static int sweep_one(struct sql_session *session, void *arg, struct im_error *err)
-{
-    struct suspect *suspect = arg;
-    int64_t seq = suspect->seq;
-    struct task task TASK_DONE = { 0 };
-    int64_t now_ms = 0;
-    int r = sql_now(session, &now_ms, err);
-
-    if (r == 0)
-        r = task_rows_lock(session, seq, &task, err);
-    if (r < 0)
-        return r == -ENOENT ? 0 : r; /* somebody else has forgotten it */
-    if (task.ended_ms != 0)
-        return task.ended_ms <= now_ms - TASK_KEEP_MS ? forget(session, seq, err) : 0;
-    suspect->lapsed = 0;
-    r = lapse(&task, now_ms, &suspect->lapsed);
-    if (r == 0)
-        r = expire(&task, now_ms);
-    return r < 0 ? out_of_memory(err) : task_rows_store(session, &task, err);
-}
-
-/* Rows of tasks to look at. */
-struct overdue {
-    int64_t seq[SWEEP_MAX];
-    size_t count;
-};
-
-static int find_overdue(struct sql_session *session, void *arg, struct im_error *err)
-{
-    static const char sql[] =
-        "SELECT task FROM stage WHERE lease_ms <= ?1 "
-        "UNION SELECT seq FROM task WHERE state = 'active' AND expires_ms <= ?1 "
-        "AND NOT EXISTS (SELECT 1 FROM stage WHERE task = seq AND (lease_ms IS NOT NULL "
-        "OR (kind = 'launch' AND stage.state = 'active'))) "
-        "UNION SELECT seq FROM task WHERE ended_ms <= ?2 LIMIT ?3";
-    struct sql_statement *rows SQL_STATEMENT = sql_use(session, sql);
-    struct overdue *overdue = arg;
-    int64_t now_ms = 0;
-    int r = sql_now(session, &now_ms, err);
-
-    overdue->count = 0;
-    sql_int(rows, 1, now_ms);
-    sql_int(rows, 2, now_ms - TASK_KEEP_MS);
-    sql_int(rows, 3, SWEEP_MAX);
-    while (r >= 0 && overdue->count < SWEEP_MAX && (r = sql_step(session, rows, err)) > 0)
-        overdue->seq[overdue->count++] = sql_column_int(rows, 0);
-    return r < 0 ? r : 0;
-}
-
-static int sweep(struct task_table *table, struct im_error *err)
-{
-    struct overdue overdue;
-    int r = task_read(table, find_overdue, &overdue, err);
-
-    for (size_t i = 0; r == 0 && i < overdue.count; i++) {
-        struct suspect suspect = { .seq = overdue.seq[i] };
-
-        r = task_write(table, sweep_one, &suspect, err);
-        if (r == 0)
-            metric_add(METRIC_TAKEOVERS, NULL, NULL, suspect.lapsed);
-    }
-    return r;
-}
-
-/* Is there anything to sweep?  Also tells when the next lease runs out. */
-static int look_for_overdue(struct sql_session *session, struct look *look, struct im_error *err)
-{
-    /* not min(): a server that believes an index to be short reads all of it for that */
-    static const char sql[] =
-        "SELECT (SELECT lease_ms FROM stage WHERE lease_ms IS NOT NULL ORDER BY lease_ms LIMIT 1), "
-        "(SELECT expires_ms FROM task WHERE state = 'active' ORDER BY expires_ms LIMIT 1), "
-        "(SELECT ended_ms FROM task WHERE ended_ms IS NOT NULL ORDER BY ended_ms LIMIT 1)";
-    struct sql_statement *row SQL_STATEMENT = sql_use(session, sql);
-    int64_t lease, expiry, end;
-    int r = sql_step(session, row, err);
-
-    if (r <= 0)
-        return r;
-    lease = sql_column_int(row, 0);
-    expiry = sql_column_int(row, 1);
-    end = sql_column_int(row, 2);
-    look->sweep = (lease && lease <= look->now_ms) || (expiry && expiry <= look->now_ms) ||
-                  (end && end <= look->now_ms - TASK_KEEP_MS);
-    look->next_ms = lease ? lease : INT64_MAX;
-    return 0;
+    return atomic_exchange(&table->removals, false);
 }
 
 /* ---- who is next ---- */
@@ -312,29 +190,77 @@ static int consider(struct look *look, const char *lane, int64_t due_ms, struct 
     return look->lane ? 0 : out_of_memory(err);
 }
 
-/* From lane to lane by the index alone. */
-static int choose_lane(struct sql_session *session, struct look *look, struct im_error *err)
+/* Enough lanes were seen, and one of them can be served. */
+static bool has_chosen(const struct look *look)
+{
+    return look->lane && look->seen >= LANES_MAX;
+}
+
+/* The next lanes behind *from, which becomes the last one seen, from lane to lane by the index
+ * alone: 1 when there are more.  Those from `end` on (NULL: none) were seen before. */
+static int see_lanes(struct sql_session *session, struct look *look, char **from, const char *end,
+                     struct im_error *err)
 {
     static const char sql[] =
         "WITH RECURSIVE lanes (lane) AS ("
-        "SELECT (SELECT lane FROM stage WHERE " CLAIMABLE " ORDER BY lane LIMIT 1) "
+        "SELECT (SELECT lane FROM stage WHERE " CLAIMABLE " AND lane > ?1 ORDER BY lane LIMIT 1) "
         "UNION ALL SELECT (SELECT stage.lane FROM stage WHERE " CLAIMABLE " "
         "AND stage.lane > lanes.lane ORDER BY stage.lane LIMIT 1) "
         "FROM lanes WHERE lanes.lane IS NOT NULL) "
         "SELECT lane, (SELECT due_ms FROM stage WHERE " CLAIMABLE " AND stage.lane = lanes.lane "
-        "ORDER BY due_ms LIMIT 1) FROM lanes WHERE lane IS NOT NULL";
+        "ORDER BY due_ms LIMIT 1) FROM lanes WHERE lane IS NOT NULL LIMIT ?2";
     struct sql_statement *rows SQL_STATEMENT = sql_use(session, sql);
+    int count = 0, r;
+
+    sql_text(rows, 1, *from);
+    sql_int(rows, 2, LANES_MAX);
+    while ((r = sql_step(session, rows, err)) > 0) {
+        const char *lane = sql_column_text(rows, 0);
+        char *copy = NULL;
+
+        if (!lane || (end && strcmp(lane, end) >= 0))
+            return 0;
+        r = consider(look, lane, sql_column_int(rows, 1), err);
+        look->seen++;
+        if (r == 0 && ++count == LANES_MAX && !(copy = strdup(lane)))
+            r = out_of_memory(err);
+        if (r < 0)
+            return r;
+        if (copy) {
+            free(*from);
+            *from = copy;
+            return 1;
+        }
+    }
+    return r;
+}
+
+/* Behind all lanes of the account that was served last, when there are many; else "". */
+static char *first_lane(const struct look *look)
+{
+    return look->crowded && look->served
+               ? im_asprintf("%.*s0", (int)account_len(look->served), look->served) /* '/' + 1 */
+               : strdup("");
+}
+
+static int choose_lane(struct sql_session *session, struct look *look, struct im_error *err)
+{
+    char *first IM_FREE = first_lane(look), *from IM_FREE = first ? strdup(first) : NULL;
     int r;
 
     if (look->table->limits.total > 0 && look->total >= look->table->limits.total)
         return 0;
-    while ((r = sql_step(session, rows, err)) > 0) {
-        const char *lane = sql_column_text(rows, 0);
-
-        r = lane ? consider(look, lane, sql_column_int(rows, 1), err) : 0;
-        if (r < 0)
-            break;
-    }
+    if (!from)
+        return out_of_memory(err);
+    do
+        r = see_lanes(session, look, &from, NULL, err);
+    while (r > 0 && !has_chosen(look));
+    if (r != 0 || !*first)
+        return r;
+    *from = '\0';
+    do
+        r = see_lanes(session, look, &from, first, err);
+    while (r > 0 && !has_chosen(look));
     return r;
 }
 
@@ -415,10 +341,11 @@ static int claim(struct sql_session *session, void *arg, struct im_error *err)
         .lease_ms = look->lease_ms,
         .swept = look->swept,
         .served = look->served,
+        .crowded = look->crowded,
     };
     r = sql_now(session, &look->now_ms, err);
     if (r >= 0)
-        r = look_for_overdue(session, look, err);
+        r = task_sweep_due(session, look->now_ms, &look->sweep, &look->next_ms, err);
     if (r < 0 || (look->sweep && !look->swept))
         return r;
     r = take_turn(session, &look->table->limits, err);
@@ -439,7 +366,7 @@ static int find_work(struct task_table *table, struct look *look, struct im_erro
     /* workers could not renew their leases while the database was away: they first */
     if (r == 0 && look->sweep && !task_was_away(table)) {
         look->swept = true;
-        r = sweep(table, err);
+        r = task_sweep(table, err);
         if (r == 0)
             r = task_write(table, claim, look, err);
     }
@@ -450,40 +377,42 @@ static int find_work(struct task_table *table, struct look *look, struct im_erro
 }
 
 /* The lane served last, owned by the caller; NULL: none, or no memory, which delays a turn. */
-static char *served_last(struct task_table *table)
+static char *served_last(struct task_table *table, bool *ret_crowded)
 {
     char *lane;
 
     (void)pthread_mutex_lock(&table->lock);
     lane = table->served ? strdup(table->served) : NULL;
+    *ret_crowded = table->crowded;
     (void)pthread_mutex_unlock(&table->lock);
     return lane;
 }
 
-/* Takes lane. */
-static void note_served(struct task_table *table, char *lane)
+static void note_served(struct task_table *table, struct look *look)
 {
     (void)pthread_mutex_lock(&table->lock);
     free(table->served);
-    table->served = lane;
+    table->served = im_steal(look->lane);
+    table->crowded = look->seen >= LANES_MAX;
     (void)pthread_mutex_unlock(&table->lock);
 }
 
 int task_claim(struct task_table *table, int64_t lease_ms, struct claim *ret_claim,
                int64_t *ret_wait_ms, struct im_error *err)
 {
-    char *served IM_FREE = served_last(table);
-    struct look look IM_CLEANUP(
-        look_done) = { .table = table, .lease_ms = lease_ms, .served = served };
-    int r = find_work(table, &look, err);
+    struct look look IM_CLEANUP(look_done) = { .table = table, .lease_ms = lease_ms };
+    char *served IM_FREE = served_last(table, &look.crowded);
+    int r;
 
+    look.served = served;
+    r = find_work(table, &look, err);
     if (r < 0)
         return r;
     if (!look.stage) {
         *ret_wait_ms = look.next_ms == INT64_MAX ? INT64_MAX : look.next_ms - look.now_ms;
         return im_fail(err, EAGAIN, "no stage is due");
     }
-    note_served(table, im_steal(look.lane));
+    note_served(table, &look);
     *ret_claim = (struct claim){ .task = look.task, .stage = look.stage };
     memset(&look.task, 0, sizeof(look.task)); /* handed over */
     return 0;

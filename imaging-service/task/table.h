@@ -15,16 +15,31 @@ struct task_table {
     bool guest;   /* a command, not a service */
     bool alone;   /* no other service uses the table: every lease of a dead process was ours */
     struct task_limits limits;
+    atomic_bool removals; /* something was left to be removed, and nobody was told */
     bool delete_uploads;
     atomic_int_least64_t away_ms; /* monotonic: the database was away then; 0: never */
     pthread_mutex_t lock;         /* guards what follows */
     char *served;                 /* the lane whose stage was claimed last; NULL: none */
+    bool crowded;                 /* that claim had many lanes to choose from; see claim.c */
 };
 
 /* ---- table.c: sql_write and sql_read, counted when they fail ---- */
 
 int task_write(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err);
 int task_read(struct task_table *table, sql_work_fn *work, void *arg, struct im_error *err);
+
+/* ---- sweep.c ---- */
+
+/* End what is over: leases, tasks past their expiry, tasks to be forgotten; some, when it is much.
+ */
+int task_sweep(struct task_table *table, struct im_error *err);
+
+/* Whether task_sweep may have something to do, and when the next lease runs out (INT64_MAX: there
+ * is none). */
+int task_sweep_due(struct sql_session *session, int64_t now_ms, bool *ret_due,
+                   int64_t *ret_lease_ms, struct im_error *err);
+
+/* ---- table.c ---- */
 
 /* The database was away a moment ago: leases may have run out because nobody could renew them. */
 bool task_was_away(const struct task_table *table);

@@ -257,14 +257,17 @@ void claim_done(struct claim *claim);
 
 /* Claim a stage that is due and that nobody works on, for lease_ms: epoch + 1.  Accounts take
  * turns: of those that are below the limits the one with the fewest stages at work is served, of
- * several such the one that follows the one this service served last; of its stages the one that
- * has been due longest.  A lease that ran out is a death, and the stage may be claimed
+ * several such the one that follows the one this service served last, by name; of its stages the one
+ * that has been due longest.  Where very many wait, one of the next few dozen accounts is served.  A lease that ran out is a death, and the stage may be claimed
  * over.  First ends tasks that wait past their expiry ("Task expired") and stages of cancelling
  * ones whose lease ran out, and forgets tasks that ended seven days ago.  A claimed convert's files
  * are in the ledger.  -EAGAIN when there is none (then *ret_wait_ms says when to look again,
  * INT64_MAX when nothing waits). */
 int task_claim(struct task_table *table, int64_t lease_ms, struct claim *ret_claim,
                int64_t *ret_wait_ms, struct im_error *err);
+
+/* True, once, when a claim has ended something by itself whose files are to be removed. */
+bool task_left_removals(struct task_table *table);
 
 /* All writes below name the epoch of the claim; -ESTALE when the row has moved on. */
 

@@ -174,11 +174,12 @@ class Counts(Tasks):
         def hang_up():
             while sockets:
                 sockets.pop().close()
-            service.wait_for(lambda: self.client.metric("imaging_connections") == base)
+            # a client is done before the service has seen the end of its connection
+            service.wait_for(lambda: self.client.metric("imaging_connections") == 0)
         self.addCleanup(hang_up)
-        base = self.client.metric("imaging_connections")
+        hang_up()
         sockets += [sign.open_socket(self.host) for _ in range(5)]
-        service.wait_for(lambda: self.client.metric("imaging_connections") == base + 5)
+        service.wait_for(lambda: self.client.metric("imaging_connections") == 5)
         with self.moves(None, "imaging_connections_refused_total", limit="address"):
             sockets += [sign.open_socket(self.host) for _ in range(50)]
         hang_up()
@@ -355,6 +356,15 @@ class Ready(unittest.TestCase):
             self.assertEqual(sign.send(host, "POST", "/", headers, body).status, 200)
         self.assertEqual(self.service.process.wait(30), 0)
         self.assertGreater(time.monotonic() - began, 1.9)
+
+    def test_a_second_signal_ends_the_delay(self):
+        self.start(config="limits { stop-delay-seconds = 3600 }")
+        self.wait_ready()
+        self.service.process.send_signal(signal.SIGTERM)
+        service.wait_for(self.client.ready)
+        service.wait_for(lambda: self.service.process.send_signal(signal.SIGTERM) or
+                         self.service.process.poll() is not None)
+        self.assertEqual(self.service.process.returncode, -signal.SIGTERM)
 
     def test_the_port_is_taken(self):
         self.start()

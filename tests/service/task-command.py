@@ -103,7 +103,7 @@ class Standalone(Case, Looks):
 
     def waited(self):
         """Of the two that wait for an upload a claim is over, and so nothing moves but seconds."""
-        return all(row["waits"] or row["tries"] for row in self.json_now(self, "stages")
+        return all(row["epoch"] and row["lease_left_s"] is None for row in self.json_now(self, "stages")
                    if row["task"] in (self.waiting,))
 
     def steady(self, columns, command, *arguments):

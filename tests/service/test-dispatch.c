@@ -797,7 +797,7 @@ static void test_launch_gives_up(void **state)
     submit_instance("ok", "ok", &task);
     wait_until(&task, task.stage[2].tries == 1);
     dispatch = dispatch_stop(dispatch);
-    later_ms = 3600 * 1000; /* the pause is over */
+    later_ms = 3600 * 1000;       /* the pause is over */
     for (int i = 0; i < 6; i++) { /* and six more attempts failed */
         struct claim taken CLAIM_DONE = { 0 };
 
@@ -1013,9 +1013,12 @@ static void test_recover_cancelling(void **state)
 static void test_sweep(void **state)
 {
     static const char *const others[] = {
-        "volumes/vol-00112233445566778.raw",    "volumes/.import-vol-0123abcd.1.1.part",
-        "volumes/import-vol-0123abcd.1.1.part", "volumes/.imaging-toolkit",
-        "volumes/lost+found",                   "scratch/import-vol-zzzzzzzz.1.1",
+        "volumes/vol-00112233445566778.raw",
+        "volumes/.import-vol-0123abcd.1.1.part",
+        "volumes/import-vol-0123abcd.1.1.part",
+        "volumes/.imaging-toolkit",
+        "volumes/lost+found",
+        "scratch/import-vol-zzzzzzzz.1.1",
         "scratch/mine",
     };
     static const struct stage_result result = { 0 };

@@ -1,4 +1,5 @@
-/* test-task-file - the task table as a SQLite file: its mode, damage, and files of older programs. */
+/* test-task-file - the task table as a SQLite file: its mode, damage, and files of older programs.
+ */
 
 #include <config.h>
 
@@ -11,7 +12,8 @@
 #include "base/io.h"
 #include "base/spawn.h"
 
-/* Change the closed file: migrations of schemas/sql/sqlite up to that one (0: none), then the SQL. */
+/* Change the closed file: migrations of schemas/sql/sqlite up to that one (0: none), then the SQL.
+ */
 static void change_file(int version, const char *sql)
 {
     static const char script[] =

@@ -106,27 +106,21 @@ struct line {
     const char *to; /* claim publish complete fail postpone lapse removed stop */
 };
 
-static const struct line converts[] = {
-    /* of an active task */
-    { 'w', 0, "-------x" }, /* a convert never waits, but no harm is done */
-    { 'a', 0, "A------x" }, /* nobody has worked on it: nothing to remove */
-    { 'a', 1, "A------r" },
-    { 'a', 2, "A------r" },
-    { 'A', 1, "-P-xaa-A" }, /* the only claim so far removes its files itself … */
-    { 'A', 2, "-P-raa-A" }, /* … an earlier one's may still be there */
-    { 'p', 1, "P------r" },
-    { 'P', 1, "-=crpp-P" },
-    { 'P', 2, "-=crpp-P" },
-    { 'c', 1, "-------r" },
-    { 'r', 1, "------x=" },
-    { 'x', 1, "-------=" },
-};
+static const struct line
+    converts[] = {
+        /* of an active task */
+        { 'w', 0, "-------x" }, /* a convert never waits, but no harm is done */
+        { 'a', 0, "A------x" }, /* nobody has worked on it: nothing to remove */
+        { 'a', 1, "A------r" }, { 'a', 2, "A------r" },
+        { 'A', 1, "-P-xaa-A" }, /* the only claim so far removes its files itself … */
+        { 'A', 2, "-P-raa-A" }, /* … an earlier one's may still be there */
+        { 'p', 1, "P------r" }, { 'P', 1, "-=crpp-P" },
+        { 'P', 2, "-=crpp-P" }, { 'c', 1, "-------r" },
+        { 'r', 1, "------x=" }, { 'x', 1, "-------=" },
+    };
 static const struct line launches[] = {
-    { 'w', 0, "-------x" },
-    { 'a', 0, "A------x" },
-    { 'a', 2, "A------x" }, /* it has no files */
-    { 'A', 2, "--cxaa-A" },
-    { 'c', 1, "-------x" }, /* only its owner can end the machine */
+    { 'w', 0, "-------x" }, { 'a', 0, "A------x" }, { 'a', 2, "A------x" }, /* it has no files */
+    { 'A', 2, "--cxaa-A" }, { 'c', 1, "-------x" }, /* only its owner can end the machine */
     { 'x', 1, "-------=" },
 };
 /* of a task that is to end: nothing goes forward, and a second stop changes nothing */

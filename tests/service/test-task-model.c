@@ -33,11 +33,28 @@ static struct task_zone_limit zone_limit = { "z2", 0 };
 static struct task_limits limits;
 
 /* What has happened: a test in which something never does proves nothing about it. */
-enum { TAKEN_OVER, FULL, STALE, COMPLETED, EXPIRED, FORGOTTEN, REMOVED, LATE, RECOVERED, HAPPENINGS };
+enum {
+    TAKEN_OVER,
+    FULL,
+    STALE,
+    COMPLETED,
+    EXPIRED,
+    FORGOTTEN,
+    REMOVED,
+    LATE,
+    RECOVERED,
+    HAPPENINGS
+};
 static const char *const happening[HAPPENINGS] = {
-    "publishing stages taken over", "claims that a limit refused", "writes by stale claims",
-    "tasks completed",              "tasks expired",               "tasks forgotten",
-    "volumes removed",              "cancels that came too late",  "leases recovered",
+    "publishing stages taken over",
+    "claims that a limit refused",
+    "writes by stale claims",
+    "tasks completed",
+    "tasks expired",
+    "tasks forgotten",
+    "volumes removed",
+    "cancels that came too late",
+    "leases recovered",
 };
 static uint64_t happened[HAPPENINGS];
 
@@ -130,8 +147,8 @@ static bool model_ended(const struct model *m)
 static bool model_is_late(const struct model *m)
 {
     for (size_t i = 0; i < m->task.stage_count; i++)
-        if (m->task.stage[i].kind == STAGE_CONVERT &&
-            m->task.stage[i].state != STAGE_PUBLISHING && m->task.stage[i].state != STAGE_COMPLETED)
+        if (m->task.stage[i].kind == STAGE_CONVERT && m->task.stage[i].state != STAGE_PUBLISHING &&
+            m->task.stage[i].state != STAGE_COMPLETED)
             return false;
     return true;
 }
@@ -182,7 +199,8 @@ static void random_insert(void)
 static void random_cancel(struct model *m)
 {
     bool other = random_below(5) == 0;
-    bool late = m->task.state == TASK_COMPLETED || (m->task.state == TASK_ACTIVE && model_is_late(m));
+    bool late =
+        m->task.state == TASK_COMPLETED || (m->task.state == TASK_ACTIVE && model_is_late(m));
     int r = task_request_cancel(table, other ? "dave" : m->task.account, m->task.id, "why", &err);
 
     assert_int_equal(r, other ? -ENOENT : late ? -EALREADY : 0);
@@ -505,9 +523,8 @@ static void random_removal(int service)
                 continue;
             ok(task_removed(table, &claimed, &err));
             happened[REMOVED]++;
-            stage_end(m, i, STAGE_CANCELLED, m->task.stage[i].status_message
-                                                 ? (char[]){ "failed" }
-                                                 : NULL);
+            stage_end(m, i, STAGE_CANCELLED,
+                      m->task.stage[i].status_message ? (char[]){ "failed" } : NULL);
             for (int k = 0; k < SERVICES; k++)
                 if (k == service || is_alone())
                     m->work[i].files[k] = 0;

@@ -50,16 +50,25 @@ static void print_times(const char *what, int64_t *us, size_t count)
     "'http://u', 1, 'vol-' || seq, 1700000000000, account || '/z' FROM task "                      \
     "WHERE seq > (SELECT max(seq) - 1000 FROM task)"
 
-/* A server has a time limit for each statement. */
+/* Statements have a time limit on a server, which a busy machine may reach. */
+static void run_long(const char *sql, const char *text)
+{
+    struct work work = { .sql = sql, .text = text };
+    int r = -ETIMEDOUT;
+
+    for (int tries = 0; tries < 20 && (r == -ETIMEDOUT || r == -EHOSTDOWN); tries++)
+        r = sql_write(table->db, run_work, &work, &err);
+    ok(r);
+}
+
 static void fill(int count, const char *tasks, const char *stages)
 {
     for (int i = 0; i < count / 1000; i++) {
         char number[16];
-        struct work work = { .sql = tasks, .text = number };
 
         (void)snprintf(number, sizeof(number), "%d", i);
-        ok(sql_write(table->db, run_work, &work, &err));
-        run_sql(stages);
+        run_long(tasks, number);
+        run_long(stages, NULL);
     }
 }
 
@@ -193,10 +202,13 @@ static void a_server_reads_by_index(void **state)
         skip();
     fill(ENDED, TASKS("'b' || (i % 500)", "completed", "1700000000000"), STAGES("completed"));
     fill(QUEUED, TASKS("'a' || (i % 20)", "active", "NULL"), STAGES("active"));
-    run_sql("INSERT INTO thing (kind, task, number, epoch, worker, due_ms) "
-            "SELECT 'files', id, 1, 1, 'another', 0 FROM task WHERE seq % 100 = 0 "
-            "AND state = 'active'");
-    run_sql("ANALYZE");
+    run_long("INSERT INTO thing (kind, task, number, epoch, worker, due_ms) "
+             "SELECT 'files', id, 1, 1, 'another', 0 FROM task WHERE seq % 100 = 0 "
+             "AND state = 'active'",
+             NULL);
+    run_long("ANALYZE task", NULL);
+    run_long("ANALYZE stage", NULL);
+    run_long("ANALYZE thing", NULL);
     table = task_table_close(table);
     table = open_as("one", false, NULL);
     wait_for_counts();
@@ -211,7 +223,7 @@ static void a_server_reads_by_index(void **state)
     print_message("of %d rows %" PRId64 " were read one by one, and %" PRId64
                   " index entries, in %d rounds\n",
                   2 * (ENDED + QUEUED), rows, entries, CLAIMS);
-    assert_in_range(rows, 0, CLAIMS * 300);    /* the ledger is short, and read whole */
+    assert_in_range(rows, 0, CLAIMS * 300);     /* the ledger is short, and read whole */
     assert_in_range(entries, 1, CLAIMS * 1000); /* 20 lanes, and a few dozen for the rest */
 }
 

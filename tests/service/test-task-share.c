@@ -110,14 +110,15 @@ static void claims_are_given_once(void **state)
 
 /* ---- fair choice ---- */
 
-/* A has many tasks, B comes with one: when a worker is free, B's is its next or the one after it. */
+/* A has many tasks, B comes with one: when a worker is free, B's is its next or the one after it.
+ */
 static void check_turn(size_t workers, const char *many, const char *one)
 {
     struct claim held[4] = { 0 };
     int until = 0;
     bool served = false;
 
-    insert_many(many, "z", 500);
+    insert_many(many, "z", workers == 1 ? 500 : 20);
     for (size_t i = 0; i < workers; i++)
         claim(&held[i], NOW);
     (void)at(NOW + 1);
@@ -169,6 +170,65 @@ static void accounts_take_turns(void **state)
     assert_string_equal(order, "abcabcabc");
 }
 
+#define CROWD 150
+
+/* More accounts than are looked at for one claim: each has had its turn before one has its second.
+ */
+static void accounts_of_a_crowd_take_turns(void **state)
+{
+    char name[16];
+    int served[CROWD] = { 0 };
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < CROWD; i++) {
+            (void)snprintf(name, sizeof(name), "%03d", (i * 7) % CROWD);
+            insert_for(name, i % 3 ? "z1" : "z2");
+        }
+    }
+    for (int n = 0; n < 2 * CROWD; n++) {
+        struct claim taken CLAIM_DONE = { 0 };
+        uint64_t who;
+
+        claim(&taken, NOW);
+        assert_int_equal(im_parse_uint(taken.task.account, CROWD, &who), 0);
+        assert_int_equal(served[who], n / CROWD);
+        served[who]++;
+        ok(publish_and_complete(&taken, &result));
+    }
+    assert_int_equal(claim_nothing(NOW), INT64_MAX);
+}
+
+/* What cannot be served, because it is not due or for a limit, hides nothing behind it. */
+static void a_crowd_hides_nobody(void **state)
+{
+    static const struct task_zone_limit full = { "full", 1 };
+    static const struct task_limits limits = { .zone = &full, .zone_count = 1 };
+    struct claim first CLAIM_DONE = { 0 }, second CLAIM_DONE = { 0 }, third CLAIM_DONE = { 0 };
+    char name[16];
+
+    (void)state;
+    table = task_table_close(table);
+    table = open_as("one", true, &limits);
+    (void)at(NOW + 5000);
+    insert_for("late", "z");
+    (void)at(NOW);
+    for (int i = 0; i < CROWD; i++) {
+        (void)snprintf(name, sizeof(name), "k%03d", i);
+        insert_for(name, "full");
+    }
+    claim(&first, NOW);
+    assert_string_equal(first.task.zone, "full");
+    assert_int_equal(claim_nothing(NOW), NOW + 5000);
+    insert_for("zoe", "z");
+    claim(&second, NOW);
+    assert_string_equal(second.task.account, "zoe");
+    insert_for("adam", "z");
+    claim(&third, NOW);
+    assert_string_equal(third.task.account, "adam");
+    assert_int_equal(claim_nothing(NOW), NOW + 5000);
+}
+
 /* ---- limits ---- */
 
 #define ACCOUNTS 4
@@ -193,8 +253,7 @@ static void hold(struct thread *thread, const struct claim *taken, int change)
         wrong(thread, "more than 5 in all", total, &none);
     if (atomic_fetch_add(&held_by[by], change) + change > 2)
         wrong(thread, "more than 2 of an account", by, &none);
-    if (strcmp(taken->task.zone, "z1") == 0 &&
-        atomic_fetch_add(&held_in_z1, change) + change > 3)
+    if (strcmp(taken->task.zone, "z1") == 0 && atomic_fetch_add(&held_in_z1, change) + change > 3)
         wrong(thread, "more than 3 in z1", 4, &none);
     most_so_far = atomic_load(&most);
     if (total > most_so_far)
@@ -345,8 +404,7 @@ static int work_on(struct thread *thread, const struct claim *taken, unsigned lu
         return task_postpone(thread->table, taken, 10, TASK_TRIED, "again", mine);
     if (r == 0 && luck % 32 == 2)
         return task_end_cancelled(thread->table, taken, "ClientError: bad", mine);
-    if (r == 0 && taken->stage->kind == STAGE_CONVERT &&
-        taken->stage->state != STAGE_PUBLISHING) {
+    if (r == 0 && taken->stage->kind == STAGE_CONVERT && taken->stage->state != STAGE_PUBLISHING) {
         r = task_publish(thread->table, taken, &result, mine);
         atomic_fetch_add(&all[n].wins[i], r == 0);
     }
@@ -457,12 +515,10 @@ static void everything_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        with_table(claims_are_given_once),
-        with_table(the_one_task_of_another_account_is_next),
-        with_table(accounts_take_turns),
-        with_table(limits_are_never_exceeded),
-        with_table(cancel_or_publish),
-        with_table(everything_at_once),
+        with_table(claims_are_given_once), with_table(the_one_task_of_another_account_is_next),
+        with_table(accounts_take_turns),   with_table(accounts_of_a_crowd_take_turns),
+        with_table(a_crowd_hides_nobody),  with_table(limits_are_never_exceeded),
+        with_table(cancel_or_publish),     with_table(everything_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -471,20 +471,13 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_ids),
-        with_table(test_reopen),
-        with_table(test_insert),
-        with_table(test_insert_limit),
-        with_table(test_insert_uncountable),
-        with_table(test_hostile_text),
-        with_table(test_get_of_others),
-        with_table(test_list),
-        with_table(test_cancel_waiting),
-        with_table(test_token),
-        with_table(test_racing_tokens),
-        with_table(test_writers),
-        with_table(test_tags),
+        cmocka_unit_test(test_names),  cmocka_unit_test(test_ids),
+        with_table(test_reopen),       with_table(test_insert),
+        with_table(test_insert_limit), with_table(test_insert_uncountable),
+        with_table(test_hostile_text), with_table(test_get_of_others),
+        with_table(test_list),         with_table(test_cancel_waiting),
+        with_table(test_token),        with_table(test_racing_tokens),
+        with_table(test_writers),      with_table(test_tags),
         with_table(test_many),
     };
 
