@@ -170,7 +170,8 @@ class Cancels:
         calls = ("rename",)
         with self.new_fleet(workers=1):
             pids = [one.pid for one in self.fleet.services]
-            tracer = syscalls.attach(pids, ["-f", "-o", "/dev/null", *self.slow(calls)])
+            threads = [tid for pid in pids for tid in syscalls.threads_of(pid)]
+            tracer = syscalls.attach(threads, ["-o", "/dev/null", *self.slow(calls)])
             for _ in range(self.options.times):
                 upload = self.upload()
                 id = self.begin(upload)
