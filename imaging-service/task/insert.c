@@ -67,13 +67,14 @@ static int check_limit(struct sql_session *session, const struct insertion *in,
 }
 
 /* Insert the task's own row under in->id: 1 and its row, 0 when the id is taken. */
-static int insert_task_as(struct sql_session *session, const struct insertion *in,
-                          int64_t *ret_seq, struct im_error *err)
+static int insert_task_as(struct sql_session *session, const struct insertion *in, int64_t *ret_seq,
+                          struct im_error *err)
 {
     static const char sql[] =
         "INSERT INTO task (id, account, kind, state, description, zone, created_ms, expires_ms, "
         "client_token, parameters, platform, architecture, launch_spec, instance_id, image_id, "
-        "proof) VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) "
+        "proof) VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
+        "?15) "
         "ON CONFLICT (id) DO NOTHING RETURNING seq";
     struct sql_statement *statement SQL_STATEMENT = sql_use(session, sql);
     const struct task_wish *wish = in->wish;

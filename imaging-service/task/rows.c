@@ -54,8 +54,7 @@ static int unknown_word(const char *id, const char *word, struct im_error *err)
     return im_fail(err, EBADMSG, "task %s has the state '%s', which is unknown here", id, word);
 }
 
-static int read_task(struct sql_statement *row, struct task *task,
-                     struct im_error *err)
+static int read_task(struct sql_statement *row, struct task *task, struct im_error *err)
 {
     bool lost = false;
 
@@ -173,8 +172,8 @@ static int add_tag(struct sql_statement *row, struct task *task, struct im_error
     return lost ? out_of_memory(err) : 0;
 }
 
-/* Give each row of the statement, which begins with the row of its task, to that task.  Rows between
- * two tasks of the page belong to others.  account: ?3, of a statement that has it. */
+/* Give each row of the statement, which begins with the row of its task, to that task.  Rows
+ * between two tasks of the page belong to others.  account: ?3, of a statement that has it. */
 static int add_rows(struct sql_session *session, const char *sql, const char *account,
                     struct task_page *page,
                     int (*add)(struct sql_statement *row, struct task *task, struct im_error *err),
@@ -205,7 +204,8 @@ static int add_stages_and_tags(struct sql_session *session, const char *account,
                                  "WHERE stage.task BETWEEN ?1 AND ?2 ORDER BY stage.task, number";
     static const char tags[] =
         "SELECT task, key, value FROM tag WHERE task BETWEEN ?1 AND ?2 ORDER BY task, key";
-    /* CROSS JOIN, so that SQLite goes through the account's tasks, not through everybody's stages */
+    /* CROSS JOIN, so that SQLite goes through the account's tasks, not through everybody's stages
+     */
     static const char stages_of[] =
         "SELECT " STAGE_COLUMNS " FROM task CROSS JOIN stage WHERE stage.task = task.seq "
         "AND task.account = ?3 AND task.seq BETWEEN ?1 AND ?2 ORDER BY task.seq, number";
@@ -252,7 +252,7 @@ int task_rows_page(struct sql_session *session, const char *account, int64_t aft
 }
 
 int task_rows_find(struct sql_session *session, const char *account, const char *id,
-                     int64_t *ret_seq, struct im_error *err)
+                   int64_t *ret_seq, struct im_error *err)
 {
     static const char sql[] = "SELECT seq FROM task WHERE account = ?1 AND id = ?2";
     struct sql_statement *row SQL_STATEMENT = sql_use(session, sql);

@@ -19,8 +19,9 @@ static const char *const task_states[] = {
 };
 
 static const char *const stage_states[] = {
-    [STAGE_WAITING] = "waiting",     [STAGE_ACTIVE] = "active",     [STAGE_PUBLISHING] = "publishing",
-    [STAGE_COMPLETED] = "completed", [STAGE_REMOVING] = "removing", [STAGE_CANCELLED] = "cancelled",
+    [STAGE_WAITING] = "waiting",       [STAGE_ACTIVE] = "active",
+    [STAGE_PUBLISHING] = "publishing", [STAGE_COMPLETED] = "completed",
+    [STAGE_REMOVING] = "removing",     [STAGE_CANCELLED] = "cancelled",
 };
 
 const char *task_state_name(enum task_state state)

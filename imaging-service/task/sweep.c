@@ -51,6 +51,7 @@ static int forget(struct sql_session *session, int64_t seq, struct im_error *err
 struct suspect {
     int64_t seq;
     unsigned lapsed; /* leases that had run out */
+    bool cancelling; /* files of it are to be removed */
 };
 
 static int sweep_one(struct sql_session *session, void *arg, struct im_error *err)
@@ -71,6 +72,7 @@ static int sweep_one(struct sql_session *session, void *arg, struct im_error *er
     r = lapse(&task, now_ms, &suspect->lapsed);
     if (r == 0)
         r = expire(&task, now_ms);
+    suspect->cancelling = task.state == TASK_CANCELLING;
     return r < 0 ? im_fail(err, ENOMEM, "out of memory") : task_rows_store(session, &task, err);
 }
 
@@ -113,6 +115,8 @@ int task_sweep(struct task_table *table, struct im_error *err)
         r = task_write(table, sweep_one, &suspect, err);
         if (r == 0)
             metric_add(METRIC_TAKEOVERS, NULL, NULL, suspect.lapsed);
+        if (r == 0 && suspect.cancelling)
+            atomic_store(&table->removals, true);
     }
     return r;
 }

@@ -142,19 +142,20 @@ struct task_limits {
 };
 
 struct task_options {
-    const char *where;  /* a path, or a PostgreSQL server ("postgresql://…"); see sql/sql.h */
-    const char *worker; /* the name of this service in the leases it holds; no other has it */
-    bool alone;         /* the caller makes sure that nobody else works on the tasks */
-    bool guest;         /* a command beside the services: the table must be there and up to date,
-                           and of what is in the ledger nothing is over (see struct thing) */
-    unsigned connections;           /* to a server, at most */
+    const char *where;    /* a path, or a PostgreSQL server ("postgresql://…"); see sql/sql.h */
+    const char *worker;   /* the name of this service in the leases it holds; no other has it */
+    bool alone;           /* the caller makes sure that nobody else works on the tasks */
+    bool guest;           /* a command beside the services: the table must be there and up to date,
+                             and of what is in the ledger nothing is over (see struct thing) */
+    unsigned connections; /* to a server, at most */
     struct task_limits limits;      /* lent while the table is open */
     bool delete_uploads;            /* what is a volume goes into the ledger, to be deleted */
     int64_t (*clock_ms)(void *arg); /* for tests: the time; else NULL */
     void *clock_arg;
 };
 
-/* Open the table, and create it or bring it up to date.  A file gets mode 0600.  NULL-safe close. */
+/* Open the table, and create it or bring it up to date.  A file gets mode 0600.  NULL-safe close.
+ */
 int task_table_open(const struct task_options *options, struct task_table **ret_table,
                     struct im_error *err);
 struct task_table *task_table_close(struct task_table *table);
@@ -206,10 +207,10 @@ struct task_wish {
 #define TASK_REPEAT_MS 5000
 
 /* Insert an active task; durable when it returns.  Fills *ret_task.  When the account has used the
- * client token for a task of this kind already, or the proof more than TASK_REPEAT_MS ago, *ret_task
- * is that task as it is now and nothing is inserted; *ret_new tells which.
- * -ENOTUNIQ: the token was used with other parameters.  -EBUSY: the account already has max_active
- * tasks that have not ended.  -EINVAL: a size that cannot be counted. */
+ * client token for a task of this kind already, or the proof more than TASK_REPEAT_MS ago,
+ * *ret_task is that task as it is now and nothing is inserted; *ret_new tells which. -ENOTUNIQ: the
+ * token was used with other parameters.  -EBUSY: the account already has max_active tasks that have
+ * not ended.  -EINVAL: a size that cannot be counted. */
 int task_insert(struct task_table *table, const struct task_wish *wish, unsigned max_active,
                 struct task *ret_task, bool *ret_new, struct im_error *err);
 
@@ -222,8 +223,8 @@ int task_find(struct task_table *table, const char *id, struct task *ret_task,
               struct im_error *err);
 
 /* Call `each` for every task of the account (NULL: of all), oldest first; a negative return stops
- * and is returned.  The task is lent for the call.  The table is read piece by piece and is free meanwhile: each task
- * is shown as it was at some moment during the call. */
+ * and is returned.  The task is lent for the call.  The table is read piece by piece and is free
+ * meanwhile: each task is shown as it was at some moment during the call. */
 int task_list(struct task_table *table, const char *account,
               int (*each)(void *arg, const struct task *task), void *arg, struct im_error *err);
 
@@ -257,12 +258,13 @@ void claim_done(struct claim *claim);
 
 /* Claim a stage that is due and that nobody works on, for lease_ms: epoch + 1.  Accounts take
  * turns: of those that are below the limits the one with the fewest stages at work is served, of
- * several such the one that follows the one this service served last, by name; of its stages the one
- * that has been due longest.  Where very many wait, one of the next few dozen accounts is served.  A lease that ran out is a death, and the stage may be claimed
- * over.  First ends tasks that wait past their expiry ("Task expired") and stages of cancelling
- * ones whose lease ran out, and forgets tasks that ended seven days ago.  A claimed convert's files
- * are in the ledger.  -EAGAIN when there is none (then *ret_wait_ms says when to look again,
- * INT64_MAX when nothing waits). */
+ * several such the one that follows the one this service served last, by name; of its stages the
+ * one that has been due longest.  Where very many wait, one of the next few dozen accounts is
+ * served.  A lease that ran out is a death, and the stage may be claimed over.  First ends tasks
+ * that wait past their expiry ("Task expired") and stages of cancelling ones whose lease ran out,
+ * and forgets tasks that ended seven days ago.  A claimed convert's files are in the ledger.
+ * -EAGAIN when there is none (then *ret_wait_ms says when to look again, INT64_MAX when nothing
+ * waits). */
 int task_claim(struct task_table *table, int64_t lease_ms, struct claim *ret_claim,
                int64_t *ret_wait_ms, struct im_error *err);
 
@@ -312,9 +314,9 @@ int task_complete(struct task_table *table, const struct claim *claim,
 int task_end_cancelled(struct task_table *table, const struct claim *claim, const char *message,
                        struct im_error *err);
 
-/* The volume and the part files of a stage are to be removed, because its task ends: fills *ret_claim
- * with the task and the stage.  -EAGAIN when there is none.  Nothing is leased: to remove twice does
- * no harm. */
+/* The volume and the part files of a stage are to be removed, because its task ends: fills
+ * *ret_claim with the task and the stage.  -EAGAIN when there is none.  Nothing is leased: to
+ * remove twice does no harm. */
 int task_next_removal(struct task_table *table, struct claim *ret_claim, struct im_error *err);
 
 /* They are gone; the task is cancelled when they were the last thing left of it. */

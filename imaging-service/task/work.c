@@ -69,9 +69,8 @@ static int forget_files(struct sql_session *session, const struct task *task,
 static int note_upload(struct sql_session *session, const struct act *act, const struct task *task,
                        const struct stage *stage, int64_t now_ms, struct im_error *err)
 {
-    static const char sql[] =
-        "INSERT INTO thing (kind, task, number, epoch, worker, url, due_ms) "
-        "VALUES ('upload', ?1, ?2, ?3, ?4, ?5, ?6)";
+    static const char sql[] = "INSERT INTO thing (kind, task, number, epoch, worker, url, due_ms) "
+                              "VALUES ('upload', ?1, ?2, ?3, ?4, ?5, ?6)";
     struct sql_statement *statement SQL_STATEMENT = sql_use(session, sql);
 
     sql_text(statement, 1, task->id);
@@ -243,8 +242,9 @@ int task_heartbeat(struct task_table *table, const struct claim *claim, int64_t 
                    uint64_t bytes_converted, const char *message, bool *ret_cancel,
                    struct im_error *err)
 {
-    struct act what = { .claim = claim, .ms = lease_ms, .bytes = bytes_converted,
-                        .message = message };
+    struct act what = {
+        .claim = claim, .ms = lease_ms, .bytes = bytes_converted, .message = message
+    };
     int r = task_write(table, beat, &what, err);
 
     if (r == 0)
@@ -292,9 +292,8 @@ static int add_lease(struct sql_session *session, struct leases *leases, int64_t
 static int list_leases(struct sql_session *session, void *arg, struct im_error *err)
 {
     /* rows of before services had names have none, and then there is one service alone */
-    static const char sql[] =
-        "SELECT task, number FROM stage WHERE lease_ms IS NOT NULL "
-        "AND (?1 = 1 OR worker = ?2) ORDER BY task, number";
+    static const char sql[] = "SELECT task, number FROM stage WHERE lease_ms IS NOT NULL "
+                              "AND (?1 = 1 OR worker = ?2) ORDER BY task, number";
     struct sql_statement *rows SQL_STATEMENT = sql_use(session, sql);
     struct leases *leases = arg;
     int r;
@@ -320,8 +319,7 @@ static char *waiting_message(const struct task *task, const struct stage *stage)
         return strdup(TASK_MESSAGE_LAUNCH);
     if (task->kind == TASK_VOLUME)
         return strdup(TASK_MESSAGE_PENDING);
-    (void)snprintf(text, sizeof(text), TASK_MESSAGE_DOWNLOADED " %" PRIu64,
-                   stage->bytes_converted);
+    (void)snprintf(text, sizeof(text), TASK_MESSAGE_DOWNLOADED " %" PRIu64, stage->bytes_converted);
     return strdup(text);
 }
 

@@ -31,16 +31,19 @@ static void change_file(int version, const char *sql)
     char migrations[512], number[16];
     const char *const argv[] = { "python3", "-c", script, where, migrations, number, sql, NULL };
     struct im_spawn spawn = { argv, NULL, -1, -1, STDERR_FILENO, -1, 0, 0, 0 };
-    int status;
+    int status, r;
     pid_t pid;
 
-    if (!top || im_spawn_find("python3") == NULL)
+    if (!top)
         skip();
     (void)snprintf(migrations, sizeof(migrations), "%s/schemas/sql/sqlite/*.sql", top);
     (void)snprintf(number, sizeof(number), "%d", version);
     if (version > 0)
         assert_int_equal(unlink(where), 0);
-    ok(im_spawn(&spawn, &pid, &err));
+    r = im_spawn(&spawn, &pid, &err);
+    if (r == -ENOPKG)
+        skip();
+    ok(r);
     assert_int_equal(im_spawn_wait(pid, 60000, &status), 1);
     assert_int_equal(status, 0);
 }

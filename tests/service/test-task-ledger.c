@@ -191,9 +191,9 @@ static void files_of_two_services(void **state)
     be("one");
     assert_string_equal(files(), "1 over");
     be("two");
-    (void)at(end + 3600 * 1000 - 1);
+    (void)claim_nothing(end + TASK_KEEP_MS - 1);
     assert_string_equal(files(), "1");
-    (void)at(end + 3600 * 1000); /* … and after an hour anybody */
+    (void)claim_nothing(end + TASK_KEEP_MS); /* … and after days anybody */
     assert_string_equal(files(), "1 over");
 }
 
@@ -246,7 +246,7 @@ static void a_start_takes_the_leases_of_its_own_service_alone(void **state)
 
 /* ---- uploads ---- */
 
-static void uploads_are_due_one_by_one(void **state)
+static void uploads_are_due_when_their_task_is_completed(void **state)
 {
     struct task a TASK_DONE = { 0 }, b TASK_DONE = { 0 };
     struct thing first THING_DONE = { 0 }, second THING_DONE = { 0 }, again THING_DONE = { 0 };
@@ -258,27 +258,34 @@ static void uploads_are_due_one_by_one(void **state)
     do_next(&result); /* not wanted: nothing is written down */
     assert_int_equal(task_next_upload(table, &none, &err), -EAGAIN);
     table->delete_uploads = true;
-    insert_instance(&b, 1);
+    insert_for("bob", "z");
+    claim(&failed, NOW);
+    ok(task_end_cancelled(table, &failed, "ClientError: no", &err)); /* it may be tried again */
+    insert_instance(&b, 2);
+    do_next(&result);
     do_next(&result);
     assert_int_equal(task_next_upload(table, &none, &err), -EAGAIN); /* the launch may fail */
-    do_next(&result);                                                /* it has no upload */
+    do_next(&result);
+    assert_int_equal(row(b.id)->state, TASK_COMPLETED);
     ok(task_next_upload(table, &first, &err));
     assert_int_equal(first.kind, THING_UPLOAD);
     assert_string_equal(first.task_id, b.id);
-    assert_string_equal(first.url, URL);
     assert_int_equal(first.tries, 0);
     ok(task_upload_later(table, &first, 5000, &err));
-    assert_int_equal(task_next_upload(at(NOW + 4999), &none, &err), -EAGAIN);
+    ok(task_next_upload(at(NOW + 4999), &second, &err));
+    assert_int_equal(first.number + second.number, 1 + 2);
+    assert_string_equal(first.number == 1 ? first.url : second.url, URL);
+    assert_string_equal(first.number == 1 ? second.url : first.url, URL "2");
+    ok(task_forget_thing(table, &second, &err));
+    assert_int_equal(task_next_upload(table, &none, &err), -EAGAIN);
     ok(task_next_upload(at(NOW + 5000), &again, &err));
     assert_int_equal(again.id, first.id);
     assert_int_equal(again.tries, 1);
-    insert_for("bob", "z");
-    claim(&failed, NOW + 5000);
-    ok(task_end_cancelled(table, &failed, "ClientError: no", &err)); /* nor has a failure */
     ok(task_forget_thing(table, &again, &err));
     ok(task_forget_thing(table, &again, &err)); /* somebody else did */
-    assert_int_equal(task_next_upload(table, &second, &err), -EAGAIN);
+    assert_int_equal(task_next_upload(table, &none, &err), -EAGAIN);
     assert_int_equal(number_of("SELECT count(*) FROM thing"), 0);
+    forget_rows();
 }
 
 int main(void)
@@ -291,7 +298,7 @@ int main(void)
         with_table(a_long_ledger_is_listed_whole),
         with_table(files_of_two_services),
         with_table(a_start_takes_the_leases_of_its_own_service_alone),
-        with_table(uploads_are_due_one_by_one),
+        with_table(uploads_are_due_when_their_task_is_completed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
