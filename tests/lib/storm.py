@@ -17,6 +17,7 @@ import uuid
 import xml.etree.ElementTree as xml
 
 import cluster
+import postgres
 import service
 import sign
 
@@ -36,8 +37,12 @@ class Fleet:
         config = f"workers = {workers}\nmax-active-tasks = 100000\n{config}"
         self.cluster = None
         if database_uri:
-            self.cluster = cluster.Cluster(count, database_uri, config=config, start=start)
+            self.cluster = cluster.Cluster(count, database_uri, config=config, start=False)
             self.services = self.cluster.services
+            for i, one in enumerate(self.services):
+                one.toolkit = toolkit or one.toolkit
+                if start:
+                    self.cluster.start(i)
         else:
             self.services = [service.Service(config=config, toolkit=toolkit, start=start)]
 
@@ -98,6 +103,9 @@ class Fleet:
     def children(self, i):
         """Pids of the toolkits of one service."""
         return children(self.services[i].pid)
+
+    def all_children(self):
+        return [pid for one in self.services for pid in children(one.pid)]
 
 
 def children(pid):
@@ -245,6 +253,7 @@ class Watch:
         self.lock = threading.Lock()
         self.at = [0] * len(fleet.services)
         self.held = {}     # stage: (service that works on it, its claim's number)
+        self.last = {}     # the same, also of stages nobody works on any more
         self.died = {}     # stage: when its worker did
         self.takeovers = []  # seconds
         self.finished = set()  # ids of tasks; those cancelled before their first claim are not told of
@@ -285,7 +294,7 @@ class Watch:
             if since is not None:
                 self.takeovers.append(time.monotonic() - since)
         if begins:
-            self.held[stage] = (i, int(words.split()[1]))
+            self.held[stage] = self.last[stage] = i, int(words.split()[1])
             self.claims += 1
         elif not words.startswith("stage "):  # "stage N was being worked on": the same death
             self.held.pop(stage, None)
@@ -313,6 +322,23 @@ class Watch:
         with self.lock:
             name = where[0] if "-vol-" in where[0] else "%s disk %d" % where
             self.died.setdefault(name, time.monotonic())
+
+
+def numbers(text):
+    """Of an option: "1,3"."""
+    return [int(word) for word in text.split(",")]
+
+
+def with_databases(instances, run):
+    """run(count, uri of a new database or None) for each count of instances: the worst status."""
+    status = 0
+    for count in instances:
+        if count == 1:
+            status |= run(count, lambda: None)
+            continue
+        with postgres.Postgres() as server:
+            status |= run(count, server.create_database)
+    return status
 
 
 def percentile(values, share):

@@ -3,10 +3,11 @@
 cancelled twice it is no error; once it is completed, or being launched, AWS's error; and of a
 cancellation that races with the publication one wins.
 
-    cancel.py [--times N] [--seconds S] [--delay S] [--stages A,B]
+    cancel.py [--times N] [--seconds S] [--delay S] [--stages A,B] [--instances 1,3]
 
 seconds: how long it may take at most.  The stages "commit" and "publish" last as long as delay, because
-strace holds the system calls there: the file system is slow.
+strace holds the system calls there: the file system is slow.  Several instances share PostgreSQL, and
+who is asked to cancel is seldom the one at work.
 """
 import argparse
 import collections
@@ -33,8 +34,9 @@ STAGES = ("queued", "manifest", "part", "convert", "second disk", "commit", "pub
 
 
 class Cancels:
-    def __init__(self, options, server, directory):
+    def __init__(self, options, server, directory, instances, new_database):
         self.options, self.server, self.directory = options, server, directory
+        self.instances, self.new_database = instances, new_database
         self.images = [uploads.Image.make(form, directory, 1, f"cancel.{form}")
                        for form in ("RAW", "VHD", "VMDK")]
         self.number = 0
@@ -58,7 +60,7 @@ class Cancels:
 
     def traces(self, id):
         """What is there of a task: its toolkits, its files."""
-        found = [f"toolkit {pid}" for pid in self.fleet.children(0)
+        found = [f"toolkit {pid}" for pid in self.fleet.all_children()
                  if (storm.task_of_child(pid) or ("",))[0] == id]
         for directory in (self.fleet.volumes, *self.fleet.scratches):
             found += [name for name in os.listdir(directory) if id in name]
@@ -93,7 +95,7 @@ class Cancels:
 
     def queued(self):
         """All workers have other work."""
-        busy = [self.upload(hold=1) for _ in range(WORKERS)]
+        busy = [self.upload(hold=1) for _ in range(WORKERS * self.instances)]
         ids = [self.begin(upload) for upload in busy]
         for upload in busy:
             upload.waiting.wait()
@@ -138,7 +140,8 @@ class Cancels:
         path = os.path.join(self.directory, "slow-toolkit")
         real = os.environ.get("IMAGING_TOOLKIT") or service.built("imaging-toolkit/imaging-toolkit")
         with open(path, "w", encoding="ascii") as script:
-            script.write(f"#!/bin/sh\nexec strace -D -f -o /dev/null {' '.join(self.slow(calls))} "
+            script.write("#!/bin/sh\nexport ASAN_OPTIONS=detect_leaks=0  # which needs ptrace for itself\n"
+                         f"exec strace -D -f -o /dev/null {' '.join(self.slow(calls))} "
                          f"'{real}' \"$@\"\n")
         os.chmod(path, stat.S_IRWXU)
         return path
@@ -159,19 +162,21 @@ class Cancels:
                 upload = self.upload()
                 id = self.begin(upload)
                 service.wait_for(lambda: any(syscalls.in_call(pid, self.numbers(calls))
-                                             for pid in self.fleet.children(0)), storm.PATIENCE_S)
+                                             for pid in self.fleet.all_children()), storm.PATIENCE_S)
                 self.cancel("commit", id, [upload])
 
     def publish(self):
         """The service gives the volume its name, on a slow file system.  Whoever wins: one does."""
         calls = ("rename",)
         with self.new_fleet(workers=1):
-            pid = self.fleet.services[0].pid
-            tracer = syscalls.attach([pid], ["-f", "-o", "/dev/null", *self.slow(calls)])
+            pids = [one.pid for one in self.fleet.services]
+            threads = [tid for pid in pids for tid in syscalls.threads_of(pid)]
+            tracer = syscalls.attach(threads, ["-o", "/dev/null", *self.slow(calls)])
             for _ in range(self.options.times):
                 upload = self.upload()
                 id = self.begin(upload)
-                service.wait_for(lambda: syscalls.in_call(pid, self.numbers(calls)), storm.PATIENCE_S)
+                service.wait_for(lambda: any(syscalls.in_call(pid, self.numbers(calls))
+                                             for pid in pids), storm.PATIENCE_S)
                 self.one_winner("publish", id, upload)
             tracer.terminate()
             tracer.communicate()
@@ -181,7 +186,7 @@ class Cancels:
         for n in range(self.options.times):
             upload = self.upload()
             id = self.begin(upload)
-            time.sleep(random.uniform(0, 0.15))
+            time.sleep(random.uniform(0, 0.1))
             self.one_winner("race", id, upload)
 
     def one_winner(self, stage, id, upload):
@@ -231,7 +236,8 @@ class Cancels:
 
         class Other:
             def __enter__(self):
-                cancels.fleet = storm.Fleet(1, workers=workers, toolkit=toolkit, config=config)
+                cancels.fleet = storm.Fleet(cancels.instances, cancels.new_database(), workers=workers,
+                                            toolkit=toolkit, config=config)
                 cancels.client = storm.Client(cancels.fleet)
 
             def __exit__(self, *exception):
@@ -262,7 +268,7 @@ class Cancels:
         slowest = ", ".join(f"{stage} {len(took)} × ≤ {max(took):.2f} s"
                             for stage, took in self.seconds.items())
         winners = ", ".join(f"{n} {who}" for who, n in sorted(self.winners.items()))
-        print(f"figures: {slowest}; {winners}; {len(self.wrong)} wrong")
+        print(f"figures: {self.instances} instances, {slowest}; {winners}; {len(self.wrong)} wrong")
         return 1 if self.wrong else 0
 
 
@@ -271,13 +277,15 @@ def main():
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--delay", type=int, default=3)
+    parser.add_argument("--instances", type=storm.numbers, default=[1, 3])
     parser.add_argument("--stages", type=lambda text: text.split(","), default=STAGES)
     options = parser.parse_args()
     if not shutil.which("strace"):
         print("skipped: strace is not installed")
         return 77
     with tempfile.TemporaryDirectory(prefix="cancel.") as directory, uploads.Uploads() as server:
-        return Cancels(options, server, directory).run()
+        return storm.with_databases(options.instances, lambda count, new_database: Cancels(
+            options, server, directory, count, new_database).run())
 
 
 sys.exit(main())

@@ -3,7 +3,7 @@
 lease: each acknowledged task ends, once, with the right volume or none, and nothing is left.  Whose
 workers died twice is spared a third time.
 
-    storm.py [--tasks N] [--kills N] [--stops N] [--stop-seconds S] [--instances N] [--seed N]
+    storm.py [--tasks N] [--kills N] [--stops N] [--stop-seconds S] [--instances 1,3] [--seed N]
 
 One instance is a standalone service on SQLite; several share PostgreSQL.  Half of the kills hit
 services, half toolkits; of the stops (SIGSTOP, later SIGCONT) one in ten hits a service.
@@ -18,7 +18,6 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import postgres  # noqa: E402
 import service  # noqa: E402
 import storm  # noqa: E402
 import uploads  # noqa: E402
@@ -30,8 +29,9 @@ TAKEOVER_P99_S = 45   # promised
 def arguments():
     parser = argparse.ArgumentParser()
     for name, value in (("tasks", 1500), ("kills", 300), ("stops", 50), ("stop-seconds", 45),
-                        ("instances", 1), ("workers", 4), ("seed", 0), ("images", 12)):
+                        ("workers", 4), ("seed", 0), ("images", 12)):
         parser.add_argument("--" + name, type=int, default=value)
+    parser.add_argument("--instances", type=storm.numbers, default=[1, 3])
     chosen = parser.parse_args()
     chosen.seed = chosen.seed or random.SystemRandom().randrange(1, 1 << 32)
     return chosen
@@ -219,8 +219,8 @@ class Storm:
         return 1 if wrong else 0
 
 
-def storm_over(options, server, database_uri):
-    with storm.Fleet(options.instances, database_uri, workers=options.workers) as fleet:
+def storm_over(options, server, count, database_uri):
+    with storm.Fleet(count, database_uri, workers=options.workers) as fleet:
         one = Storm(options, fleet, server, fleet.services[0].tmp)
         try:
             one.run()
@@ -228,17 +228,15 @@ def storm_over(options, server, database_uri):
         finally:
             one.watch.stop()
             for i, each in enumerate(fleet.services if os.environ.get("KEEP_LOGS") else ()):
-                shutil.copy(each.log, f"storm.{i}.log")
+                shutil.copy(each.log, f"storm-{count}.{i}.log")
 
 
 def main():
     options = arguments()
     print(f"storm: seed {options.seed}", flush=True)
     with uploads.Uploads() as server:
-        if options.instances == 1:
-            return storm_over(options, server, None)
-        with postgres.Postgres() as database:
-            return storm_over(options, server, database.create_database())
+        return storm.with_databases(options.instances, lambda count, new_database: storm_over(
+            options, server, count, new_database()))
 
 
 sys.exit(main())

@@ -10,7 +10,9 @@ another one begins with it.  Needs PostgreSQL, and strace, which stops it.
 """
 import argparse
 import collections
+import http.client
 import os
+import re
 import shutil
 import signal
 import sys
@@ -24,7 +26,7 @@ import storm  # noqa: E402
 import syscalls  # noqa: E402
 import uploads  # noqa: E402
 
-HEALTHY = 2  # services that take over
+HEALTHY = 4  # services that take over
 DEADLINE_S = 180
 STILL_S = 4    # nothing has moved for so long: nothing will
 
@@ -35,6 +37,15 @@ def state(pid):
         return text.read().rsplit(")", 1)[1].split()[0]
 
 
+def metrics(address):
+    connection = http.client.HTTPConnection(address, timeout=30)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
 class Round:
     """Some zombies, each with a task, and services that do those tasks again.  The first service takes the
     orders and is busy otherwise."""
@@ -42,7 +53,7 @@ class Round:
     def __init__(self, worker, server, images, number, points, kind, wake):
         self.worker, self.points, self.kind, self.wake = worker, points, kind, wake
         self.server, self.images, self.number = server, images, number
-        self.stopped, self.wrong = set(), []
+        self.stopped, self.refused, self.wrong = set(), 0, []
         self.zombies = range(1, len(points) + 1)
         self.healthy = range(len(points) + 1, len(points) + 1 + HEALTHY)
 
@@ -68,10 +79,13 @@ class Round:
                        for i, point in zip(self.zombies, self.points)]
             try:
                 wanted = dict(self.submit(client) for _ in self.points)
-                client = self.haunt(fleet, watch)
+                robbed, client = self.haunt(fleet, watch, wanted)
                 self.let_go(fleet, tracers)
+                self.see_refused(fleet, robbed)
+                for disks in (*wanted.values(), busy[1]):
+                    for upload in disks:
+                        upload.open()
                 self.rest(fleet, client)
-                busy[1][0].open()
                 self.judge(fleet, client, {**wanted, busy[0]: busy[1]})
             finally:
                 watch.stop()
@@ -90,20 +104,44 @@ class Round:
         return syscalls.attach([threads[n] for n in self.worker],
                                ["-e", f"trace={call}", "-e", f"inject={call}:signal=STOP:when={count}"])
 
-    def haunt(self, fleet, watch):
-        """Until all zombies stand still, and then until the others have worked; how to ask these."""
+    def haunt(self, fleet, watch, wanted):
+        """Until all zombies stand still, and then until the others have worked, or have begun to.
+        The zombies that were robbed of a stage, and how to ask the others."""
         pids = [fleet.services[i].pid for i in self.zombies]
         self.wait_until_still(watch, pids)
+        before = {stage: claim for stage, (i, claim) in watch.held.items() if i in self.zombies}
+        owner = {stage: i for stage, (i, _) in watch.held.items()}
+        if self.wake == "claimed":  # the others do not come to an end before the zombies go on
+            for stage in before:
+                for upload in wanted[stage.split()[0]]:
+                    upload.hold = 0
         for i in self.healthy:
             fleet.start(i)
-        client = storm.Client(fleet, self.healthy)
-        self.seen = {}
+        client, self.seen = storm.Client(fleet, self.healthy), {}
+
+        def robbed():
+            watch.read()
+            return {owner[stage] for stage, claim in before.items()
+                    if watch.last[stage][1] > claim}
+
         if self.wake == "claimed":
-            service.wait_for(lambda: self.taken_over(watch, client), DEADLINE_S)
+            service.wait_for(lambda: len(robbed()) >= min(HEALTHY, len(before)), DEADLINE_S)
         else:
             service.wait_for(lambda: self.all_ended(client), DEADLINE_S)
             self.seen = self.files(fleet)
-        return client
+        return robbed(), client
+
+    def see_refused(self, fleet, robbed):
+        """Each of the robbed tries to write of its stage, and must not."""
+        def refusals(i):
+            said = metrics(fleet.cluster.status(i))
+            return int(re.search(r"^imaging_stale_epoch_refusals_total (\d+)", said, re.M)[1])
+        for i in robbed:
+            try:
+                service.wait_for(lambda i=i: refusals(i) > 0, 30)
+                self.refused += 1
+            except TimeoutError:
+                self.wrong.append(f"zombie {i}, {self.points[i - 1]}: nothing it wrote was refused")
 
     def rest(self, fleet, client):
         service.wait_for(lambda: self.all_ended(client), DEADLINE_S)
@@ -119,12 +157,6 @@ class Round:
             now = self.stopped, watch.claims, len(watch.finished)
             if now != before:
                 before, since = now, time.monotonic()
-
-    def taken_over(self, watch, client):
-        """One of the healthy services has begun with a task."""
-        watch.read()
-        return any(holder in self.healthy for holder, _ in watch.held.values()) or \
-            self.all_ended(client)
 
     @staticmethod
     def all_ended(client):
@@ -181,7 +213,7 @@ class Zombies:
         return [threads.index(t) for t in worker], trace.points(worker)
 
     def run(self):
-        counts, wrong, stopped = collections.Counter(), [], 0
+        counts, wrong, stopped, refused = collections.Counter(), [], 0, 0
         for kind in self.options.kinds:
             threads, points = self.count(kind)
             for wake in self.options.wake:
@@ -196,12 +228,13 @@ class Zombies:
                         wrong.append(line)
                     self.number = one.number
                     stopped += len(one.stopped)
+                    refused += one.refused
                     counts[f"{kind} {wake}"] += len(one.points)
                     print(f"{len(one.points)} points, {len(one.stopped)} stopped, "
                           f"{time.monotonic() - began:.0f} s", flush=True)
         said = ", ".join(f"{n} {what}" for what, n in counts.items())
         print(f"figures: {sum(counts.values())} zombies ({said}), {stopped} of them stopped in "
-              f"mid-task; {len(wrong)} wrong")
+              f"mid-task, {refused} refused when they went on; {len(wrong)} wrong")
         return 1 if wrong else 0
 
 

@@ -4,4 +4,7 @@
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires strace
 
-/usr/bin/python3 "$top_srcdir/tests/long/cancel.py" --times 2 --seconds 30 --delay 1
+cancel() { /usr/bin/python3 "$top_srcdir/tests/long/cancel.py" --seconds 30 --delay 1 "$@"; }
+
+cancel --instances 1 --times 2
+cancel --instances 2 --times 1 --stages queued,part,commit,race

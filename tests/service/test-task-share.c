@@ -512,6 +512,65 @@ static void everything_at_once(void **state)
     forget_rows();
 }
 
+/* ---- the database goes away ---- */
+
+/* As task_claim, until the server answers; *ret_quiet_ms: since it did not. */
+static int claim_when_back(struct task_table *of, struct claim *ret_claim, int64_t *ret_quiet_ms)
+{
+    int64_t end_ms = im_clock_monotonic_ms() + DEADLINE_MS, failed_ms = im_clock_monotonic_ms();
+    int64_t wait_ms;
+    int r;
+
+    while ((r = task_claim(of, LEASE, ret_claim, &wait_ms, &err)) == -EHOSTDOWN) {
+        failed_ms = im_clock_monotonic_ms();
+        assert_true(failed_ms < end_ms);
+        pause_shortly();
+    }
+    *ret_quiet_ms = im_clock_monotonic_ms() - failed_ms;
+    return r;
+}
+
+/* Nobody could renew a lease meanwhile: that is no death, but when nobody renews it afterwards. */
+static void an_outage_is_no_death(void **state)
+{
+    int64_t end_ms, quiet_ms;
+    struct task task TASK_DONE = { 0 };
+    struct claim taken CLAIM_DONE = { 0 }, over CLAIM_DONE = { 0 };
+    struct task_table *other;
+    bool cancel;
+    int r;
+
+    (void)state;
+    if (!on_server())
+        skip();
+    other = open_as("two", false, NULL);
+    insert(&task);
+    claim(&taken, NOW);
+    (void)control("stop fast");
+    fails(task_claim(other, LEASE, &over, &quiet_ms, &err), EHOSTDOWN, "");
+    (void)control("start");
+    (void)at(NOW + 2 * LEASE);
+    r = claim_when_back(other, &over, &quiet_ms);
+    if (quiet_ms > 3000)
+        print_message("the machine is too slow to see it\n");
+    else
+        assert_int_equal(r, -EAGAIN);
+    end_ms = im_clock_monotonic_ms() + DEADLINE_MS;
+    while (r == -EAGAIN &&
+           (r = task_heartbeat(table, &taken, LEASE, 1, NULL, &cancel, &err)) != 0) {
+        assert_true(r == -EHOSTDOWN && im_clock_monotonic_ms() < end_ms);
+        pause_shortly();
+        r = -EAGAIN;
+    }
+    (void)at(NOW + 4 * LEASE);
+    while (!over.stage && (r = task_claim(other, LEASE, &over, &quiet_ms, &err)) != 0) {
+        assert_true(r == -EAGAIN && im_clock_monotonic_ms() < end_ms);
+        pause_shortly();
+    }
+    assert_int_equal(over.stage->deaths, 1);
+    (void)task_table_close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -519,6 +578,7 @@ int main(void)
         with_table(accounts_take_turns),   with_table(accounts_of_a_crowd_take_turns),
         with_table(a_crowd_hides_nobody),  with_table(limits_are_never_exceeded),
         with_table(cancel_or_publish),     with_table(everything_at_once),
+        with_table(an_outage_is_no_death),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
