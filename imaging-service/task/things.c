@@ -149,7 +149,7 @@ static int read_files(struct sql_session *session, void *arg, struct im_error *e
 {
     static const char sql[] =
         "SELECT " THING_COLUMNS ", CASE WHEN task.ended_ms IS NULL "
-        "AND ((stage.state = 'active' AND stage.epoch = thing.epoch) "
+        "AND (stage.state = 'active' "
         "OR (stage.state = 'publishing' AND stage.won_epoch = thing.epoch)) THEN 1 ELSE 0 END, "
         "CASE WHEN thing.worker = ?2 OR ?3 = 1 OR task.seq IS NULL THEN 1 ELSE 0 END "
         "FROM thing LEFT JOIN task ON task.id = thing.task "

@@ -182,7 +182,7 @@ class Standalone(Base):
 
     def test_what_is_decided_is_kept(self):
         """The part file of a stage that is being published is the volume, of an active one what the
-        next claim goes on with; those of claims before are nobody's."""
+        next claim goes on with, whichever claim left it."""
         id, left = self.leave()
         scratch, = {path for path in left if path.startswith(self.scratch)}
         self.sql("INSERT INTO thing (kind, task, number, epoch, worker, due_ms) "
@@ -190,7 +190,7 @@ class Standalone(Base):
         second = self.put(self.volumes, f".{id}.1.2.part")
         first = left - {scratch}
         for state, won, kept in (("publishing", "1", first), ("publishing", "2", second),
-                                 ("active", "NULL", second), ("removing", "NULL", set())):
+                                 ("active", "NULL", first | second), ("removing", "NULL", set())):
             self.sql(f"UPDATE stage SET state = '{state}', won_epoch = {won}, lease_ms = NULL, "
                      "epoch = 2")
             self.assertEqual(set(self.found("--dry-run")), (left | second) - kept, (state, won))
