@@ -44,13 +44,14 @@ int claim_files_init(const struct svc_conf *conf, const struct claim *claim, uin
     const char *id = claim->task.id;
     struct claim_files files = {
         .volumes_dir = conf->volumes_dir,
-        .part = im_asprintf("%s/.%s.%u.%" PRIu64 ".part", conf->volumes_dir, id, stage->number,
-                            epoch),
+        .part =
+            im_asprintf("%s/.%s.%u.%" PRIu64 ".part", conf->volumes_dir, id, stage->number, epoch),
+        .earlier = im_asprintf("%s/.%s.%u.", conf->volumes_dir, id, stage->number),
         .volume = files_volume_path(conf, stage->volume_id),
         .scratch = im_asprintf("%s/%s.%u.%" PRIu64, conf->scratch_dir, id, stage->number, epoch),
     };
 
-    if (!files.part || !files.volume || !files.scratch) {
+    if (!files.part || !files.earlier || !files.volume || !files.scratch) {
         claim_files_done(&files);
         return im_fail(err, ENOMEM, "out of memory");
     }
@@ -61,6 +62,7 @@ int claim_files_init(const struct svc_conf *conf, const struct claim *claim, uin
 void claim_files_done(struct claim_files *files)
 {
     free(files->part);
+    free(files->earlier);
     free(files->volume);
     free(files->scratch);
     memset(files, 0, sizeof(*files));
@@ -185,6 +187,22 @@ void claim_files_remove_scratch(const struct claim_files *files)
 void claim_files_remove_part(const struct claim_files *files)
 {
     remove_beginning(files->volumes_dir, strrchr(files->part, '/') + 1);
+}
+
+static int remove_unless_kept(void *arg, const char *path)
+{
+    const char *ending = strrchr(path, '.');
+
+    (void)arg;
+    if (strcmp(ending, ".partial") != 0 && strcmp(ending, ".journal") != 0)
+        remove_tree(path);
+    return 0;
+}
+
+void claim_files_leave_part(const struct claim_files *files)
+{
+    (void)each_beginning(files->volumes_dir, strrchr(files->part, '/') + 1, remove_unless_kept,
+                         NULL);
 }
 
 static void remove_volume(const char *volume)

@@ -3,7 +3,8 @@
  * Names hold the task, the number of the disk and the epoch of the claim, so that two attempts
  * never share one: VOLUMES/.import-i-xxxxxxxx.DISK.EPOCH.part and
  * SCRATCH/import-i-xxxxxxxx.DISK.EPOCH.  The toolkit writes a manifest beside the part file; it is
- * published as VOLUME.manifest.json. */
+ * published as VOLUME.manifest.json.  Until the part file is whole there are PART.partial and
+ * PART.journal, with which the toolkit of a later claim goes on under its own names. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,6 +16,7 @@
 struct claim_files {
     const char *volumes_dir; /* of the settings */
     char *part;              /* where the toolkit commits */
+    char *earlier;           /* what the names of all claims' part files begin with */
     char *volume;            /* the published name */
     char *scratch;           /* directory of the toolkit's own */
 };
@@ -41,11 +43,14 @@ int claim_files_publish(const struct claim_files *files, struct im_error *err);
 void claim_files_remove_scratch(const struct claim_files *files);
 void claim_files_remove_part(const struct claim_files *files);
 
+/* The same, but for what a later claim can go on with. */
+void claim_files_leave_part(const struct claim_files *files);
+
 /* The published name of a volume, owned by the caller; NULL when out of memory. */
 char *files_volume_path(const struct svc_conf *conf, const char *volume_id);
 
-/* Remove what all claims of that disk left, and its volume with its manifest, too, when it is to go;
- * durable when it returns. */
+/* Remove what all claims of that disk left, and its volume with its manifest, too, when it is to
+ * go; durable when it returns. */
 void files_remove_disk(const struct svc_conf *conf, const struct claim *claim, bool volume);
 
 /* Call each(arg) with the path of everything there is of a claim, by the ledger, but for what

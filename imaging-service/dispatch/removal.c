@@ -21,7 +21,7 @@
 #include "log.h"
 
 /* It is woken when there is something to do; this is for what could not be written then. */
-#define LOOK_MS 10000
+#define LOOK_MS 30000
 
 /* Files of dead claims are only in the way of space. */
 #define CLEAN_MS 600000

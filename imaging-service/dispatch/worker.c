@@ -45,8 +45,10 @@ static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
  */
 static void remove_part(const struct run *run, bool for_good)
 {
-    (void)for_good;
-    claim_files_remove_part(&run->files);
+    if (for_good)
+        claim_files_remove_part(&run->files);
+    else
+        claim_files_leave_part(&run->files);
 }
 
 /* ---- publication ---- */

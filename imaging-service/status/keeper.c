@@ -28,8 +28,8 @@
  * a database gives up before that. */
 #define STEP_MAX_MS 5000
 
-/* How often the rows are counted, and the toolkit is asked, at most.  A toolkit that failed is
- * asked again at the next look, so that the service is ready as soon as it is mended. */
+/* How often the rows are counted, if somebody wants to know, and the toolkit is asked, at most.  A
+ * toolkit that failed is asked again at the next look, so that the service is ready as soon as it is mended. */
 #define COUNT_MS   5000
 #define FORMATS_MS 60000
 
@@ -40,6 +40,7 @@ struct keeper {
     const struct status_options *options;
     pthread_t thread;
     atomic_bool stop;
+    atomic_bool wanted; /* the counts, since they were counted last */
 
     /* of the thread alone */
     int64_t counted_ms, asked_ms; /* when it last worked; 0: never */
@@ -126,7 +127,8 @@ static void look_at_tables(struct keeper *keeper, struct keeper_view *view)
     }
     if (!options->task_counts)
         return;
-    if (keeper->counted_ms > 0 && now_ms - keeper->counted_ms < COUNT_MS) {
+    if (keeper->counted_ms > 0 &&
+        (now_ms - keeper->counted_ms < COUNT_MS || !atomic_load(&keeper->wanted))) {
         view->has_counts = keeper->seen.has_counts; /* written by this thread alone */
         view->counts = keeper->seen.counts;
         return;
@@ -136,6 +138,7 @@ static void look_at_tables(struct keeper *keeper, struct keeper_view *view)
         return;
     }
     view->has_counts = true;
+    atomic_store(&keeper->wanted, false);
     keeper->counted_ms = now_ms;
 }
 
@@ -262,6 +265,11 @@ int keeper_start(const struct status_options *options, struct keeper **ret_keepe
     }
     *ret_keeper = keeper;
     return 0;
+}
+
+void keeper_want_counts(struct keeper *keeper)
+{
+    atomic_store(&keeper->wanted, true);
 }
 
 void keeper_view(struct keeper *keeper, int64_t now_ms, struct keeper_view *ret_view)

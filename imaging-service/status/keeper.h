@@ -33,6 +33,9 @@ int keeper_start(const struct status_options *options, struct keeper **ret_keepe
 /* What was seen last, as of now_ms (monotonic); never waits. */
 void keeper_view(struct keeper *keeper, int64_t now_ms, struct keeper_view *ret_view);
 
+/* Count the rows at the next look: while nobody asks for them, the database is left alone. */
+void keeper_want_counts(struct keeper *keeper);
+
 /* From now on it is not ready. */
 void keeper_stopping(struct keeper *keeper);
 

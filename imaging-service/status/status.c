@@ -166,9 +166,10 @@ static void *begin(void *arg, const struct svc_request *request, struct svc_resp
         answer(response, 200, "live\n");
     else if (strcmp(request->path, "/ready") == 0)
         tell_ready(view, response);
-    else if (strcmp(request->path, "/metrics") == 0)
+    else if (strcmp(request->path, "/metrics") == 0) {
         tell_metrics(status, view, now_ms, response);
-    else
+        keeper_want_counts(status->keeper);
+    } else
         answer(response, 404, "there are /live, /ready and /metrics\n");
     return NULL;
 }

@@ -78,6 +78,7 @@ static void test_job(void **state)
               "\"stages\":[{\"name\":\"grow\",\"size\":8589934592}],"
               "\"store\":\"/srv/volumes/.import-vol-0123abcd.1.3.part\","
               "\"volume\":\"vol-00112233445566778.raw\",\"digest\":\"fs-verity\",\"force\":true,"
+              "\"resume\":true,\"earlier\":\"/srv/volumes/.import-vol-0123abcd.1.\","
               "\"scratch\":\"/srv/scratch/import-vol-0123abcd.1.3\"}");
 }
 
