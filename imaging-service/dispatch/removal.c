@@ -6,16 +6,11 @@
 #include "dispatch/removal.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "dispatch/background.h"
 #include "dispatch/files.h"
 #include "dispatch/leftovers.h"
 #include "log.h"
@@ -29,9 +24,7 @@
 struct removal {
     const struct svc_conf *conf;
     struct task_table *table;
-    atomic_bool stop;
-    int wake_fd;
-    pthread_t thread;
+    struct background background;
 };
 
 /* One volume; a negative number when there is none, or the table fails. */
@@ -59,37 +52,21 @@ static void clean(struct removal *removal)
         svc_log(SVC_WARNING, "leftover files are not looked for: %s", err.message);
 }
 
-static void *work(void *arg)
+static void work(void *arg)
 {
     struct removal *removal = arg;
+    struct background *background = &removal->background;
     int64_t clean_ms = im_clock_monotonic_ms() + CLEAN_MS;
-    struct pollfd fd = { .fd = removal->wake_fd, .events = POLLIN };
-    uint64_t count;
 
-    while (!atomic_load(&removal->stop)) {
-        while (!atomic_load(&removal->stop) && remove_next(removal) == 0)
+    while (!background_stops(background)) {
+        while (!background_stops(background) && remove_next(removal) == 0)
             ;
         if (im_clock_monotonic_ms() >= clean_ms) {
             clean(removal);
             clean_ms = im_clock_monotonic_ms() + CLEAN_MS;
         }
-        if (poll(&fd, 1, LOOK_MS) > 0)
-            (void)!read(removal->wake_fd, &count, sizeof(count));
+        background_wait(background, LOOK_MS);
     }
-    return NULL;
-}
-
-/* Signals are for the main thread. */
-static int start_thread(struct removal *removal)
-{
-    sigset_t all, before;
-    int r;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    r = pthread_create(&removal->thread, NULL, work, removal);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return r;
 }
 
 int removal_start(const struct svc_conf *conf, struct task_table *table,
@@ -102,31 +79,26 @@ int removal_start(const struct svc_conf *conf, struct task_table *table,
         return im_fail(err, ENOMEM, "out of memory");
     removal->conf = conf;
     removal->table = table;
-    removal->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    r = removal->wake_fd < 0 ? errno : start_thread(removal);
-    if (r != 0) {
-        im_cleanup_close(&removal->wake_fd);
+    r = background_start(&removal->background, "the thread that removes volumes", work, removal,
+                         err);
+    if (r < 0)
         free(removal);
-        return im_fail_errno(err, r, "cannot start the thread that removes volumes");
-    }
-    *ret_removal = removal;
-    return 0;
+    else
+        *ret_removal = removal;
+    return r;
 }
 
 void removal_wake(struct removal *removal)
 {
     if (removal)
-        (void)eventfd_write(removal->wake_fd, 1);
+        background_wake(&removal->background);
 }
 
 struct removal *removal_stop(struct removal *removal)
 {
     if (!removal)
         return NULL;
-    atomic_store(&removal->stop, true);
-    removal_wake(removal);
-    (void)pthread_join(removal->thread, NULL);
-    (void)close(removal->wake_fd);
+    background_stop(&removal->background);
     free(removal);
     return NULL;
 }

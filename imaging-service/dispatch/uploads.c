@@ -8,21 +8,16 @@
 #include "dispatch/uploads.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/retry.h"
+#include "dispatch/background.h"
 #include "dispatch/child.h"
 #include "log.h"
 #include "metrics.h"
@@ -38,9 +33,7 @@
 struct uploads {
     const struct svc_conf *conf;
     struct task_table *table;
-    atomic_bool stop;
-    int wake_fd;
-    pthread_t thread;
+    struct background background;
 };
 
 /* ---- one upload ---- */
@@ -50,14 +43,6 @@ static int64_t pause_ms(unsigned tries)
     int64_t pause = UPLOADS_PAUSE_MS << (tries < 6 ? tries : 6);
 
     return im_retry_hasten(pause < UPLOADS_PAUSE_MAX_MS ? pause : UPLOADS_PAUSE_MAX_MS);
-}
-
-/* Empty the eventfd. */
-static void drain(const struct uploads *uploads)
-{
-    uint64_t count;
-
-    (void)!read(uploads->wake_fd, &count, sizeof(count));
 }
 
 /* Run the toolkit: its wait status, or -errno; -ECANCELED when the service stops. */
@@ -73,12 +58,12 @@ static int run(struct uploads *uploads, const char *url, struct child *child, st
     r = child_start(child, uploads->conf->toolkit, "delete-upload", job, err);
     if (r < 0)
         return r;
-    while (!child_wait(child, uploads->wake_fd, -1)) {
-        if (atomic_load(&uploads->stop)) {
+    while (!child_wait(child, uploads->background.wake_fd, -1)) {
+        if (background_stops(&uploads->background)) {
             (void)child_end(child, GRACE_MS);
             return im_fail(err, ECANCELED, "the service stops");
         }
-        drain(uploads); /* what wakes us is looked at afterwards */
+        background_drain(&uploads->background); /* what wakes us is looked at afterwards */
     }
     return child_end(child, 0);
 }
@@ -157,32 +142,16 @@ static int next(struct uploads *uploads)
     return r;
 }
 
-static void *work(void *arg)
+static void work(void *arg)
 {
     struct uploads *uploads = arg;
-    struct pollfd fd = { .fd = uploads->wake_fd, .events = POLLIN };
     int look_ms = LOOK_MIN_MS + (int)im_retry_hasten(LOOK_MS);
 
-    while (!atomic_load(&uploads->stop)) {
-        while (!atomic_load(&uploads->stop) && next(uploads) == 0)
+    while (!background_stops(&uploads->background)) {
+        while (!background_stops(&uploads->background) && next(uploads) == 0)
             ;
-        if (!atomic_load(&uploads->stop) && poll(&fd, 1, look_ms) > 0)
-            drain(uploads);
+        background_wait(&uploads->background, look_ms);
     }
-    return NULL;
-}
-
-/* Signals are for the main thread. */
-static int start_thread(struct uploads *uploads)
-{
-    sigset_t all, before;
-    int r;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    r = pthread_create(&uploads->thread, NULL, work, uploads);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return r;
 }
 
 int uploads_start(const struct svc_conf *conf, struct task_table *table,
@@ -195,31 +164,26 @@ int uploads_start(const struct svc_conf *conf, struct task_table *table,
         return im_fail(err, ENOMEM, "out of memory");
     uploads->conf = conf;
     uploads->table = table;
-    uploads->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    r = uploads->wake_fd < 0 ? errno : start_thread(uploads);
-    if (r != 0) {
-        im_cleanup_close(&uploads->wake_fd);
+    r = background_start(&uploads->background, "the thread that deletes uploads", work, uploads,
+                         err);
+    if (r < 0)
         free(uploads);
-        return im_fail_errno(err, r, "cannot start the thread that deletes uploads");
-    }
-    *ret_uploads = uploads;
-    return 0;
+    else
+        *ret_uploads = uploads;
+    return r;
 }
 
 void uploads_wake(struct uploads *uploads)
 {
     if (uploads)
-        (void)eventfd_write(uploads->wake_fd, 1);
+        background_wake(&uploads->background);
 }
 
 struct uploads *uploads_stop(struct uploads *uploads)
 {
     if (!uploads)
         return NULL;
-    atomic_store(&uploads->stop, true);
-    uploads_wake(uploads);
-    (void)pthread_join(uploads->thread, NULL);
-    (void)close(uploads->wake_fd);
+    background_stop(&uploads->background);
     free(uploads);
     return NULL;
 }
