@@ -1,10 +1,7 @@
 /* worker - one stage from claim to end.  For a disk: plan, start the toolkit, follow it, publish or
  * say why not; the launch is machine.c's.
  *
- * Files of a claim are removed before its row tells of its end.  A volume is published in three
- * steps: the row says whose part file it is, that file gets the volume's name, the row says that it
- * is completed.  Whoever takes over after the first step goes on with that very file, so a process
- * that was stopped for a while, and wakes, can do no harm. */
+ * Files of a claim are removed before its row tells of its end. */
 
 #include <config.h>
 
@@ -15,18 +12,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include "dispatch/child.h"
 #include "dispatch/files.h"
 #include "dispatch/machine.h"
 #include "dispatch/message.h"
 #include "dispatch/plan.h"
+#include "dispatch/publish.h"
 #include "dispatch/run.h"
 #include "log.h"
 #include "metrics.h"
@@ -49,139 +45,6 @@ static void remove_part(const struct run *run, bool for_good)
         claim_files_remove_part(&run->files);
     else
         claim_files_leave_part(&run->files);
-}
-
-/* ---- publication ---- */
-
-/* What counts is decided: the table itself sees to the files. */
-static void leave_volume(const struct run *run, bool for_good)
-{
-    (void)run;
-    (void)for_good;
-}
-
-/* The toolkit's word is good, but a volume of another size would be a promise broken. */
-static int check_part(const struct run *run, struct im_error *err)
-{
-    uint64_t wanted;
-    struct stat st;
-    int r = plan_volume_bytes(run->stage, &wanted, err);
-
-    if (r < 0)
-        return r;
-    if (lstat(run->files.part, &st) < 0)
-        return im_fail_errno(err, errno, "the toolkit ended well but left no volume");
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != wanted)
-        return im_fail(err, EIO,
-                       "the toolkit left a volume of %" PRIu64 " bytes instead of %" PRIu64,
-                       (uint64_t)st.st_size, wanted);
-    return 0;
-}
-
-/* Empty the eventfd; true when somebody had written to it. */
-static bool drain(int wake_fd)
-{
-    uint64_t count;
-
-    return read(wake_fd, &count, sizeof(count)) > 0;
-}
-
-/* Again and again while the database is away: the work is done, and whoever has the lease by then
- * decides.  What was written already is not written twice. */
-static int patiently(const struct run *run,
-                     int (*write)(const struct run *run, const struct stage_result *result,
-                                  struct im_error *err),
-                     const struct stage_result *result, struct im_error *err)
-{
-    int r;
-
-    do
-        r = write(run, result, err);
-    while (run_awaits(run, r == -ECONNABORTED ? -EHOSTDOWN : r));
-    return r;
-}
-
-static int write_complete(const struct run *run, const struct stage_result *result,
-                          struct im_error *err)
-{
-    return task_complete(run->worker->table, run->claim, result, err);
-}
-
-static int write_publish(const struct run *run, const struct stage_result *result,
-                         struct im_error *err)
-{
-    return task_publish(run->worker->table, run->claim, result, err);
-}
-
-static void count_completed(const struct run *run, uint64_t data_bytes)
-{
-    metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
-    metric_add(METRIC_BYTES_IN, NULL, NULL, run->stage->image_bytes - run->bytes);
-    metric_add(METRIC_BYTES_OUT, NULL, NULL, data_bytes);
-}
-
-/* The row says whose part file is the volume: give it its name, and say so. */
-static void finish(struct run *run, uint64_t data_bytes)
-{
-    struct im_error err = { 0 };
-    int r = claim_files_publish(&run->files, &err);
-
-    run->leave = leave_volume;
-    if (r == 0) {
-        files_remove_disk(run->worker->conf, run->claim, false);
-        r = patiently(run, write_complete, NULL, &err);
-    }
-    if (r == 0) {
-        svc_log(SVC_INFO, "%s: completed, volume %s", run->name, run->stage->volume_id);
-        count_completed(run, data_bytes);
-    } else if (r != -ESTALE) /* else somebody took over, and goes on */
-        (void)run_try_again(run, IM_FAILED, "", err.message);
-}
-
-/* The claim is over, but had it been decided that its work counts?  An answer may have been lost,
- * and somebody have taken over since: its part file is the volume to be, then. */
-static bool has_won(const struct run *run)
-{
-    const struct claim *claim = run->claim;
-    struct task task TASK_DONE = { 0 };
-    struct im_error err = { 0 };
-    int r = task_get(run->worker->table, claim->task.account, claim->task.id, &task, &err);
-
-    if (r < 0)
-        return r != -ENOENT; /* perhaps: the ledger sees to it */
-    for (size_t i = 0; i < task.stage_count; i++)
-        if (task.stage[i].number == run->stage->number)
-            return task.stage[i].won_epoch == run->stage->epoch;
-    return false;
-}
-
-static void complete(struct run *run, const char *boot_mode, uint64_t data_bytes)
-{
-    char message[MESSAGE_SIZE];
-    struct im_error err = { 0 };
-    char *digest IM_FREE = claim_files_digest(&run->files);
-    const struct stage_result result = { .digest = digest,
-                                         .boot_mode = *boot_mode ? boot_mode : NULL };
-    int r = check_part(run, &err);
-
-    if (r < 0) {
-        (void)run_end(run, message_internal(message, err.message));
-        return;
-    }
-    r = patiently(run, write_publish, &result, &err);
-    if (r == 0) {
-        svc_log(SVC_INFO, "%s: is being published, fs-verity %s", run->name,
-                digest ? digest : "unknown");
-        finish(run, data_bytes);
-    } else if (r == -ESTALE) {
-        if (!has_won(run))
-            (void)run_end(run, NULL);
-    } else if (r == -EHOSTDOWN || r == -ECONNABORTED) {
-        /* perhaps it is decided: the file stays, and the lease runs out */
-        svc_log(SVC_ERROR, "%s: its row could not be written: %s", run->name, err.message);
-    } else {
-        (void)run_try_again(run, IM_FAILED, "", err.message);
-    }
 }
 
 /* ---- the toolkit ---- */
@@ -252,7 +115,7 @@ static void judge(struct run *run, const struct child *child, int wait_status)
     if (status == IM_OK || status == IM_INPUT_MISSING || status == IM_INVALID_IMAGE)
         store_answered(run);
     if (status == IM_OK) {
-        complete(run, child->boot_mode, child->data_bytes);
+        publish_part(run, child->boot_mode, child->data_bytes);
         return;
     }
     if (!*child->message)
@@ -302,6 +165,14 @@ static int64_t beat_due(const struct run *run, const struct child *child, bool w
     return run->beat_ms + (woken                           ? BEAT_WOKEN_MS
                            : child->done != run->told_done ? BEAT_NEWS_MS
                                                            : BEAT_MS);
+}
+
+/* Empty the eventfd; true when somebody had written to it. */
+static bool drain(int wake_fd)
+{
+    uint64_t count;
+
+    return read(wake_fd, &count, sizeof(count)) > 0;
 }
 
 /* Follow the child to its end.  0 and its wait status when it ended by itself; 1 when the owner
@@ -433,7 +304,7 @@ static void convert_claim(const struct worker *worker, const struct claim *claim
     if (pause > 0) {
         wait_for_store(&run, pause, "it does not answer");
     } else if (claim->stage->state == STAGE_PUBLISHING) {
-        finish(&run, 0);
+        publish_finish(&run, 0);
     } else if (claim->stage->deaths >= DEATHS_MAX) {
         (void)run_end(&run, deaths_message(claim, message));
     } else {
