@@ -117,6 +117,36 @@ class Tasks(Several):
         self.assert_refused(self.send(self.other, self.account, {**wish, "Volume.Size": "2"}), 400,
                             "IdempotentParameterMismatch")
 
+    def test_an_upgrade_while_one_runs(self):
+        """What a newer version's migration adds (R15): the older goes on beside it, also when it is
+        started again; a schema that breaks it refuses it."""
+        database = re.search(r'^database = ".*/([^/?"]+)"', self.one_config(), re.M)[1]
+        number = int(self.postgres.query(
+            "SELECT max(version) FROM schema_version WHERE name = 'tasks'", database))
+        self.postgres.query(
+            "BEGIN; ALTER TABLE task ADD COLUMN colour TEXT; "
+            "ALTER TABLE stage ADD COLUMN shape BIGINT NOT NULL DEFAULT 1; CREATE TABLE newer (id BIGINT); "
+            f"INSERT INTO schema_version VALUES ('tasks', {number + 1}, 0); COMMIT", database)
+        self.both.stop(1)
+        self.both.start(1)
+        upload = self.upload()
+        upload.open()
+        ids = [self.import_from(one, upload.url, len(upload.data))
+               for one in (self.one, self.other) * 2]
+        for id in ids:
+            self.assert_volume(self.wait(self.one, self.account, id, "completed"))
+        self.postgres.query("UPDATE schema_oldest SET version = " + str(number + 1) +
+                            " WHERE name = 'tasks'", database)
+        self.both.stop(1)
+        with self.assertRaises(RuntimeError) as refused:
+            self.both.start(1)
+        self.assertIn("newer", str(refused.exception))
+        self.assertEqual(self.task(self.one, self.account, ids[0]).findtext("state"), "completed")
+
+    def one_config(self):
+        with open(self.one.options[self.one.options.index("--config") + 1], encoding="utf-8") as file:
+            return file.read()
+
     def test_an_upload_in_another_object_store(self):
         """As it is meant: the upload is in an S3 of its own, with other keys."""
         with service.Service() as store:
