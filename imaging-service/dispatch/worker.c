@@ -176,7 +176,7 @@ static void complete(struct run *run, const char *boot_mode, uint64_t data_bytes
     } else if (r == -ESTALE) {
         if (!has_won(run))
             (void)run_end(run, NULL);
-    } else if (r == -EHOSTDOWN || r == -ECONNABORTED) {
+    } else if (r == -EHOSTDOWN || r == -ECONNABORTED || r == -ETIMEDOUT) {
         /* perhaps it is decided: the file stays, and the lease runs out */
         svc_log(SVC_ERROR, "%s: its row could not be written: %s", run->name, err.message);
     } else {
