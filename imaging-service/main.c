@@ -36,6 +36,9 @@
 /* Connections to a database beside one for each worker and each thread that answers requests. */
 #define TABLE_CONNECTIONS 3
 
+/* A service that lives renews its leases every two seconds. */
+#define WATCH_MS 6000
+
 /* Handlers may block on the disk; four of them use a small machine well. */
 #define API_THREADS 4
 
@@ -188,6 +191,7 @@ static int open_tasks(struct service *service, struct im_error *err)
         .where = conf->database ? conf->database : conf->tasks_path,
         .worker = conf->instance_name,
         .alone = !conf->database,
+        .watch_ms = conf->database ? WATCH_MS : 0,
         /* each worker and each thread that answers requests, and those who look after things */
         .connections = conf->workers + API_THREADS + TABLE_CONNECTIONS,
         .limits = { .total = conf->conversions, .per_account = conf->conversions_per_account },

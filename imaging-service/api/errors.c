@@ -106,6 +106,7 @@ enum svc_code svc_code_of_failure(int number)
     switch (abs(number)) {
     case EHOSTDOWN:    /* cannot be reached */
     case ECONNABORTED: /* went away during the commit */
+    case ETIMEDOUT:    /* somebody holds a lock, or it has too much to do */
         return SVC_DATABASE_AWAY;
     default:
         return SVC_INTERNAL_ERROR;

@@ -51,5 +51,6 @@ const char *svc_code_text(enum svc_code code);
 enum svc_code svc_code_find(const char *name);
 
 /* The code of a failure nobody refused with one, by its errno value, positive or negative:
- * SVC_DATABASE_AWAY for what heals when the database is back, else SVC_INTERNAL_ERROR. */
+ * SVC_DATABASE_AWAY for what heals when the database is back, or a lock free; else
+ * SVC_INTERNAL_ERROR. */
 enum svc_code svc_code_of_failure(int number);

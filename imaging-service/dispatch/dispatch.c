@@ -17,11 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/spawn.h"
+#include "base/text.h"
 #include "dispatch/files.h"
 #include "dispatch/leftovers.h"
 #include "dispatch/news.h"
@@ -50,7 +52,8 @@ struct dispatch {
     const struct svc_conf *conf;
     struct task_table *table;
     atomic_bool stop;
-    _Atomic(const char *) objects_url; /* NULL: not told yet */
+    _Atomic(const char *) objects_url;     /* NULL: not told yet */
+    bool volumes_mounted, scratch_mounted; /* at the start */
     struct removal *removal;
     struct stores *stores;
     struct uploads *uploads; /* NULL: they stay */
@@ -82,8 +85,29 @@ static const char *toolkit_trouble(const char *toolkit, char *buf, size_t size)
     return buf;
 }
 
-static const char *dir_trouble(const char *what, const char *dir, char *buf, size_t size)
+/* Whether something is mounted there. */
+static bool is_mounted(const char *dir)
 {
+    char *above IM_FREE = im_asprintf("%s/..", dir);
+    struct stat here, there;
+
+    return above && stat(dir, &here) == 0 && stat(above, &there) == 0 &&
+           here.st_dev != there.st_dev;
+}
+
+/* mounted: as is_mounted told at the start.  What is written where a file system is missing is on
+ * another disk, and nobody else's. */
+static const char *dir_trouble(const char *what, const char *dir, bool mounted, char *buf,
+                               size_t size)
+{
+    if (mounted && !is_mounted(dir)) {
+        (void)snprintf(
+            buf, size,
+            "the %s directory '%s' is not mounted any more, as it was at the start; mount "
+            "it again",
+            what, dir);
+        return buf;
+    }
     if (faccessat(AT_FDCWD, dir, R_OK | W_OK | X_OK, AT_EACCESS) == 0)
         return NULL;
     (void)snprintf(buf, size, "the %s directory '%s' cannot be written: %s", what, dir,
@@ -99,9 +123,9 @@ const char *dispatch_trouble_of(struct dispatch *dispatch, unsigned n, char *buf
     case 0:
         return toolkit_trouble(conf->toolkit, buf, size);
     case 1:
-        return dir_trouble("volume", conf->volumes_dir, buf, size);
+        return dir_trouble("volume", conf->volumes_dir, dispatch->volumes_mounted, buf, size);
     default:
-        return dir_trouble("scratch", conf->scratch_dir, buf, size);
+        return dir_trouble("scratch", conf->scratch_dir, dispatch->scratch_mounted, buf, size);
     }
 }
 
@@ -234,6 +258,8 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
     dispatch->conf = conf;
     dispatch->table = table;
     dispatch->slots = slots;
+    dispatch->volumes_mounted = is_mounted(conf->volumes_dir);
+    dispatch->scratch_mounted = is_mounted(conf->scratch_dir);
     dispatch->stores = stores_new(); /* without it nobody keeps account, no more */
     (void)pthread_mutex_init(&dispatch->lock, NULL);
     (void)pthread_condattr_init(&attributes);

@@ -76,6 +76,7 @@ static void count_completed(const struct run *run, uint64_t data_bytes)
 
 void publish_finish(struct run *run, uint64_t data_bytes)
 {
+    char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
     int r = claim_files_publish(&run->files, &err);
 
@@ -87,6 +88,8 @@ void publish_finish(struct run *run, uint64_t data_bytes)
     if (r == 0) {
         svc_log(SVC_INFO, "%s: completed, volume %s", run->name, run->stage->volume_id);
         count_completed(run, data_bytes);
+    } else if (r == -ENOENT) { /* neither part file nor volume: no attempt can succeed */
+        (void)run_end(run, message_internal(message, err.message));
     } else if (r != -ESTALE) /* else somebody took over, and goes on */
         (void)run_try_again(run, IM_FAILED, "", err.message);
 }
@@ -129,7 +132,7 @@ void publish_part(struct run *run, const char *boot_mode, uint64_t data_bytes)
     } else if (r == -ESTALE) {
         if (!has_won(run))
             (void)run_end(run, NULL);
-    } else if (r == -EHOSTDOWN || r == -ECONNABORTED) {
+    } else if (r == -EHOSTDOWN || r == -ECONNABORTED || r == -ETIMEDOUT) {
         /* perhaps it is decided: the file stays, and the lease runs out */
         svc_log(SVC_ERROR, "%s: its row could not be written: %s", run->name, err.message);
     } else {

@@ -78,7 +78,8 @@ bool run_awaits(const struct run *run, int r)
     struct pollfd fd = { .fd = run->worker->wake_fd, .events = POLLIN };
     uint64_t count;
 
-    if (r != -EHOSTDOWN || !run->worker->stop || atomic_load(run->worker->stop))
+    if ((r != -EHOSTDOWN && r != -ETIMEDOUT) || !run->worker->stop ||
+        atomic_load(run->worker->stop))
         return false; /* without a stop it is the start that settles, which cannot wait */
     if (poll(&fd, fd.fd >= 0, PAUSE_MS) > 0)
         (void)!read(fd.fd, &count, sizeof(count));

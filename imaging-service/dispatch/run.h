@@ -64,8 +64,9 @@ int run_beat(struct run *run, uint64_t bytes, const char *message);
 /* A row that moved on is no news; one that could not be written is ours to tell. */
 void run_tell_write(const struct run *run, int r, const struct im_error *err);
 
-/* After a write that returned r: true when the database is away (-EHOSTDOWN), a while later, unless
- * the service stops; then it is to be tried again. */
+/* After a write that returned r: true when the database is away (-EHOSTDOWN) or what it was to
+ * write is locked by somebody (-ETIMEDOUT), a while later, unless the service stops; then it is to
+ * be tried again. */
 bool run_awaits(const struct run *run, int r);
 
 /* End the task as cancelled; a reason it has already wins over message.  1, or why it could not be

@@ -135,7 +135,8 @@ static void judge(struct run *run, const struct child *child, int wait_status)
         wait_for_upload(run, sentence);
     else if (status == IM_TRANSIENT && strcmp(child->code, "StoreAway") == 0)
         store_is_away(run, status, child->code, sentence);
-    else if (status == IM_TRANSIENT || status == IM_CANCELLED) /* cancelled, but not by us */
+    else if (status == IM_TRANSIENT || status == IM_CANCELLED || /* cancelled, but not by us */
+             strcmp(child->code, "NoSpace") == 0)                /* somebody frees some, perhaps */
         (void)run_try_again(run, status, child->code, sentence);
     else if (*child->message)
         (void)run_end(run, message_failure(message, status, child->code, sentence));

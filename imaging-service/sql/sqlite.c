@@ -142,10 +142,30 @@ static void forget(struct sql_statement *used)
 
 /* ---- transactions ---- */
 
+/* What is committed to a file that has lost its name, or was replaced, is gone with the process:
+ * say so before anybody relies on it. */
+static int expect_in_place(struct sqlite *file, struct im_error *err)
+{
+    int moved = 0;
+
+    if (sqlite3_file_control(file->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
+        !moved)
+        return 0;
+    return im_fail(err, EHOSTDOWN,
+                   "%s '%s': the file was removed or replaced while it is used; put it back, or "
+                   "stop the service before",
+                   file->base.schema->what, file->base.where);
+}
+
 int sqlite_finish(struct sqlite *file, int r, struct im_error *err)
 {
     const struct sql_schema *schema = file->base.schema;
 
+    if (r >= 0) {
+        int there = expect_in_place(file, err);
+
+        r = there < 0 ? there : r;
+    }
     if (r >= 0) {
         int committed = sqlite_exec(file->db, schema, "COMMIT", err);
 

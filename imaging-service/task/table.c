@@ -54,6 +54,7 @@ int task_table_open(const struct task_options *options, struct task_table **ret_
         r = im_fail(err, ENOMEM, "out of memory");
     if (r == 0) {
         table->alone = options->alone;
+        table->watch_ms = options->watch_ms;
         table->guest = options->guest;
         table->limits = options->limits;
         table->delete_uploads = options->delete_uploads;

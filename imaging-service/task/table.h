@@ -14,6 +14,7 @@ struct task_table {
     char *worker; /* the name of this service in leases */
     bool guest;   /* a command, not a service */
     bool alone;   /* no other service uses the table: every lease of a dead process was ours */
+    int watch_ms;
     struct task_limits limits;
     atomic_bool removals; /* something was left to be removed, and nobody was told */
     bool delete_uploads;

@@ -145,6 +145,7 @@ struct task_options {
     const char *where;    /* a path, or a PostgreSQL server ("postgresql://…"); see sql/sql.h */
     const char *worker;   /* the name of this service in the leases it holds; no other has it */
     bool alone;           /* the caller makes sure that nobody else works on the tasks */
+    int watch_ms;         /* see task_recover; 0: names are known to be different */
     bool guest;           /* a command beside the services: the table must be there and up to date,
                              and of what is in the ledger nothing is over (see struct thing) */
     unsigned connections; /* to a server, at most */
@@ -322,7 +323,9 @@ int task_next_removal(struct task_table *table, struct claim *ret_claim, struct 
 /* They are gone; the task is cancelled when they were the last thing left of it. */
 int task_removed(struct task_table *table, const struct claim *claim, struct im_error *err);
 
-/* After a start: every lease this service holds belongs to a dead process.  Calls `each` for every
+/* After a start: every lease this service holds belongs to a dead process, unless another service
+ * has its name by mistake: those that are renewed while it looks for task_options.watch_ms are left
+ * alone.  Calls `each` for every
  * stage that was being worked on (its deaths with this one counted; it may end the stage through
  * the table), then releases what is still leased: stages of cancelling tasks end, others are due at
  * once with the death counted.  A negative return of `each` stops and is returned. */

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "log.h"
 #include "metrics.h"
 #include "task/machine.h"
 #include "task/state.h"
@@ -349,6 +351,48 @@ static int hurry(struct sql_session *session, void *arg, struct im_error *err)
     return r < 0 ? r : 0;
 }
 
+static bool is_same_lease(const struct claim *a, const struct claim *b)
+{
+    return a->task.seq == b->task.seq && a->stage->number == b->stage->number &&
+           a->stage->epoch == b->stage->epoch && a->stage->lease_ms == b->stage->lease_ms;
+}
+
+/* Leave in *leases those that nobody renews.  Two services with one name would else take each
+ * other's work for that of the dead. */
+static int watch_leases(struct task_table *table, struct leases *leases, struct im_error *err)
+{
+    const struct timespec pause = { .tv_sec = table->watch_ms / 1000,
+                                    .tv_nsec = (long)(table->watch_ms % 1000) * 1000000 };
+    struct leases later IM_CLEANUP(leases_done) = { .table = table };
+    size_t kept = 0;
+    int r;
+
+    if (leases->count == 0 || table->watch_ms == 0)
+        return 0;
+    (void)nanosleep(&pause, NULL);
+    r = task_read(table, list_leases, &later, err);
+    for (size_t i = 0; r >= 0 && i < leases->count; i++) {
+        bool same = false;
+
+        for (size_t k = 0; k < later.count && !same; k++)
+            same = is_same_lease(&leases->claim[i], &later.claim[k]);
+        if (same) {
+            struct claim claim = leases->claim[kept];
+
+            leases->claim[kept++] = leases->claim[i];
+            leases->claim[i] = claim;
+        } else {
+            svc_log(SVC_ERROR,
+                    "%s: another service named '%s' works on it; give each an instance-name of its "
+                    "own",
+                    leases->claim[i].task.id, table->worker);
+        }
+    }
+    while (r >= 0 && leases->count > kept)
+        claim_done(&leases->claim[--leases->count]);
+    return r;
+}
+
 /* Deaths are written last, with the release: a start that is itself killed counts nothing twice. */
 int task_recover(struct task_table *table, int (*each)(void *arg, const struct claim *claim),
                  void *arg, struct im_error *err)
@@ -356,6 +400,8 @@ int task_recover(struct task_table *table, int (*each)(void *arg, const struct c
     struct leases leases IM_CLEANUP(leases_done) = { .table = table };
     int r = task_read(table, list_leases, &leases, err);
 
+    if (r >= 0)
+        r = watch_leases(table, &leases, err);
     for (size_t i = 0; r >= 0 && i < leases.count; i++) {
         struct act what = { .move = move_lapse };
         struct claim *claim = &leases.claim[i];

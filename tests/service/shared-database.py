@@ -42,6 +42,23 @@ class Accounts(Several):
         self.assertEqual([row["name"] for row in several.services[0].account("list")],
                          ["cluster", "a"])
 
+    def test_somebody_holds_a_lock(self):
+        """ALTER TABLE or VACUUM FULL, say: it will pass, so clients are to come again."""
+        several = self.several(1)
+        one, account = several.services[0], several.account
+        self.good(one, account, DESCRIBE)
+        psql = [os.path.join(self.postgres.bin, "psql"), "-X", "-q",
+                self.postgres.uri(f"d{self.postgres.databases}")]
+        with subprocess.Popen(psql, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            for table, asked in ("account", [DESCRIBE]), ("task", [DESCRIBE, IMPORT]):
+                holder.stdin.write(f"ROLLBACK; BEGIN; LOCK TABLE {table}; \\echo locked\n")
+                holder.stdin.flush()
+                self.assertEqual(holder.stdout.readline(), "locked\n")
+                for parameters in asked:
+                    self.assert_refused(self.send(one, account, parameters), 503, "ServiceUnavailable")
+            holder.stdin.close()
+        self.good(one, account, DESCRIBE)
+
     def test_the_database_is_away(self):
         several = self.several()
         nobody = {**several.account, "secret_key": "x" * 40}

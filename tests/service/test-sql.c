@@ -455,6 +455,27 @@ static void a_migration_that_fails_is_taken_back(void **state)
     assert_int_equal(number_from(db, "SELECT max(version) FROM schema_version"), 3);
 }
 
+/* A commit into a file without a name would be lost with the process. */
+static void a_file_that_is_gone_is_not_written(void **state)
+{
+    struct item item = { .name = "before", .data = "", .len = 0 };
+    char aside[sizeof(where) + 8];
+
+    (void)state;
+    if (on_server())
+        skip();
+    ok(sql_write(db, put_item, &item, &err));
+    (void)snprintf(aside, sizeof(aside), "%s.aside", where);
+    assert_int_equal(rename(where, aside), 0);
+    fails(sql_read(db, check_last, &item, &err), EHOSTDOWN, "removed or replaced");
+    item.name = "gone";
+    fails(sql_write(db, put_item, &item, &err), EHOSTDOWN, "removed or replaced");
+    assert_int_equal(rename(aside, where), 0);
+    assert_int_equal(number_from(db, "SELECT count(*) FROM item"), 1);
+    item.name = "back";
+    ok(sql_write(db, put_item, &item, &err));
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -473,6 +494,7 @@ int main(void)
         TEST(news),
         TEST(the_schema_is_brought_up_to_date),
         TEST(a_migration_that_fails_is_taken_back),
+        TEST(a_file_that_is_gone_is_not_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
