@@ -934,6 +934,21 @@ static void test_recover_completes(void **state)
     assert_nothing_left(1);
 }
 
+/* Neither part file nor volume is there: no attempt can succeed, and eight would only take time. */
+static void test_recover_without_files(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    orphan_publishing(&task, 1, false);
+    start();
+    wait_until(&task, task.state == TASK_CANCELLED);
+    assert_non_null(strstr(task.status_message, "ServerError: "));
+    assert_int_equal(task.stage[0].tries, 0);
+    assert_int_equal(runs("ok"), 0);
+    assert_nothing_left(0);
+}
+
 /* Who lost finds its claim gone while it works: it removes what it made and nothing else. */
 static void test_zombie_leaves_the_volume(void **state)
 {
@@ -1152,6 +1167,7 @@ int main(void)
         with_dispatch(test_removal_needs_no_worker),
         with_dispatch(test_recover_publishes),
         with_dispatch(test_recover_completes),
+        with_dispatch(test_recover_without_files),
         with_dispatch(test_zombie_leaves_the_volume),
         with_dispatch(test_recover_repeats),
         with_dispatch(test_recover_gives_up),

@@ -117,6 +117,26 @@ class Tasks(Several):
         self.assert_refused(self.send(self.other, self.account, {**wish, "Volume.Size": "2"}), 400,
                             "IdempotentParameterMismatch")
 
+    def test_one_name_for_two(self):
+        """A copied configuration: who starts with the name of one that lives leaves its work alone."""
+        both = self.several(start=False, config='instance-name = "same"\n')
+        both.start(0)
+        one, other = both.services
+        upload = self.upload(closed=3)
+        tree = self.good(one, both.account, {
+            "Action": "ImportVolume", "Version": NEW, "AvailabilityZone": "standalone",
+            "Image.Format": "RAW", "Image.Bytes": str(len(upload.data)),
+            "Image.ImportManifestUrl": upload.url, "Volume.Size": "1"})
+        id = tree.findtext("conversionTask/conversionTaskId")
+        self.assertTrue(upload.waiting.wait(service.DEADLINE_S))
+        both.start(1)
+        self.assertIn("another service named 'same'", other.log_text())
+        upload.open()
+        self.wait(one, both.account, id, "completed")
+        self.assertNotIn("death", one.log_text() + other.log_text())
+        self.assertEqual(one.log_text().count(f"{id}: claim "), 1)
+        self.assertNotIn(f"{id}: claim ", other.log_text())
+
     def test_an_upgrade_while_one_runs(self):
         """What a newer version's migration adds (R15): the older goes on beside it, also when it is
         started again; a schema that breaks it refuses it."""
