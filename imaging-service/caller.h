@@ -17,6 +17,8 @@
 struct svc_caller {
     char account[13];               /* 12 digits */
     char actions[SVC_ACTIONS_SIZE]; /* SVC_ALL_ACTIONS, or names joined with ',' */
+    char proof[65]; /* SHA-256 of the signature: a request that is sent again has the same; "" of
+                       an object's request */
 };
 
 /* True when the caller may do what has that name. */

@@ -5,36 +5,42 @@
 #include <config.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "announce.h"
 #include "api/api.h"
-#include "xml.h"
 #include "auth/accounts.h"
-#include "base/buffer.h"
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/text.h"
 #include "cmd/account.h"
+#include "cmd/gc.h"
+#include "cmd/task.h"
 #include "conf/conf.h"
 #include "dispatch/dispatch.h"
-#include "file.h"
 #include "http/httpd.h"
 #include "http/query-handler.h"
 #include "http/tls.h"
 #include "log.h"
 #include "objects/objects.h"
 #include "objects/target.h"
+#include "place.h"
+#include "status/status.h"
 #include "task/task.h"
+#include "xml.h"
 
-/* Bytes of env.sh: addresses and names, and a key. */
-#define ENV_MAX 4096
+/* Connections to a database beside one for each worker and each thread that answers requests. */
+#define TABLE_CONNECTIONS 3
+
+/* A service that lives renews its leases every two seconds. */
+#define WATCH_MS 6000
+
+/* Handlers may block on the disk; four of them use a small machine well. */
+#define API_THREADS 4
 
 /* What runs, in the order in which it is started; stopped the other way round. */
 struct service {
@@ -42,6 +48,7 @@ struct service {
     int lock; /* descriptor of DIR/lock, held while the process lives */
     struct svc_accounts *accounts;
     struct svc_throttle *throttle;
+    struct task_zone_limit *zone_limits;
     struct task_table *tasks;
     struct dispatch *dispatch;
     struct svc_store *store;
@@ -50,54 +57,22 @@ struct service {
     struct svc_object_service object_service;
     struct svc_route routes[2];
     struct svc_httpd *httpd;
+    struct status *status; /* NULL: it has no address */
     char *objects_url;
 };
 
-static int make_dir(const char *path, struct im_error *err)
-{
-    struct stat st;
-
-    if (mkdir(path, 0700) == 0)
-        return im_sync_parent(path) < 0 ? im_fail_errno(err, errno, "cannot create '%s'", path) : 0;
-    if (errno != EEXIST)
-        return im_fail_errno(err, errno, "cannot create the directory '%s'", path);
-    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-        return im_fail(err, ENOTDIR, "'%s' is in the way: a directory is needed there", path);
-    return 0;
-}
-
-/* Two services on one directory would undo each other's work. */
-static int lock_dir(struct service *service, struct im_error *err)
-{
-    char *path IM_FREE = im_asprintf("%s/lock", service->conf.dir);
-
-    if (!path)
-        return im_fail(err, ENOMEM, "out of memory");
-    service->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (service->lock < 0)
-        return im_fail_errno(err, errno, "cannot open '%s'", path);
-    if (flock(service->lock, LOCK_EX | LOCK_NB) == 0)
-        return 0;
-    if (errno == EWOULDBLOCK)
-        return im_fail(err, EBUSY,
-                       "another imaging-service is at work in '%s'; stop it, or choose another "
-                       "directory",
-                       service->conf.dir);
-    return im_fail_errno(err, errno, "cannot lock '%s'", path);
-}
-
-static int prepare(struct service *service, struct im_error *err)
+/* The accounts, and of a service alone the objects. */
+static int open_stores(struct service *service, struct im_error *err)
 {
     const struct svc_conf *conf = &service->conf;
-    const char *const dirs[] = { conf->objects_dir, conf->volumes_dir, conf->scratch_dir };
-    int r = make_dir(conf->dir, err);
+    int r;
 
+    if (conf->database)
+        return svc_accounts_open_shared(conf->database, conf->master_key, &service->accounts, err);
+    r = svc_accounts_open(conf->dir, conf->master_key, &service->accounts, err);
     if (r == 0)
-        r = lock_dir(service, err);
-    for (size_t i = 0; r == 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++)
-        r = make_dir(dirs[i], err);
-    if (r == 0)
-        r = svc_accounts_open(conf->dir, conf->master_key, &service->accounts, err);
+        r = svc_store_open(conf->objects_dir, svc_accounts_first(service->accounts),
+                           &service->store, err);
     return r;
 }
 
@@ -111,17 +86,24 @@ static const char *trouble(void *worker, char *buf, size_t size)
     return dispatch_trouble(worker, buf, size);
 }
 
+static const char *trouble_of(void *worker, unsigned n, char *buf, size_t size)
+{
+    return dispatch_trouble_of(worker, n, buf, size);
+}
+
 /* Bind the port, so that it is known before anybody is served. */
 static int open_door(struct service *service, struct im_error *err)
 {
     const struct svc_conf *conf = &service->conf;
     const struct svc_httpd_options options = {
-        .address = conf->address,
-        .port = conf->port,
+        .address = conf->listen.address,
+        .port = conf->listen.port,
         .certificate = conf->tls_certificate,
         .key = conf->tls_key,
         .connections = conf->connections,
         .connections_per_address = conf->connections_per_address,
+        .other_connections = 0, /* those of the status are among the spare descriptors */
+        .threads = API_THREADS,
         .idle_s = conf->idle_seconds,
         .request_s = conf->request_seconds,
     };
@@ -133,7 +115,7 @@ static int open_door(struct service *service, struct im_error *err)
 static char *endpoint(const struct service *service)
 {
     const struct svc_conf *conf = &service->conf;
-    const char *host = conf->public_host ? conf->public_host : conf->address;
+    const char *host = conf->public_host ? conf->public_host : conf->listen.address;
     const char *format = host[0] != '[' && strchr(host, ':') ? "%s://[%s]:%u" : "%s://%s:%u";
 
     if (strcmp(host, "0.0.0.0") == 0)
@@ -144,11 +126,14 @@ static char *endpoint(const struct service *service)
                        svc_httpd_port(service->httpd));
 }
 
-/* Let the workers find uploads in our own object store. */
+/* Let the workers find uploads in our own object store, if we have one. */
 static int show_objects(struct service *service, struct im_error *err)
 {
-    char *where IM_FREE = endpoint(service);
+    char *where IM_FREE = NULL;
 
+    if (!service->store)
+        return 0;
+    where = endpoint(service);
     if (where)
         service->objects_url = im_asprintf("%s" SVC_OBJECTS_PATH "/", where);
     if (!service->objects_url)
@@ -188,33 +173,98 @@ static int serve(struct service *service, struct im_error *err)
     return svc_httpd_serve(service->httpd, service->routes, 2, err);
 }
 
+/* The limits of the zones as the table takes them; NULL when out of memory. */
+static struct task_zone_limit *zone_limits(const struct svc_conf *conf)
+{
+    struct task_zone_limit *limits = calloc(conf->zone_limit_count + 1, sizeof(*limits));
+
+    for (size_t i = 0; limits && i < conf->zone_limit_count; i++)
+        limits[i] =
+            (struct task_zone_limit){ conf->zone_limits[i].zone, conf->zone_limits[i].conversions };
+    return limits;
+}
+
+static int open_tasks(struct service *service, struct im_error *err)
+{
+    const struct svc_conf *conf = &service->conf;
+    struct task_options options = {
+        .where = conf->database ? conf->database : conf->tasks_path,
+        .worker = conf->instance_name,
+        .alone = !conf->database,
+        .watch_ms = conf->database ? WATCH_MS : 0,
+        /* each worker and each thread that answers requests, and those who look after things */
+        .connections = conf->workers + API_THREADS + TABLE_CONNECTIONS,
+        .limits = { .total = conf->conversions, .per_account = conf->conversions_per_account },
+        .delete_uploads = svc_conf_is(conf->delete_uploads),
+    };
+
+    service->zone_limits = zone_limits(conf);
+    if (!service->zone_limits)
+        return im_fail(err, ENOMEM, "out of memory");
+    options.limits.zone = service->zone_limits;
+    options.limits.zone_count = conf->zone_limit_count;
+    return task_table_open(&options, &service->tasks, err);
+}
+
+static int check_tables(void *tasks, struct im_error *err)
+{
+    return task_table_check(tasks, err);
+}
+
+static int count_tasks(void *tasks, struct task_counts *ret_counts, struct im_error *err)
+{
+    return task_count(tasks, ret_counts, err);
+}
+
+static int start_status(struct service *service, struct im_error *err)
+{
+    const struct status_options options = {
+        .conf = &service->conf,
+        .api = service->httpd,
+        .trouble = trouble_of,
+        .troubles = DISPATCH_TROUBLES,
+        .worker = service->dispatch,
+        .check_tables = check_tables,
+        .task_counts = count_tasks,
+        .tables = service->tasks,
+    };
+
+    return service->conf.status.address ? status_start(&options, &service->status, err) : 0;
+}
+
 static int start(struct service *service, struct im_error *err)
 {
-    int r = prepare(service, err);
+    int r = svc_place_take(&service->conf, &service->lock, err);
 
     if (r == 0)
-        r = task_table_open(service->conf.tasks_path, &service->tasks, err);
-    if (r == 0)
-        r = svc_store_open(service->conf.objects_dir, svc_accounts_first(service->accounts),
-                           &service->store, err);
+        r = open_stores(service, err);
+
     if (r == 0)
         r = open_door(service, err);
+    if (r == 0)
+        r = svc_conf_name(&service->conf, svc_httpd_port(service->httpd), err);
+    if (r == 0)
+        r = open_tasks(service, err);
     if (r == 0)
         r = dispatch_start(&service->conf, service->tasks, &service->dispatch, err);
     if (r == 0)
         r = show_objects(service, err);
     if (r == 0)
         r = serve(service, err);
+    if (r == 0)
+        r = start_status(service, err);
     return r;
 }
 
 static void stop(struct service *service)
 {
+    service->status = status_stop(service->status);  /* it looks at all the rest */
     service->httpd = svc_httpd_stop(service->httpd); /* operations call the dispatcher */
     service->dispatch = dispatch_stop(service->dispatch);
     service->throttle = svc_throttle_free(service->throttle);
     service->store = svc_store_close(service->store);
     service->tasks = task_table_close(service->tasks);
+    free(service->zone_limits);
     service->accounts = svc_accounts_close(service->accounts);
     if (service->lock >= 0)
         (void)close(service->lock);
@@ -222,70 +272,20 @@ static void stop(struct service *service)
     svc_conf_done(&service->conf);
 }
 
-static void wipe_buffer(struct im_buffer *buffer)
-{
-    if (buffer->data)
-        im_wipe(buffer->data, buffer->capacity);
-    im_buffer_done(buffer);
-}
-
-/* The keys of the first account as lines of env.sh; a comment when it has none, so that the service
- * still starts. */
-static int write_keys(const struct service *service, struct im_buffer *out, struct im_error *err)
-{
-    struct svc_keys keys SVC_KEYS_WIPE = { 0 };
-    int r = svc_accounts_first_keys(service->accounts, &keys, err);
-
-    if (r == -ENOENT)
-        return im_buffer_printf(out, "# %s; see imaging-service account --help\n", err->message);
-    if (r < 0)
-        return r;
-    return im_buffer_printf(out,
-                            "export AWS_ACCESS_KEY_ID=%s\n"
-                            "export AWS_SECRET_ACCESS_KEY=%s\n",
-                            keys.access_key, keys.secret_key);
-}
-
-static int write_env(const struct service *service, struct im_buffer *out, struct im_error *err)
-{
-    char *where IM_FREE = endpoint(service);
-    int r = where ? im_buffer_printf(out,
-                                     "export EC2_URL=%s/\n"
-                                     "export S3_URL=%s" SVC_OBJECTS_PATH "/\n",
-                                     where, where)
-                  : -ENOMEM;
-
-    if (r == 0)
-        r = write_keys(service, out, err);
-    if (r == 0)
-        r = im_buffer_printf(out, "export EC2_AVAILABILITY_ZONE=%s\n", service->conf.zones.item[0]);
-    return r;
-}
-
-/* Tell people and scripts where the service is. */
 static int announce(const struct service *service, struct im_error *err)
 {
-    const struct svc_conf *conf = &service->conf;
-    struct im_buffer text IM_CLEANUP(wipe_buffer) = IM_BUFFER(ENV_MAX);
+    char *where IM_FREE = endpoint(service);
     char sentence[IM_ERROR_MAX];
-    const char *missing;
-    int r = write_env(service, &text, err);
+    const struct svc_announcement what = {
+        .conf = &service->conf,
+        .accounts = service->store ? service->accounts : NULL,
+        .endpoint = where,
+        .status_port = service->status ? status_port(service->status) : 0,
+        /* the dispatcher has logged it */
+        .trouble = dispatch_trouble(service->dispatch, sentence, sizeof(sentence)),
+    };
 
-    if (r < 0)
-        return err->number ? r : im_fail(err, -r, "cannot write '%s'", conf->env_path);
-    r = svc_file_write(conf->env_path, text.data, err);
-    if (r < 0)
-        return r;
-    (void)printf("imaging-service " PACKAGE_VERSION ", everything in %s\n%s"
-                 "These lines are in %s\n",
-                 conf->dir, text.data, conf->env_path);
-    missing = dispatch_trouble(service->dispatch, sentence, sizeof(sentence));
-    if (missing) /* the dispatcher has logged it */
-        (void)printf("No volume can be imported until this is mended: %s\n", missing);
-    (void)puts("ready");
-    if (fflush(stdout) != 0)
-        return im_fail_errno(err, errno, "cannot write to standard output");
-    return 0;
+    return where ? svc_announce(&what, err) : im_fail(err, ENOMEM, "out of memory");
 }
 
 /* Signals are taken by sigwait in this thread alone; the others inherit the mask. */
@@ -315,17 +315,24 @@ static void reload(struct service *service)
 /* Until SIGTERM or SIGINT; then finish what clients are waiting for. */
 static void attend(struct service *service, const sigset_t *signals)
 {
-    unsigned seconds = service->conf.stop_seconds;
+    unsigned seconds = service->conf.stop_seconds, delay = service->conf.stop_delay_seconds;
     int number = 0;
     size_t left;
 
     while (sigwait(signals, &number) != 0 || number == SIGHUP)
         if (number == SIGHUP)
             reload(service);
-    svc_log(SVC_INFO, "signal %d: stopping; requests under way have %u seconds", number, seconds);
+    status_stopping(service->status);
+    dispatch_halt(service->dispatch); /* others can go on with what it gives back */
+    svc_log(SVC_INFO, "signal %d: stopping%s; requests under way have %u seconds", number,
+            delay > 0 ? " as soon as it is known" : "", seconds);
     /* a second signal ends the process at once; what is not finished is recovered next time */
     (void)signal(SIGHUP, SIG_IGN);
     (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    /* who sends requests here is to see /ready change before connections are closed: one that is
+     * closed while a request is on its way to it loses that */
+    while (delay > 0)
+        delay = sleep(delay);
     left = svc_httpd_drain(service->httpd, seconds);
     if (left > 0)
         svc_log(SVC_WARNING, "%zu connections did not end in time and are cut off", left);
@@ -373,15 +380,35 @@ static int start_or_show(struct service *service)
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* What works on a service's data instead of being one. */
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the name; returns the exit status */
+} commands[] = {
+    { "account", svc_account_command },
+    { "gc", svc_gc_command },
+    { "task", svc_task_command },
+};
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     struct service service = { .lock = -1 };
+    const struct command *command;
     struct im_error err = { 0 };
     int r;
 
     (void)umask(077);
-    if (argc > 1 && strcmp(argv[1], "account") == 0)
-        return svc_account_command(argc - 1, argv + 1);
+    command = argc > 1 ? find_command(argv[1]) : NULL;
+    if (command)
+        return command->run(argc - 1, argv + 1);
     r = svc_conf_parse(argc, argv, &service.conf, &err);
     if (r == 1)
         return EXIT_SUCCESS;

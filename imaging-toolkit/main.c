@@ -21,7 +21,7 @@ static void print_help(FILE *to)
           "\n",
           to);
     for (size_t i = 0; im_commands[i]; i++)
-        fprintf(to, "  %-10s %s\n", im_commands[i]->name, im_commands[i]->summary);
+        fprintf(to, "  %-14s %s\n", im_commands[i]->name, im_commands[i]->summary);
     fputs("\n'imaging-toolkit COMMAND --help' tells more.\n", to);
 }
 

@@ -47,3 +47,7 @@ void svc_api_refuse(enum svc_code code, const char *message, const char *request
 
 /* Name of the n-th action, NULL behind the last. */
 const char *svc_api_action(size_t n);
+
+/* The action of that name as it stands in the table, static; NULL when there is none, or no name.
+ */
+const char *svc_api_known(const char *name);

@@ -32,7 +32,7 @@ static int run(struct svc_call *call, const void *input)
     const struct input *in = input;
     int r;
 
-    r = task_request_cancel(call->tasks, call->account, in->task_id, in->reason, im_clock_now_ms(),
+    r = task_request_cancel(call->tasks, call->account, in->task_id, in->reason,
                             &call->err);
     if (r == -ENOENT)
         return svc_refuse_unknown_task(call, in->task_id);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "log.h"
+#include "metrics.h"
 
 /* From this version on unknown parameters are refused, as AWS does; what older clients send beside
  * the documented names is ignored.  It is also the newest version there is. */
@@ -166,6 +167,7 @@ static int check_rate(struct svc_call *call, const struct svc_operation *operati
         action++;
     if (svc_throttle_take(call->api->throttle, call->account, action, im_clock_monotonic_ms()))
         return 0;
+    metric_add(METRIC_THROTTLED, operation ? operation->action : NULL, NULL, 1);
     return svc_refuse(call, SVC_THROTTLED, "%s", svc_code_text(SVC_THROTTLED));
 }
 
@@ -256,12 +258,21 @@ const char *svc_api_action(size_t n)
     return n < sizeof(operations) / sizeof(operations[0]) ? operations[n]->action : NULL;
 }
 
+const char *svc_api_known(const char *name)
+{
+    for (size_t i = 0; name && i < OPERATIONS; i++)
+        if (strcmp(operations[i]->action, name) == 0)
+            return operations[i]->action;
+    return NULL;
+}
+
 void svc_api_run(const struct svc_api *api, const struct svc_caller *caller, const char *request_id,
                  const struct im_query *params, struct svc_answer *answer)
 {
-    struct svc_call call = { .api = api, .tasks = api->tasks, .account = caller->account };
+    struct svc_call call = { .api = api, .tasks = api->tasks, .account = caller->account, .proof = caller->proof };
     const char *version = im_query_get(params, "Version");
     const struct svc_operation *operation = NULL;
+    bool ours;
     int r = check_characters(&call, params);
 
     if (r == 0)
@@ -278,9 +289,11 @@ void svc_api_run(const struct svc_api *api, const struct svc_caller *caller, con
         answer->status = 200;
         return;
     }
-    if (call.code == SVC_INTERNAL_ERROR)
+    ours = call.code == SVC_INTERNAL_ERROR; /* nobody has refused it */
+    if (ours) {
+        call.code = svc_code_of_failure(r);
         svc_log(SVC_ERROR, "%s, request %s: %s", operation ? operation->action : "?", request_id,
                 call.err.message);
-    svc_api_refuse(call.code, call.code == SVC_INTERNAL_ERROR ? NULL : call.err.message, request_id,
-                   answer);
+    }
+    svc_api_refuse(call.code, ours ? NULL : call.err.message, request_id, answer);
 }

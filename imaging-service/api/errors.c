@@ -3,12 +3,14 @@
  * Words and statuses are AWS's ("Error codes for the Amazon EC2 API").  The last four are for what
  * never reaches an operation and has no word there; RequestTimeout is S3's, with its status,
  * because SDKs try that again and not a 408.  A client sends 5xx again, so these are only given
- * when nothing was stored. */
+ * when nothing was stored, or when nobody can know; against that there is the client token. */
 
 #include <config.h>
 
 #include "api/errors.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -74,6 +76,8 @@ static const struct {
     [SVC_TOO_MANY_FILTERS] = { "FilterLimitExceeded", 400,
                                "The request has too many filter values." },
     [SVC_UNAVAILABLE] = { "Unavailable", 503, "The service cannot work on this now." },
+    [SVC_DATABASE_AWAY] = { "ServiceUnavailable", 503,
+                            "The request has failed due to a temporary failure of the server." },
     [SVC_NOT_FOUND] = { "NotFound", 404, "There is nothing at this path." },
     [SVC_METHOD_NOT_ALLOWED] = { "MethodNotAllowed", 405,
                                  "The specified method is not allowed against this resource." },
@@ -95,6 +99,18 @@ unsigned svc_code_status(enum svc_code code)
 const char *svc_code_text(enum svc_code code)
 {
     return codes[code].text;
+}
+
+enum svc_code svc_code_of_failure(int number)
+{
+    switch (abs(number)) {
+    case EHOSTDOWN:    /* cannot be reached */
+    case ECONNABORTED: /* went away during the commit */
+    case ETIMEDOUT:    /* somebody holds a lock, or it has too much to do */
+        return SVC_DATABASE_AWAY;
+    default:
+        return SVC_INTERNAL_ERROR;
+    }
 }
 
 enum svc_code svc_code_find(const char *name)

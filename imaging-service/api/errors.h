@@ -34,6 +34,7 @@ enum svc_code {
     SVC_TOO_MANY_TASKS,
     SVC_TOO_MANY_FILTERS,
     SVC_UNAVAILABLE,
+    SVC_DATABASE_AWAY,
     SVC_NOT_FOUND,
     SVC_METHOD_NOT_ALLOWED,
     SVC_TOO_LARGE,
@@ -48,3 +49,8 @@ const char *svc_code_text(enum svc_code code);
 
 /* The code of that word; SVC_INTERNAL_ERROR when there is none. */
 enum svc_code svc_code_find(const char *name);
+
+/* The code of a failure nobody refused with one, by its errno value, positive or negative:
+ * SVC_DATABASE_AWAY for what heals when the database is back, or a lock free; else
+ * SVC_INTERNAL_ERROR. */
+enum svc_code svc_code_of_failure(int number);

@@ -104,14 +104,14 @@ int svc_start_import(struct svc_call *call, const struct svc_import *in,
 
     whole.account = call->account;
     whole.client_token = in->client_token;
+    whole.proof = call->proof;
     whole.parameters = in->client_token ? call->parameters : NULL;
     if (spec) {
         svc_copy_tags(&spec->tags, tags);
         whole.tag = tags;
         whole.tag_count = spec->tags.count;
     }
-    r = task_insert(call->tasks, &whole, call->api->conf->max_active, im_clock_now_ms(), &task,
-                    &fresh, &call->err);
+    r = task_insert(call->tasks, &whole, call->api->conf->max_active, &task, &fresh, &call->err);
     if (r < 0)
         return refuse_new(call, r);
     if (fresh && call->api->wake)

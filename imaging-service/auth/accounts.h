@@ -1,8 +1,10 @@
 /* accounts - who may sign requests: accounts, their access keys and temporary credentials, in
- * DIR/accounts.db.  Only the API has it open, never the workers.
+ * DIR/accounts.db or in the database that several services share.  Only the API has it open, never
+ * the workers.
  *
  * Any number of processes may have it open at once: what `imaging-service account` changes holds
- * from the service's next request on.  Secrets stand there sealed (seal.h).  Knows no signatures.
+ * from the next request on, at every service.  Secrets stand there sealed (seal.h).  Knows no
+ * signatures.
  */
 #pragma once
 
@@ -34,9 +36,15 @@ struct svc_accounts;
  * DIR/keys, which an earlier version wrote and which is removed when its account is safe here, or
  * else a new one that may do everything.  Errors: those of svc_seal_open; -EKEYREJECTED when the
  * store was sealed under another master key; -ENOENT when the master key is lost; those of
- * svc_database_open. */
+ * sql_open. */
 int svc_accounts_open(const char *dir, const char *master_key, struct svc_accounts **ret_accounts,
                       struct im_error *err);
+
+/* The same in a server's database ("postgresql://…"), under a master key that exists; there is no
+ * first account.  All functions below may fail with -EHOSTDOWN while the server is away, the
+ * changes with -ECONNABORTED when it went away at their end. */
+int svc_accounts_open_shared(const char *database, const char *master_key,
+                             struct svc_accounts **ret_accounts, struct im_error *err);
 
 /* Takes NULL, returns NULL. */
 struct svc_accounts *svc_accounts_close(struct svc_accounts *accounts);
@@ -68,10 +76,12 @@ int svc_accounts_find(struct svc_accounts *accounts, const char *access_key,
  * time for every token of that length. */
 bool svc_key_takes_token(const struct svc_key *key, const char *token);
 
-/* Number of the first account: what was made before there were accounts is its. */
+/* Number of the first account: what was made before there were accounts is its.  "" in a shared
+ * database. */
 const char *svc_accounts_first(const struct svc_accounts *accounts);
 
-/* The newest permanent key of the first account.  -ENOENT when none is enabled. */
+/* The newest permanent key of the first account.  -ENOENT when none is enabled; not for a shared
+ * database. */
 int svc_accounts_first_keys(struct svc_accounts *accounts, struct svc_keys *ret_keys,
                             struct im_error *err);
 

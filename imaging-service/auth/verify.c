@@ -11,6 +11,7 @@
 #include "aws/s3v2.h"
 #include "aws/sigv2.h"
 #include "base/crypto.h"
+#include "metrics.h"
 
 /* The key a request names, and what there is to say about it. */
 struct signer {
@@ -84,17 +85,22 @@ static int unknown_account(struct im_error *err)
 
 /* What a verified signature is worth: r is what the verification returned.  That credentials have
  * ended is told to their owner only. */
-static int judge_api(const struct signer *signer, int r, struct svc_caller *ret_caller,
-                     struct im_error *err)
+static int judge_api(const struct signer *signer, int r, const char *signature,
+                     struct svc_caller *ret_caller, struct im_error *err)
 {
+    uint8_t digest[IM_HASH_MAX];
+
     if (!signer->known || !signer->token)
         return unknown_account(err);
     if (r == 0 && signer->ended)
         return im_fail_code(err, EACCES, "RequestExpired",
                             "Request has expired. The temporary credentials have ended.");
-    if (r == 0)
-        *ret_caller = signer->key.caller;
-    return r;
+    if (r < 0)
+        return r;
+    *ret_caller = signer->key.caller;
+    im_hash(IM_SHA256, signature, strlen(signature), digest);
+    im_hex(digest, im_hash_size(IM_SHA256), ret_caller->proof);
+    return 0;
 }
 
 static int verify_api_v4(struct svc_accounts *accounts, const struct im_signable *request,
@@ -120,7 +126,7 @@ static int verify_api_v4(struct svc_accounts *accounts, const struct im_signable
     im_hex(digest, im_hash_size(IM_SHA256), hex);
     whole.payload_hash = hex;
     r = im_sigv4_verify(&whole, &claim, signer.key.secret, now_ms, err);
-    return judge_api(&signer, r, ret_caller, err);
+    return judge_api(&signer, r, claim.signature, ret_caller, err);
 }
 
 static int verify_api_v2(struct svc_accounts *accounts, const struct im_signable *request,
@@ -136,7 +142,15 @@ static int verify_api_v2(struct svc_accounts *accounts, const struct im_signable
     if (r < 0)
         return r;
     r = im_sigv2_verify(request, params, &claim, signer.key.secret, now_ms, err);
-    return judge_api(&signer, r, ret_caller, err);
+    return judge_api(&signer, r, claim.signature, ret_caller, err);
+}
+
+/* Count a refusal that is the client's doing; others are the database's, or of no memory. */
+static int counted(int r, const struct im_error *err)
+{
+    if (r == -EACCES || r == -EINVAL)
+        metric_add(METRIC_AUTH_FAILURES, err ? err->code : NULL, NULL, 1);
+    return r;
 }
 
 int svc_verify_api(struct svc_accounts *accounts, const struct im_signable *request,
@@ -146,11 +160,11 @@ int svc_verify_api(struct svc_accounts *accounts, const struct im_signable *requ
     unsigned found = ways(request, params);
     int r = check_ways_api(found, err);
 
-    if (r < 0)
-        return r;
-    return found == BY_V2_QUERY
-               ? verify_api_v2(accounts, request, params, now_ms, ret_caller, err)
-               : verify_api_v4(accounts, request, body, len, now_ms, ret_caller, err);
+    if (r == 0 && found == BY_V2_QUERY)
+        r = verify_api_v2(accounts, request, params, now_ms, ret_caller, err);
+    else if (r == 0)
+        r = verify_api_v4(accounts, request, body, len, now_ms, ret_caller, err);
+    return counted(r, err);
 }
 
 /* The code S3 gives where Signature Version 4 of EC2 gives another. */
@@ -277,9 +291,9 @@ static int verify_v2(struct svc_accounts *accounts, const struct im_signable *re
     return judge_object(&signer, claim.token, r, ret_caller, err);
 }
 
-int svc_verify_object(struct svc_accounts *accounts, const struct im_signable *request,
-                      const char *prefix, int64_t now_ms, struct svc_caller *ret_caller,
-                      char *ret_payload, struct im_error *err)
+static int verify_object(struct svc_accounts *accounts, const struct im_signable *request,
+                         const char *prefix, int64_t now_ms, struct svc_caller *ret_caller,
+                         char *ret_payload, struct im_error *err)
 {
     struct im_query params IM_QUERY_DONE = { 0 };
     unsigned found;
@@ -304,4 +318,12 @@ int svc_verify_object(struct svc_accounts *accounts, const struct im_signable *r
     if (im_s3v2_present(request))
         return verify_v2(accounts, request, prefix, now_ms, ret_caller, ret_payload, err);
     return im_fail_code(err, EACCES, "InvalidArgument", "Unsupported Authorization Type");
+}
+
+int svc_verify_object(struct svc_accounts *accounts, const struct im_signable *request,
+                      const char *prefix, int64_t now_ms, struct svc_caller *ret_caller,
+                      char *ret_payload, struct im_error *err)
+{
+    return counted(verify_object(accounts, request, prefix, now_ms, ret_caller, ret_payload, err),
+                   err);
 }

@@ -5,7 +5,6 @@
 #include "cmd/account.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "cmd/place.h"
 #include "cmd/show.h"
+#include "conf/conf.h"
 
 /* Seconds temporary credentials live: 12 hours, as AWS has it. */
 #define DEFAULT_DURATION 43200
@@ -41,15 +42,16 @@ static const char usage[] =
     "  --allow ACTIONS  API actions, ReadObjects and WriteObjects joined with commas,\n"
     "                   or all (the default)\n"
     "  --duration N     seconds a session lives, 1 to 129600, default 43200\n"
+    "  --config FILE    in place of DIR: names it, or the database services share\n"
     "  --master-key PATH, --output text|json, --help\n"
     "Secrets are shown once.  Run it as the service's user; the service may run.\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage.\n";
 
 struct options {
-    const char *dir, *master_key, *name, *which;
+    struct place place;
+    const char *master_key, *name, *which;
     char *actions; /* as they are stored */
     uint64_t duration_s;
-    bool json;
 };
 
 struct command {
@@ -63,7 +65,7 @@ struct command {
 static int run_list(struct svc_accounts *accounts, const struct options *options,
                     struct im_error *err)
 {
-    return svc_show_accounts(accounts, options->json, err);
+    return svc_show_accounts(accounts, options->place.json, err);
 }
 
 static int run_add(struct svc_accounts *accounts, const struct options *options,
@@ -74,7 +76,7 @@ static int run_add(struct svc_accounts *accounts, const struct options *options,
                              options->actions ? options->actions : SVC_ALL_ACTIONS,
                              im_clock_now_ms(), &keys, err);
 
-    return r < 0 ? r : svc_show_keys(accounts, &keys, 0, options->json, err);
+    return r < 0 ? r : svc_show_keys(accounts, &keys, 0, options->place.json, err);
 }
 
 static int run_rotate(struct svc_accounts *accounts, const struct options *options,
@@ -83,7 +85,7 @@ static int run_rotate(struct svc_accounts *accounts, const struct options *optio
     struct svc_keys keys SVC_KEYS_WIPE = { 0 };
     int r = svc_accounts_rotate(accounts, options->which, im_clock_now_ms(), &keys, err);
 
-    return r < 0 ? r : svc_show_keys(accounts, &keys, 0, options->json, err);
+    return r < 0 ? r : svc_show_keys(accounts, &keys, 0, options->place.json, err);
 }
 
 static int run_session(struct svc_accounts *accounts, const struct options *options,
@@ -93,7 +95,7 @@ static int run_session(struct svc_accounts *accounts, const struct options *opti
     int64_t now_ms = im_clock_now_ms(), end_ms = now_ms + (int64_t)options->duration_s * 1000;
     int r = svc_accounts_session(accounts, options->which, now_ms, end_ms, &keys, err);
 
-    return r < 0 ? r : svc_show_keys(accounts, &keys, end_ms, options->json, err);
+    return r < 0 ? r : svc_show_keys(accounts, &keys, end_ms, options->place.json, err);
 }
 
 static int run_enable(struct svc_accounts *accounts, const struct options *options,
@@ -101,7 +103,7 @@ static int run_enable(struct svc_accounts *accounts, const struct options *optio
 {
     int r = svc_accounts_enable(accounts, options->which, true, err);
 
-    return r < 0 ? r : svc_show_enabled(options->which, true, options->json, err);
+    return r < 0 ? r : svc_show_enabled(options->which, true, options->place.json, err);
 }
 
 static int run_disable(struct svc_accounts *accounts, const struct options *options,
@@ -109,7 +111,7 @@ static int run_disable(struct svc_accounts *accounts, const struct options *opti
 {
     int r = svc_accounts_enable(accounts, options->which, false, err);
 
-    return r < 0 ? r : svc_show_enabled(options->which, false, options->json, err);
+    return r < 0 ? r : svc_show_enabled(options->which, false, options->place.json, err);
 }
 
 static const struct command commands[] = {
@@ -168,21 +170,10 @@ static int set_actions(struct options *options, const char *list, struct im_erro
     return r;
 }
 
-static int set_output(struct options *options, const char *value, struct im_error *err)
-{
-    options->json = strcmp(value, "json") == 0;
-    if (options->json || strcmp(value, "text") == 0)
-        return 0;
-    return im_fail(err, EINVAL, "--output wants text or json, not '%.40s'", value);
-}
-
 /* One option; 1 when it has been answered. */
 static int take_option(struct options *options, int option, const char *value, struct im_error *err)
 {
     switch (option) {
-    case 's':
-        options->dir = value;
-        return *value ? 0 : im_fail(err, EINVAL, "--standalone wants a directory");
     case 'm':
         options->master_key = value;
         return *value ? 0 : im_fail(err, EINVAL, "--master-key wants the path of a file");
@@ -202,13 +193,8 @@ static int take_option(struct options *options, int option, const char *value, s
                    ? 0
                    : im_fail(err, EINVAL, "--duration wants seconds from 1 to %d, not '%.40s'",
                              SVC_SESSION_MAX_S, value);
-    case 'o':
-        return set_output(options, value, err);
-    case 'h':
-        (void)fputs(usage, stdout);
-        return 1;
     default:
-        return 0;
+        return place_take(&options->place, option, value, "account", usage, err);
     }
 }
 
@@ -238,38 +224,45 @@ static int take_words(int argc, char **argv, struct options *options,
     if (words > (command->which ? 2 : 1))
         return im_fail(err, EINVAL, "'%.80s' is one argument too many",
                        argv[optind + (command->which ? 2 : 1)]);
-    if (!options->dir)
-        return im_fail(err, EINVAL, "--standalone DIR is missing");
     options->which = command->which ? argv[optind + 1] : NULL;
     *ret_command = command;
-    return 0;
-}
-
-static int wrong_option(const char *word, struct im_error *err)
-{
-    return im_fail(err, EINVAL,
-                   "'%.80s' is no option or wants a value; see imaging-service account --help",
-                   word);
+    return place_check(&options->place, err);
 }
 
 static int parse(int argc, char **argv, struct options *options, const struct command **ret_command,
                  struct im_error *err)
 {
-    static const struct option known[] = { { "standalone", required_argument, NULL, 's' },
+    static const struct option known[] = { PLACE_OPTIONS,
                                            { "master-key", required_argument, NULL, 'm' },
                                            { "name", required_argument, NULL, 'n' },
                                            { "allow", required_argument, NULL, 'a' },
                                            { "duration", required_argument, NULL, 'd' },
-                                           { "output", required_argument, NULL, 'o' },
-                                           { "help", no_argument, NULL, 'h' },
                                            { 0 } };
     int option, r = 0;
 
     opterr = 0; /* one line is enough */
     while (r == 0 && (option = getopt_long(argc, argv, "h", known, NULL)) != -1)
-        r = option == '?' ? wrong_option(argv[optind - 1], err)
-                          : take_option(options, option, optarg, err);
+        r = take_option(options, option, option == '?' ? argv[optind - 1] : optarg, err);
     return r != 0 ? r : take_words(argc, argv, options, ret_command, err);
+}
+
+static int open_accounts(const struct options *options, struct svc_accounts **ret_accounts,
+                         struct im_error *err)
+{
+    const char *key = options->master_key;
+    struct svc_conf conf = { 0 };
+    int r;
+
+    if (options->place.dir)
+        return svc_accounts_open(options->place.dir, key, ret_accounts, err);
+    r = svc_conf_load(NULL, options->place.config, &conf, err);
+    if (r == 0 && !key)
+        key = conf.master_key;
+    if (r == 0)
+        r = conf.database ? svc_accounts_open_shared(conf.database, key, ret_accounts, err)
+                          : svc_accounts_open(conf.dir, key, ret_accounts, err);
+    svc_conf_done(&conf);
+    return r;
 }
 
 int svc_account_command(int argc, char **argv)
@@ -283,7 +276,7 @@ int svc_account_command(int argc, char **argv)
 
     if (r == 0) {
         understood = true;
-        r = svc_accounts_open(options.dir, options.master_key, &accounts, &err);
+        r = open_accounts(&options, &accounts, &err);
     }
     if (r == 0)
         r = command->run(accounts, &options, &err);

@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "cmd/rows.h"
 
 /* Collects what svc_accounts_list tells. */
 struct listing {
@@ -18,39 +19,9 @@ struct listing {
     json_t *keys;     /* of the last account */
 };
 
-static void decref(json_t **json)
-{
-    json_decref(*json);
-}
-#define JSON_DONE IM_CLEANUP(decref)
-
-static int flush(struct im_error *err)
-{
-    if (fflush(stdout) != 0)
-        return im_fail_errno(err, errno, "cannot write to standard output");
-    return 0;
-}
-
-static int print_json(const json_t *json, struct im_error *err)
-{
-    if (!json)
-        return im_fail(err, ENOMEM, "out of memory");
-    if (json_dumpf(json, stdout, JSON_INDENT(2)) < 0 || putchar('\n') == EOF)
-        return im_fail_errno(err, errno, "cannot write to standard output");
-    return flush(err);
-}
-
 static const char *state(bool enabled)
 {
     return enabled ? "enabled" : "disabled";
-}
-
-/* A time as text, or JSON's null. */
-static json_t *json_time(int64_t ms)
-{
-    char text[24];
-
-    return ms ? json_string(im_clock_iso8601(text, sizeof(text), ms)) : json_null();
 }
 
 /* ---- listings ---- */
@@ -88,7 +59,7 @@ static int list_key(void *arg, const struct svc_listed_key *key)
         return 0;
     }
     row = json_pack("{s:s, s:b, s:s, s:o}", "access_key", key->id, "enabled", key->enabled,
-                    "created", made, "expires", json_time(key->expires_ms));
+                    "created", made, "expires", rows_time(key->expires_ms));
     return row && json_array_append_new(listing->keys, row) == 0 ? 0 : -ENOMEM;
 }
 
@@ -105,7 +76,7 @@ int svc_show_accounts(struct svc_accounts *accounts, bool json, struct im_error 
         return im_fail(err, ENOMEM, "out of memory");
     if (r < 0)
         return r;
-    return json ? print_json(rows, err) : flush(err);
+    return json ? rows_print_json(rows, err) : rows_flush(err);
 }
 
 /* ---- new keys ---- */
@@ -142,12 +113,12 @@ static int print_keys_json(const struct svc_keys *keys, int64_t expires_ms,
     json_t *row JSON_DONE =
         json_pack("{s:s, s:s, s:s, s:s*, s:o, s:o}", "account", keys->account, "access_key",
                   keys->access_key, "secret_key", keys->secret_key, "session_token", token,
-                  "expires", json_time(expires_ms), "other_enabled_keys", list);
+                  "expires", rows_time(expires_ms), "other_enabled_keys", list);
 
     for (size_t i = 0; row && i < others->count; i++)
         if (json_array_append_new(list, json_string(others->id[i])) < 0)
             return im_fail(err, ENOMEM, "out of memory");
-    return print_json(row, err);
+    return rows_print_json(row, err);
 }
 
 /* Lines that a shell may evaluate as they are. */
@@ -166,7 +137,7 @@ static int print_keys(const struct svc_keys *keys, int64_t expires_ms, const str
         (void)printf("export AWS_SESSION_TOKEN=%s\nexport AWS_SECURITY_TOKEN=%s\n"
                      "export AWS_CREDENTIAL_EXPIRATION=%s\n",
                      keys->token, keys->token, im_clock_iso8601(end, sizeof(end), expires_ms));
-    return flush(err);
+    return rows_flush(err);
 }
 
 int svc_show_keys(struct svc_accounts *accounts, const struct svc_keys *keys, int64_t expires_ms,
@@ -189,8 +160,8 @@ int svc_show_enabled(const char *which, bool enabled, bool json, struct im_error
 
     if (!json) {
         (void)printf("%s is %s\n", which, state(enabled));
-        return flush(err);
+        return rows_flush(err);
     }
     row = json_pack("{s:s, s:b}", "id", which, "enabled", enabled);
-    return print_json(row, err);
+    return rows_print_json(row, err);
 }

@@ -21,25 +21,32 @@
 /* Bytes of DIR: the names below it must still fit into a path. */
 #define DIR_MAX (PATH_MAX - 512)
 
+/* Bytes of an address (INET6_ADDRSTRLEN has its scope and the NUL besides), and of a host's name
+ * that are left for it in an instance's, with a port and two colons. */
+#define ADDRESS_MAX 39
+#define HOST_MAX    (SVC_INSTANCE_MAX - ADDRESS_MAX - 7)
+
 static const char usage[] =
-    "Usage: imaging-service --standalone DIR [OPTION]...\n"
-    "       imaging-service account COMMAND --standalone DIR [OPTION]...\n"
+    "Usage: imaging-service --standalone DIR|--config FILE [OPTION]...\n"
+    "       imaging-service account|task|gc ...      (each has --help)\n"
     "Import disk images as volumes: an EC2 query API, an object store and a volume\n"
-    "pool on one machine, with everything it keeps in DIR (made with mode 0700).\n"
+    "pool on one machine, with everything it keeps in DIR (made with mode 0700); or,\n"
+    "when FILE names a database, one of several services that share it.\n"
     "  --standalone DIR     where tasks, objects, volumes and keys are kept\n"
     "  --config FILE        settings; the options given here win over it\n"
     "  --check-config       print the settings in force, and end\n"
     "  --listen ADDR:PORT   address to serve, default 127.0.0.1:8773; port 0 is any\n"
     "                       free one; IPv6 as [::1]:8773.  Plain HTTP without tls in\n"
     "                       FILE: think before leaving loopback\n"
+    "  --status-listen ADDR:PORT  serve /live, /ready and /metrics there, plain HTTP\n"
     "  --toolkit PATH       the imaging-toolkit program; default: the one built or\n"
     "                       installed beside this program, else on the search path\n"
     "  --workers N          disks converted at once, 1 to 64, default 2\n"
     "  --master-key PATH    seals the secret keys, default DIR/master.key\n"
     "  --help, --version    show this text, show the version\n"
     "\n"
-    "account --help tells of accounts and keys.\n"
-    "Endpoints and keys are printed, and written to DIR/env.sh for '. DIR/env.sh'.\n"
+    "Endpoints and keys are printed, and written to DIR/env.sh for '. DIR/env.sh'\n"
+    "(with a database: only the endpoint, and only printed).\n"
     "The last line printed is 'ready'.  SIGTERM and SIGINT end the service, SIGHUP\n"
     "reads its certificate again.\n"
     "Exit status: 0 stopped as asked, 1 could not start, 2 wrong usage.\n";
@@ -83,29 +90,71 @@ static int find_toolkit(struct svc_conf *conf, struct im_error *err)
     return svc_conf_replace(&conf->toolkit, "imaging-toolkit", err);
 }
 
-static int derive_paths(struct svc_conf *conf, struct im_error *err)
-{
-    const struct {
-        char **path;
-        const char *name;
-    } paths[] = {
-        { &conf->tasks_path, "tasks.db" }, { &conf->objects_dir, "objects" },
-        { &conf->volumes_dir, "volumes" }, { &conf->scratch_dir, "scratch" },
-        { &conf->images_dir, "images" },   { &conf->instances_dir, "instances" },
-        { &conf->env_path, "env.sh" },
-    };
+/* A path below a directory. */
+struct derived {
+    char **path;
+    const char *dir, *name;
+};
 
-    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        *paths[i].path = im_asprintf("%s/%s", conf->dir, paths[i].name);
+static int derive(const struct derived *paths, size_t count, struct im_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(*paths[i].path);
+        *paths[i].path = im_asprintf("%s/%s", paths[i].dir, paths[i].name);
         if (!*paths[i].path)
             return svc_conf_no_memory(err);
     }
     return 0;
 }
 
+static int derive_paths(struct svc_conf *conf, struct im_error *err)
+{
+    const char *dir = conf->dir;
+    const struct derived alone[] = {
+        { &conf->volumes_dir, dir, "volumes" }, { &conf->scratch_dir, dir, "scratch" },
+        { &conf->tasks_path, dir, "tasks.db" }, { &conf->objects_dir, dir, "objects" },
+        { &conf->env_path, dir, "env.sh" },
+    };
+    int r = 0;
+
+    if (dir)
+        r = derive(alone, sizeof(alone) / sizeof(alone[0]), err);
+    if (dir && r == 0)
+        r = svc_conf_replace(&conf->state_dir, dir, err);
+    if (r < 0 || !conf->state_dir)
+        return r; /* with --check-config */
+    const struct derived both[] = {
+        { &conf->images_dir, conf->state_dir, "images" },
+        { &conf->instances_dir, conf->state_dir, "instances" },
+        { &conf->lock_path, dir ? dir : conf->scratch_dir, "lock" },
+    };
+    return derive(both, sizeof(both) / sizeof(both[0]), err);
+}
+
+int svc_conf_name(struct svc_conf *conf, uint16_t port, struct im_error *err)
+{
+    char host[HOST_NAME_MAX + 1] = "";
+
+    const char *address = conf->listen.address;
+
+    if (conf->instance_name)
+        return 0;
+    if (gethostname(host, sizeof(host) - 1) < 0 || !host[0])
+        (void)snprintf(host, sizeof(host), "unknown");
+    /* two services of one machine may have the same port at different addresses */
+    conf->instance_name =
+        im_asprintf("%.*s:%.*s:%u", HOST_MAX, host, ADDRESS_MAX, address, (unsigned)port);
+    if (!conf->instance_name)
+        return svc_conf_no_memory(err);
+    for (char *p = conf->instance_name; *p; p++)
+        if (!strchr(SVC_INSTANCE_BYTES, *p))
+            *p = '-';
+    return 0;
+}
+
 /* Options that have a value, as they were given; the last of each counts. */
 struct given {
-    const char *dir, *config, *listen, *toolkit, *workers, *master_key;
+    const char *dir, *config, *listen, *status, *toolkit, *workers, *master_key;
     bool check_only;
 };
 
@@ -124,6 +173,9 @@ static int take_option(struct given *given, int option, const char *value, struc
         return 0;
     case 'l':
         given->listen = value;
+        return 0;
+    case 'S':
+        given->status = value;
         return 0;
     case 't':
         given->toolkit = value;
@@ -147,13 +199,17 @@ static int take_option(struct given *given, int option, const char *value, struc
 
 static int take_options(int argc, char **argv, struct given *given, struct im_error *err)
 {
-    static const struct option options[] = {
-        { "standalone", required_argument, NULL, 's' }, { "config", required_argument, NULL, 'f' },
-        { "check-config", no_argument, NULL, 'c' },     { "listen", required_argument, NULL, 'l' },
-        { "toolkit", required_argument, NULL, 't' },    { "workers", required_argument, NULL, 'w' },
-        { "master-key", required_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },          { 0 }
-    };
+    static const struct option options[] = { { "standalone", required_argument, NULL, 's' },
+                                             { "config", required_argument, NULL, 'f' },
+                                             { "check-config", no_argument, NULL, 'c' },
+                                             { "listen", required_argument, NULL, 'l' },
+                                             { "toolkit", required_argument, NULL, 't' },
+                                             { "workers", required_argument, NULL, 'w' },
+                                             { "master-key", required_argument, NULL, 'm' },
+                                             { "help", no_argument, NULL, 'h' },
+                                             { "status-listen", required_argument, NULL, 'S' },
+                                             { "version", no_argument, NULL, 'V' },
+                                             { 0 } };
     int option, r = 0;
 
     optind = 0; /* so that tests can parse more than once */
@@ -181,6 +237,8 @@ static int apply(struct svc_conf *conf, const struct given *given, struct im_err
     if (r == 0)
         r = set(conf, "listen", "--listen", given->listen, err);
     if (r == 0)
+        r = set(conf, "status-listen", "--status-listen", given->status, err);
+    if (r == 0)
         r = set(conf, "workers", "--workers", given->workers, err);
     if (r == 0 && given->toolkit)
         r = *given->toolkit ? svc_conf_replace(&conf->toolkit, given->toolkit, err)
@@ -191,50 +249,103 @@ static int apply(struct svc_conf *conf, const struct given *given, struct im_err
     return r;
 }
 
-/* What no single setting shows. */
-static int check_together(const struct svc_conf *conf, struct im_error *err)
+static const char *source(const struct svc_conf *conf)
 {
-    const char *launcher = conf->launcher;
+    return conf->config ? conf->config : "command line";
+}
 
-    if (!conf->dir && !conf->check_only)
-        return im_fail(err, EINVAL, "--standalone DIR is missing; see imaging-service --help");
-    if (!conf->tls_certificate != !conf->tls_key)
-        return im_fail(err, EINVAL, "'%s': the section tls wants both certificate and key",
-                       conf->config);
-    if (strcmp(launcher, "command") == 0 && !conf->launcher_command)
-        return im_fail(err, EINVAL, "'%s': launcher = command wants launcher-command",
-                       conf->config);
-    if (strcmp(launcher, "ec2") == 0 && (!conf->launcher_endpoint || !conf->launcher_credentials))
+/* A standalone service has all in its directory, one with a database says where everything is. */
+static int check_mode(const struct svc_conf *conf, struct im_error *err)
+{
+    if (!conf->dir && !conf->database && !conf->check_only)
         return im_fail(err, EINVAL,
-                       "'%s': launcher = ec2 wants launcher-endpoint and launcher-credentials",
-                       conf->config);
+                       "--standalone DIR is missing, or a --config FILE with a database; see "
+                       "imaging-service --help");
+    for (const struct svc_setting *s = svc_settings; s->name; s++) {
+        const char *value = s->shared ? *(char *const *)((const char *)conf + s->offset) : NULL;
+
+        if (value && (conf->dir || !conf->database))
+            return im_fail(err, EINVAL,
+                           "'%s': %s is for services that share a database; a standalone one keeps "
+                           "everything in its directory%s",
+                           source(conf), s->name, conf->dir ? "" : ", and database is missing");
+        if (s->shared && !value && conf->database)
+            return im_fail(err, EINVAL, "'%s': a service with a database wants %s, too",
+                           source(conf), s->name);
+    }
+    if (conf->database && !conf->master_key)
+        return im_fail(err, EINVAL,
+                       "'%s': a service with a database wants master-key, the file with the same "
+                       "32 bytes for all of them",
+                       source(conf));
     return 0;
 }
 
-static int parse(int argc, char **argv, struct svc_conf *conf, struct im_error *err)
+static int check_zones(const struct svc_conf *conf, struct im_error *err)
 {
-    struct given given = { 0 };
-    int r = take_options(argc, argv, &given, err);
+    for (size_t i = 0; i < conf->zone_limit_count; i++) {
+        const char *zone = conf->zone_limits[i].zone;
+        size_t n = 0;
 
+        while (n < conf->zones.count && strcmp(conf->zones.item[n], zone) != 0)
+            n++;
+        if (n == conf->zones.count)
+            return im_fail(err, EINVAL, "'%s': the section zone \"%s\" is of no zone in zones",
+                           source(conf), zone);
+    }
+    return 0;
+}
+
+static int check_launcher(const struct svc_conf *conf, struct im_error *err)
+{
+    const char *launcher = conf->launcher;
+
+    if (strcmp(launcher, "command") == 0 && !conf->launcher_command)
+        return im_fail(err, EINVAL, "'%s': launcher = command wants launcher-command",
+                       source(conf));
+    if (strcmp(launcher, "ec2") == 0 && (!conf->launcher_endpoint || !conf->launcher_credentials))
+        return im_fail(err, EINVAL,
+                       "'%s': launcher = ec2 wants launcher-endpoint and launcher-credentials",
+                       source(conf));
+    return 0;
+}
+
+/* What no single setting shows. */
+static int check_together(const struct svc_conf *conf, struct im_error *err)
+{
+    int r = check_mode(conf, err);
+
+    if (r == 0 && !conf->tls_certificate != !conf->tls_key)
+        return im_fail(err, EINVAL, "'%s': the section tls wants both certificate and key",
+                       source(conf));
     if (r == 0)
-        r = svc_settings_preset(conf, err);
-    if (r == 0 && given.config)
-        r = svc_conf_replace(&conf->config, given.config, err);
-    if (r == 0 && given.config)
-        r = svc_conf_read(given.config, conf, err);
+        r = check_zones(conf, err);
+    return r == 0 ? check_launcher(conf, err) : r;
+}
+
+/* What was given on the command line is known: all the rest. */
+static int settle(const struct given *given, struct svc_conf *conf, struct im_error *err)
+{
+    int r = svc_settings_preset(conf, err);
+
+    if (r == 0 && given->config)
+        r = svc_conf_replace(&conf->config, given->config, err);
+    if (r == 0 && given->config)
+        r = svc_conf_read(given->config, conf, err);
     if (r == 0)
-        r = apply(conf, &given, err);
+        r = apply(conf, given, err);
     if (r == 0)
         r = check_together(conf, err);
     if (r == 0 && !conf->toolkit)
         r = find_toolkit(conf, err);
-    return r != 0 || !conf->dir ? r : derive_paths(conf, err);
+    return r != 0 ? r : derive_paths(conf, err);
 }
 
-int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_error *err)
+/* Settle into *ret_conf. */
+static int load(const struct given *given, struct svc_conf *ret_conf, struct im_error *err)
 {
     struct svc_conf conf = { 0 };
-    int r = parse(argc, argv, &conf, err);
+    int r = settle(given, &conf, err);
 
     if (r != 0) {
         svc_conf_done(&conf);
@@ -244,14 +355,29 @@ int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_e
     return 0;
 }
 
+int svc_conf_parse(int argc, char **argv, struct svc_conf *ret_conf, struct im_error *err)
+{
+    struct given given = { 0 };
+    int r = take_options(argc, argv, &given, err);
+
+    return r != 0 ? r : load(&given, ret_conf, err);
+}
+
+int svc_conf_load(const char *dir, const char *file, struct svc_conf *ret_conf,
+                  struct im_error *err)
+{
+    const struct given given = { .dir = dir, .config = file };
+
+    return load(&given, ret_conf, err);
+}
+
 void svc_conf_done(struct svc_conf *conf)
 {
     svc_settings_done(conf);
     free(conf->config);
     free(conf->tasks_path);
     free(conf->objects_dir);
-    free(conf->volumes_dir);
-    free(conf->scratch_dir);
+    free(conf->lock_path);
     free(conf->images_dir);
     free(conf->instances_dir);
     free(conf->env_path);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <confuse.h>
 
@@ -18,13 +19,14 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "conf/database.h"
 #include "conf/settings.h"
 
 /* Bytes of a file; the largest sane one has a few KiB. */
 #define FILE_MAX_BYTES (1024u * 1024)
 
 /* Rows of one section, and their end. */
-#define ROWS_MAX 32
+#define ROWS_MAX 64
 
 /* What is being read by this thread. */
 static _Thread_local struct {
@@ -33,7 +35,7 @@ static _Thread_local struct {
     struct im_error *err; /* number 0 until the first fault, which is the one that is told */
 } reading;
 
-static const char *const sections[] = { "tls", "limits", "rate" };
+static const char *const sections[] = { "tls", "limits", "rate", "zone" };
 #define SECTIONS (sizeof(sections) / sizeof(sections[0]))
 
 /* "zones, limits, rate": what may stand here. */
@@ -68,20 +70,19 @@ static int take(cfg_t *cfg, cfg_opt_t *opt, const struct svc_setting *setting)
 {
     unsigned count = cfg_opt_size(opt);
     const char **values IM_FREE = calloc(count + 1, sizeof(*values));
-    struct svc_rate *rate = NULL;
+    void *row = NULL;
     char shown[80];
-    int r = 0;
+    int r;
 
     if (!values)
         return im_fail(reading.err, ENOMEM, "out of memory");
     for (unsigned i = 0; i < count; i++)
         values[i] = cfg_opt_getnstr(opt, i);
-    if (strcmp(setting->section, "rate") == 0)
-        r = svc_settings_rate(reading.conf, cfg_title(cfg), &rate, reading.err);
+    r = svc_settings_row(reading.conf, setting->section, cfg_title(cfg), &row, reading.err);
     (void)snprintf(shown, sizeof(shown), "%s%s%s", setting->section,
                    setting->section[0] ? ": " : "", setting->name);
     if (r == 0)
-        r = svc_setting_set(setting, shown, reading.conf, rate, values, count, reading.err);
+        r = svc_setting_set(setting, shown, reading.conf, row, values, count, reading.err);
     return r;
 }
 
@@ -154,7 +155,7 @@ static int parse(const char *text, struct im_error *err)
         while (strcmp(opt->name, sections[i]) != 0)
             opt++;
         opt->subopts = inner[i];
-        if (strcmp(sections[i], "rate") == 0)
+        if (svc_section_has_titles(sections[i]))
             opt->flags = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
         else
             opt->flags = CFGF_NODEFAULT; /* it is there when it stands there */
@@ -174,6 +175,24 @@ static int parse(const char *text, struct im_error *err)
     return -err->number;
 }
 
+/* A password is for those who run the service. */
+static int check_password(const char *path, const struct svc_conf *conf, struct im_error *err)
+{
+    struct stat st;
+    size_t len;
+
+    if (!conf->database || !svc_database_password(conf->database, &len))
+        return 0;
+    if (stat(path, &st) < 0)
+        return im_fail_errno(err, errno, "cannot look at '%s'", path);
+    if (st.st_mode & 0037)
+        return im_fail(err, EINVAL,
+                       "'%s' has mode %04o and holds the password of the database: chmod 0640 it, "
+                       "or keep the password in the file that PGPASSFILE names",
+                       path, (unsigned)st.st_mode & 07777);
+    return 0;
+}
+
 int svc_conf_read(const char *path, struct svc_conf *conf, struct im_error *err)
 {
     struct im_error fault = { 0 };
@@ -190,6 +209,8 @@ int svc_conf_read(const char *path, struct svc_conf *conf, struct im_error *err)
     reading.err = &fault;
     r = parse(text, &fault);
     memset(&reading, 0, sizeof(reading));
+    if (r == 0)
+        r = check_password(path, conf, &fault);
     if (r < 0 && err)
         *err = fault;
     return r;

@@ -1,4 +1,4 @@
-/* settings - the table of all settings, and how values of each type are set, shown and released. */
+/* settings - the table of all settings, and how values of each type are set and released. */
 
 #include <config.h>
 
@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/http.h"
 #include "base/text.h"
+#include "conf/database.h"
 
 /* Bytes of DIR: the names below it must still fit into a path. */
 #define DIR_MAX (PATH_MAX - 512)
@@ -50,6 +51,21 @@ static bool is_name(const char *text)
     return len > 0 && len <= 64 && strspn(text, name_bytes) == len;
 }
 
+static bool is_switch(const char *text)
+{
+    return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
+}
+
+bool svc_conf_is(const char *setting)
+{
+    return setting && strcmp(setting, "true") == 0;
+}
+
+static bool is_action(const char *text)
+{
+    return strcmp(text, "*") == 0 || is_name(text);
+}
+
 static bool is_scheme(const char *text)
 {
     return strcmp(text, "http") == 0 || strcmp(text, "https") == 0;
@@ -84,6 +100,13 @@ static bool is_url(const char *text)
     return im_url_split(text, &split, NULL) == 0 && !split.has_user_info && !split.query;
 }
 
+static bool is_instance(const char *text)
+{
+    size_t len = strlen(text);
+
+    return len > 0 && len <= SVC_INSTANCE_MAX && strspn(text, SVC_INSTANCE_BYTES) == len;
+}
+
 static bool is_launcher(const char *text)
 {
     return strcmp(text, "none") == 0 || strcmp(text, "command") == 0 || strcmp(text, "ec2") == 0;
@@ -91,17 +114,25 @@ static bool is_launcher(const char *text)
 
 #define FIELD(field) offsetof(struct svc_conf, field), sizeof(((struct svc_conf *)0)->field)
 #define RATE(field)  offsetof(struct svc_rate, field), sizeof(((struct svc_rate *)0)->field)
+#define ZONE(field)                                                                                \
+    offsetof(struct svc_zone_limit, field), sizeof(((struct svc_zone_limit *)0)->field)
 #define TEXT(section, name, field, check, allowed, preset)                                         \
     {                                                                                              \
-        section, name, SVC_SETTING_TEXT, FIELD(field), 0, 0, check, allowed, preset                \
+        section, name, SVC_SETTING_TEXT, FIELD(field), 0, 0, check, allowed, preset, false, false  \
+    }
+#define SHARED_DIR(name, field)                                                                    \
+    {                                                                                              \
+        "", name, SVC_SETTING_TEXT, FIELD(field), 0, 0, is_dir, "an absolute path", NULL, false,   \
+            true                                                                                   \
     }
 #define NUMBER(section, name, field, min, max, preset)                                             \
     {                                                                                              \
-        section, name, SVC_SETTING_NUMBER, FIELD(field), min, max, NULL, NULL, preset              \
+        section, name, SVC_SETTING_NUMBER, FIELD(field), min, max, NULL, NULL, preset, false,      \
+            false                                                                                  \
     }
 #define WORDS(name, field, min, max, check, allowed, preset)                                       \
     {                                                                                              \
-        "", name, SVC_SETTING_WORDS, FIELD(field), min, max, check, allowed, preset                \
+        "", name, SVC_SETTING_WORDS, FIELD(field), min, max, check, allowed, preset, false, false  \
     }
 
 /* In the order in which they are shown.  The ceilings are there to catch a slip of the pen, but
@@ -109,7 +140,20 @@ static bool is_launcher(const char *text)
  * EBS has. */
 const struct svc_setting svc_settings[] = {
     TEXT("", "standalone", dir, is_dir, "an absolute path", NULL),
-    { "", "listen", SVC_SETTING_LISTEN, 0, 0, 0, 0, NULL, NULL, "127.0.0.1:8773" },
+    { "", "database", SVC_SETTING_TEXT, FIELD(database), 0, 0, svc_database_ok,
+      "a URI like postgresql://USER@HOST/NAME, a password before the '@' if anywhere, '@' and '/' "
+      "in "
+      "it as %40 and %2F",
+      NULL, true, true },
+    SHARED_DIR("volumes-directory", volumes_dir),
+    SHARED_DIR("scratch-directory", scratch_dir),
+    SHARED_DIR("state-directory", state_dir),
+    TEXT("", "instance-name", instance_name, is_instance,
+         "at most 64 letters, digits, '-', '_', '.' and ':'", NULL),
+    { "", "listen", SVC_SETTING_LISTEN, FIELD(listen), 0, 0, NULL, NULL, "127.0.0.1:8773", false,
+      false },
+    { "", "status-listen", SVC_SETTING_LISTEN, FIELD(status), 0, 0, NULL, NULL, NULL, false,
+      false },
     TEXT("", "public-host", public_host, is_bare_host, "a host name or address without a port",
          NULL),
     TEXT("", "toolkit", toolkit, is_path, "the absolute path of a program", NULL),
@@ -117,8 +161,12 @@ const struct svc_setting svc_settings[] = {
     NUMBER("", "workers", workers, 1, 64, "2"),
     WORDS("zones", zones, 1, ZONES_MAX, is_name,
           "names of at most 64 letters, digits, '-', '_' and '.'", "standalone"),
+    NUMBER("", "conversions", conversions, 0, 100000, "0"),
+    NUMBER("", "conversions-per-account", conversions_per_account, 0, 100000, "0"),
+    NUMBER("", "scratch-reserve", scratch_reserve, 0, 1u << 30, "64"),
     NUMBER("", "max-active-tasks", max_active, 1, 100000, "20"),
     NUMBER("", "max-volume-gib", max_volume_gib, 1, 65536, "16384"),
+    TEXT("", "delete-uploads", delete_uploads, is_switch, "true or false", "false"),
     WORDS("manifest-schemes", manifest_schemes, 1, 2, is_scheme, "http and https", "http,https"),
     WORDS("manifest-hosts", manifest_hosts, 0, HOSTS_MAX, is_host_pattern,
           "hosts like s3.example.com, *.example.com or s3.example.com:8080", NULL),
@@ -136,12 +184,45 @@ const struct svc_setting svc_settings[] = {
     NUMBER("limits", "connections-per-address", connections_per_address, 0, 65536, "1536"),
     NUMBER("limits", "idle-seconds", idle_seconds, 1, 3600, "30"),
     NUMBER("limits", "request-seconds", request_seconds, 1, 3600, "30"),
+    NUMBER("limits", "stop-delay-seconds", stop_delay_seconds, 0, 3600, "0"),
     NUMBER("limits", "stop-seconds", stop_seconds, 0, 3600, "30"),
     { "rate", "requests-per-second", SVC_SETTING_NUMBER, RATE(requests_per_second), 0, 1000000,
-      NULL, NULL, NULL },
-    { "rate", "burst", SVC_SETTING_NUMBER, RATE(burst), 0, 1000000, NULL, NULL, NULL },
+      NULL, NULL, NULL, false, false },
+    { "rate", "burst", SVC_SETTING_NUMBER, RATE(burst), 0, 1000000, NULL, NULL, NULL, false,
+      false },
+    { "zone", "conversions", SVC_SETTING_NUMBER, ZONE(conversions), 0, 100000, NULL, NULL, NULL,
+      false, false },
     { 0 }
 };
+
+/* Sections that may stand several times.  The first member of their rows is the title. */
+static const struct titled {
+    const char *section;
+    size_t rows, count; /* offsets in struct svc_conf */
+    size_t size;        /* of a row */
+    size_t max;
+    bool (*is_allowed)(const char *title);
+    const char *allowed;
+} titled[] = {
+    { "rate", offsetof(struct svc_conf, rates), offsetof(struct svc_conf, rate_count),
+      sizeof(struct svc_rate), RATES_MAX, is_action, "the name of an action, or *" },
+    { "zone", offsetof(struct svc_conf, zone_limits), offsetof(struct svc_conf, zone_limit_count),
+      sizeof(struct svc_zone_limit), ZONES_MAX, is_name, "the name of a zone" },
+};
+#define TITLED (sizeof(titled) / sizeof(titled[0]))
+
+static const struct titled *find_titled(const char *section)
+{
+    for (size_t i = 0; i < TITLED; i++)
+        if (strcmp(titled[i].section, section) == 0)
+            return &titled[i];
+    return NULL;
+}
+
+bool svc_section_has_titles(const char *section)
+{
+    return find_titled(section) != NULL;
+}
 
 const struct svc_setting *svc_setting_find(const char *section, const char *name)
 {
@@ -187,7 +268,10 @@ static int set_text(const struct svc_setting *setting, const char *shown, void *
                     const char *value, struct im_error *err)
 {
     if (!setting->is_allowed(value))
-        return refuse(shown, setting->allowed, value, err);
+        return setting->secret
+                   ? im_fail(err, EINVAL, "%s wants %s; what stands there is not repeated", shown,
+                             setting->allowed)
+                   : refuse(shown, setting->allowed, value, err);
     return svc_conf_replace(field, value, err);
 }
 
@@ -237,7 +321,7 @@ static int set_words(const struct svc_setting *setting, const char *shown, struc
 }
 
 /* "ADDR:PORT", "[ADDR]:PORT". */
-static int set_listen(struct svc_conf *conf, const char *shown, const char *value,
+static int set_listen(const char *shown, struct svc_listen *field, const char *value,
                       struct im_error *err)
 {
     const char *colon = strrchr(value, ':');
@@ -251,16 +335,14 @@ static int set_listen(struct svc_conf *conf, const char *shown, const char *valu
         memmove(address, address + 1, len - 2);
         address[len - 2] = '\0';
     }
-    conf->port = (uint16_t)port;
-    return svc_conf_replace(&conf->address, address, err);
+    field->port = (uint16_t)port;
+    return svc_conf_replace(&field->address, address, err);
 }
 
 int svc_setting_set(const struct svc_setting *setting, const char *shown, struct svc_conf *conf,
-                    struct svc_rate *rate, const char *const *values, size_t count,
-                    struct im_error *err)
+                    void *row, const char *const *values, size_t count, struct im_error *err)
 {
-    char *base = strcmp(setting->section, "rate") == 0 ? (char *)rate : (char *)conf;
-    void *field = base + setting->offset;
+    void *field = (row ? (char *)row : (char *)conf) + setting->offset;
 
     switch (setting->type) {
     case SVC_SETTING_TEXT:
@@ -270,7 +352,7 @@ int svc_setting_set(const struct svc_setting *setting, const char *shown, struct
     case SVC_SETTING_WORDS:
         return set_words(setting, shown, field, values, count, err);
     default:
-        return set_listen(conf, shown, values[0], err);
+        return set_listen(shown, field, values[0], err);
     }
 }
 
@@ -298,28 +380,43 @@ int svc_settings_preset(struct svc_conf *conf, struct im_error *err)
     return r;
 }
 
-int svc_settings_rate(struct svc_conf *conf, const char *action, struct svc_rate **ret_rate,
-                      struct im_error *err)
+static char *title_of(const char *row)
 {
-    struct svc_rate *grown;
+    return *(char *const *)row;
+}
 
-    for (size_t i = 0; i < conf->rate_count; i++)
-        if (strcmp(conf->rates[i].action, action) == 0) {
-            *ret_rate = &conf->rates[i];
+int svc_settings_row(struct svc_conf *conf, const char *section, const char *title, void **ret_row,
+                     struct im_error *err)
+{
+    const struct titled *t = find_titled(section);
+    char **rows = t ? (char **)((char *)conf + t->rows) : NULL;
+    size_t *count = t ? (size_t *)((char *)conf + t->count) : NULL;
+    char *grown;
+
+    for (size_t i = 0; t && i < *count; i++)
+        if (strcmp(title_of(*rows + i * t->size), title) == 0) {
+            *ret_row = *rows + i * t->size;
             return 0;
         }
-    if (strcmp(action, "*") != 0 && !is_name(action))
-        return refuse("rate", "the name of an action, or *", action, err);
-    if (conf->rate_count == RATES_MAX)
-        return im_fail(err, EINVAL, "there may be at most %d sections rate", RATES_MAX);
-    grown = reallocarray(conf->rates, conf->rate_count + 1, sizeof(*grown));
+    if (!t) {
+        *ret_row = NULL;
+        return 0;
+    }
+    if (!t->is_allowed(title))
+        return refuse(section, t->allowed, title, err);
+    if (*count == t->max)
+        return im_fail(err, EINVAL, "there may be at most %zu sections %s", t->max, section);
+    grown = reallocarray(*rows, *count + 1, t->size);
     if (!grown)
         return svc_conf_no_memory(err);
-    conf->rates = grown;
-    grown[conf->rate_count] = (struct svc_rate){ .action = strdup(action) };
-    if (!grown[conf->rate_count].action)
+    *rows = grown;
+    grown += *count * t->size;
+    memset(grown, 0, t->size);
+    *(char **)grown = strdup(title);
+    if (!*(char **)grown)
         return svc_conf_no_memory(err);
-    *ret_rate = &grown[conf->rate_count++];
+    ++*count;
+    *ret_row = grown;
     return 0;
 }
 
@@ -332,88 +429,13 @@ void svc_settings_done(struct svc_conf *conf)
             free(*(char **)field);
         else if (s->type == SVC_SETTING_WORDS)
             words_done(field);
+        else if (s->type == SVC_SETTING_LISTEN)
+            free(((struct svc_listen *)field)->address);
     }
-    free(conf->address);
     for (size_t i = 0; i < conf->rate_count; i++)
         free(conf->rates[i].action);
     free(conf->rates);
-}
-
-/* -- showing */
-
-/* As a configuration file writes it: '"', '\' and '$' mean something inside quotes. */
-static void print_text(FILE *out, const char *text)
-{
-    (void)fputc('"', out);
-    for (const char *p = text; *p; p++) {
-        if (strchr("\"\\$", *p))
-            (void)fputc('\\', out);
-        (void)fputc(*p, out);
-    }
-    (void)fputc('"', out);
-}
-
-static void print_words(FILE *out, const struct svc_words *words)
-{
-    (void)fputc('{', out);
-    for (size_t i = 0; i < words->count; i++) {
-        (void)fputs(i > 0 ? ", " : "", out);
-        print_text(out, words->item[i]);
-    }
-    (void)fputc('}', out);
-}
-
-static void print_row(FILE *out, const struct svc_setting *s, const struct svc_conf *conf,
-                      const struct svc_rate *rate)
-{
-    const void *field = (rate ? (const char *)rate : (const char *)conf) + s->offset;
-    const char *text = s->type == SVC_SETTING_TEXT ? *(const char *const *)field : "";
-
-    (void)fprintf(out, "%s%s%s = ", text ? "" : "# ", s->section[0] ? "    " : "", s->name);
-    if (s->type == SVC_SETTING_NUMBER)
-        (void)fprintf(out, "%" PRIu64,
-                      s->size == sizeof(uint64_t) ? *(const uint64_t *)field
-                                                  : *(const unsigned *)field);
-    else if (s->type == SVC_SETTING_WORDS)
-        print_words(out, field);
-    else if (s->type == SVC_SETTING_LISTEN)
-        (void)fprintf(out, strchr(conf->address, ':') ? "\"[%s]:%u\"" : "\"%s:%u\"", conf->address,
-                      (unsigned)conf->port);
-    else
-        print_text(out, text ? text : "");
-    (void)fputc('\n', out);
-}
-
-static void print_rate(FILE *out, const struct svc_conf *conf, const struct svc_rate *rate)
-{
-    (void)fputs("rate ", out);
-    print_text(out, rate->action);
-    (void)fputs(" {\n", out);
-    for (const struct svc_setting *s = svc_settings; s->name; s++)
-        if (strcmp(s->section, "rate") == 0)
-            print_row(out, s, conf, rate);
-    (void)fputs("}\n", out);
-}
-
-int svc_conf_print(const struct svc_conf *conf, FILE *out)
-{
-    const char *section = "", *mark = "";
-
-    for (const struct svc_setting *s = svc_settings; s->name; s++) {
-        if (strcmp(s->section, "rate") == 0)
-            continue;
-        if (strcmp(s->section, section) != 0) {
-            if (section[0])
-                (void)fprintf(out, "%s}\n", mark);
-            /* a section tls that says nothing would be refused */
-            mark = strcmp(s->section, "tls") == 0 && !conf->tls_certificate ? "# " : "";
-            (void)fprintf(out, "%s%s {\n", mark, s->section);
-        }
-        section = s->section;
-        print_row(out, s, conf, NULL);
-    }
-    (void)fprintf(out, "%s}\n", mark);
-    for (size_t i = 0; i < conf->rate_count; i++)
-        print_rate(out, conf, &conf->rates[i]);
-    return fflush(out) != 0 || ferror(out) ? -EIO : 0;
+    for (size_t i = 0; i < conf->zone_limit_count; i++)
+        free(conf->zone_limits[i].zone);
+    free(conf->zone_limits);
 }

@@ -59,6 +59,7 @@ static void take_line(struct child *child)
         get_text(object, "code", child->code, sizeof(child->code));
         get_text(object, "message", child->message, sizeof(child->message));
     } else if (event && strcmp(event, "result") == 0) {
+        child->data_bytes = get_count(object, "data_bytes");
         get_text(object, "boot_mode", child->boot_mode, sizeof(child->boot_mode));
     }
     json_decref(object);
@@ -147,9 +148,10 @@ static int make_stdin(const char *job, int *ret_fd, struct im_error *err)
     return 0;
 }
 
-static int start(struct child *child, const char *path, const char *job, struct im_error *err)
+static int start(struct child *child, const char *path, const char *command, const char *job,
+                 struct im_error *err)
 {
-    const char *const argv[] = { path, "run", "--progress-fd", "3", NULL };
+    const char *const argv[] = { path, command, "--progress-fd", "3", NULL };
     int stdin_fd IM_CLOSE = -1, progress_fd IM_CLOSE = -1, stderr_fd IM_CLOSE = -1;
     struct im_spawn spawn = { .argv = argv, .stdout_fd = -1 };
     int r = make_stdin(job, &stdin_fd, err);
@@ -170,12 +172,13 @@ static int start(struct child *child, const char *path, const char *job, struct 
     return child->pid_fd < 0 ? im_fail_errno(err, errno, "cannot follow the toolkit") : 0;
 }
 
-int child_start(struct child *ret_child, const char *path, const char *job, struct im_error *err)
+int child_start(struct child *ret_child, const char *path, const char *command, const char *job,
+                struct im_error *err)
 {
     memset(ret_child, 0, sizeof(*ret_child));
     ret_child->pid_fd = ret_child->progress_fd = ret_child->stderr_fd = -1;
     ret_child->line = IM_BUFFER(LINE_MAX_BYTES);
-    return start(ret_child, path, job, err);
+    return start(ret_child, path, command, job, err);
 }
 
 bool child_wait(struct child *child, int wake_fd, int timeout_ms)

@@ -28,12 +28,14 @@ struct child {
     uint64_t done, total; /* bytes; total 0: nothing yet */
     char code[64];        /* of its error event, "" without one */
     char message[IM_ERROR_MAX];
-    char boot_mode[16]; /* of its result: "legacy-bios", "uefi", "" when it did not look */
+    uint64_t data_bytes; /* of its result: written into the volume, without holes */
+    char boot_mode[16];  /* of its result: "legacy-bios", "uefi", "" when it did not look */
 };
 
-/* Start the toolkit at path with the job text on its standard input.  Errors as im_spawn; always
- * followed by child_done. */
-int child_start(struct child *ret_child, const char *path, const char *job, struct im_error *err);
+/* Start a command of the toolkit at path ("run") with the job text on its standard input.  Errors
+ * as im_spawn; always followed by child_done. */
+int child_start(struct child *ret_child, const char *path, const char *command, const char *job,
+                struct im_error *err);
 
 /* Wait for a line, the end, wake_fd to become readable, or timeout_ms; takes in what was said.
  * True when the child has ended; then child_end follows. */

@@ -17,15 +17,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/spawn.h"
+#include "base/text.h"
 #include "dispatch/files.h"
+#include "dispatch/leftovers.h"
+#include "dispatch/news.h"
 #include "dispatch/removal.h"
+#include "dispatch/stores.h"
+#include "dispatch/uploads.h"
 #include "dispatch/worker.h"
 #include "log.h"
+#include "metrics.h"
 
 /* Between two looks of idle workers: at least, at most (new tasks wake, so this is a safety net),
  * and while something is in the way. */
@@ -45,9 +52,12 @@ struct dispatch {
     const struct svc_conf *conf;
     struct task_table *table;
     atomic_bool stop;
-    _Atomic(const char *) objects_url; /* NULL: not told yet */
+    _Atomic(const char *) objects_url;     /* NULL: not told yet */
+    bool volumes_mounted, scratch_mounted; /* at the start */
     struct removal *removal;
-    int64_t clock_ms; /* see worker_now */
+    struct stores *stores;
+    struct uploads *uploads; /* NULL: they stay */
+    struct news *news;       /* of a table that other services use, too */
 
     pthread_mutex_t lock;      /* guards what follows */
     pthread_cond_t changed;    /* look_ms came nearer, or stop */
@@ -75,8 +85,29 @@ static const char *toolkit_trouble(const char *toolkit, char *buf, size_t size)
     return buf;
 }
 
-static const char *dir_trouble(const char *what, const char *dir, char *buf, size_t size)
+/* Whether something is mounted there. */
+static bool is_mounted(const char *dir)
 {
+    char *above IM_FREE = im_asprintf("%s/..", dir);
+    struct stat here, there;
+
+    return above && stat(dir, &here) == 0 && stat(above, &there) == 0 &&
+           here.st_dev != there.st_dev;
+}
+
+/* mounted: as is_mounted told at the start.  What is written where a file system is missing is on
+ * another disk, and nobody else's. */
+static const char *dir_trouble(const char *what, const char *dir, bool mounted, char *buf,
+                               size_t size)
+{
+    if (mounted && !is_mounted(dir)) {
+        (void)snprintf(
+            buf, size,
+            "the %s directory '%s' is not mounted any more, as it was at the start; mount "
+            "it again",
+            what, dir);
+        return buf;
+    }
     if (faccessat(AT_FDCWD, dir, R_OK | W_OK | X_OK, AT_EACCESS) == 0)
         return NULL;
     (void)snprintf(buf, size, "the %s directory '%s' cannot be written: %s", what, dir,
@@ -84,15 +115,26 @@ static const char *dir_trouble(const char *what, const char *dir, char *buf, siz
     return buf;
 }
 
-const char *dispatch_trouble(struct dispatch *dispatch, char *buf, size_t size)
+const char *dispatch_trouble_of(struct dispatch *dispatch, unsigned n, char *buf, size_t size)
 {
     const struct svc_conf *conf = dispatch->conf;
-    const char *trouble = toolkit_trouble(conf->toolkit, buf, size);
 
-    if (!trouble)
-        trouble = dir_trouble("volume", conf->volumes_dir, buf, size);
-    if (!trouble)
-        trouble = dir_trouble("scratch", conf->scratch_dir, buf, size);
+    switch (n) {
+    case 0:
+        return toolkit_trouble(conf->toolkit, buf, size);
+    case 1:
+        return dir_trouble("volume", conf->volumes_dir, dispatch->volumes_mounted, buf, size);
+    default:
+        return dir_trouble("scratch", conf->scratch_dir, dispatch->scratch_mounted, buf, size);
+    }
+}
+
+const char *dispatch_trouble(struct dispatch *dispatch, char *buf, size_t size)
+{
+    const char *trouble = NULL;
+
+    for (unsigned i = 0; i < DISPATCH_TROUBLES && !trouble; i++)
+        trouble = dispatch_trouble_of(dispatch, i, buf, size);
     return trouble;
 }
 
@@ -115,7 +157,7 @@ static void log_trouble(struct dispatch *dispatch, const char *trouble)
 static bool look(struct slot *slot, struct claim *ret_claim, int64_t *ret_pause_ms)
 {
     struct dispatch *dispatch = slot->dispatch;
-    int64_t now = worker_now(&slot->worker), next = INT64_MAX;
+    int64_t wait = INT64_MAX;
     char buf[TROUBLE_MAX];
     const char *trouble = dispatch_trouble(dispatch, buf, sizeof(buf));
     struct im_error err = { 0 };
@@ -123,11 +165,16 @@ static bool look(struct slot *slot, struct claim *ret_claim, int64_t *ret_pause_
 
     *ret_pause_ms = LOOK_TROUBLE_MS;
     if (!trouble) {
-        r = task_claim(dispatch->table, now, WORKER_LEASE_MS, ret_claim, &next, &err);
+        r = task_claim(dispatch->table, WORKER_LEASE_MS, ret_claim, &wait, &err);
+        if (task_left_removals(dispatch->table))
+            removal_wake(dispatch->removal);
+        if (r == 0)
+            metric_add(METRIC_CLAIMS, ret_claim->stage->kind == STAGE_LAUNCH ? "launch" : "convert",
+                       NULL, 1);
         if (r == -EAGAIN)
-            *ret_pause_ms = next - now > LOOK_MAX_MS   ? LOOK_MAX_MS
-                            : next - now < LOOK_MIN_MS ? LOOK_MIN_MS
-                                                       : next - now;
+            *ret_pause_ms = wait > LOOK_MAX_MS   ? LOOK_MAX_MS
+                            : wait < LOOK_MIN_MS ? LOOK_MIN_MS
+                                                 : wait;
         else if (r < 0)
             trouble = err.message;
     }
@@ -177,6 +224,7 @@ static void look_and_work(struct slot *slot)
     (void)pthread_mutex_unlock(&dispatch->lock);
     worker_do(&slot->worker, &claim);
     removal_wake(dispatch->removal); /* a failure ends what was published beside it */
+    uploads_wake(dispatch->uploads);
     (void)pthread_mutex_lock(&dispatch->lock);
     look_now(dispatch);
 }
@@ -210,7 +258,9 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
     dispatch->conf = conf;
     dispatch->table = table;
     dispatch->slots = slots;
-    dispatch->clock_ms = im_clock_now_ms() - im_clock_monotonic_ms();
+    dispatch->volumes_mounted = is_mounted(conf->volumes_dir);
+    dispatch->scratch_mounted = is_mounted(conf->scratch_dir);
+    dispatch->stores = stores_new(); /* without it nobody keeps account, no more */
     (void)pthread_mutex_init(&dispatch->lock, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -221,9 +271,9 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
         dispatch->slot[i].worker = (struct worker){
             .conf = conf,
             .table = table,
+            .stores = dispatch->stores,
             .stop = &dispatch->stop,
             .objects_url = &dispatch->objects_url,
-            .clock_ms = dispatch->clock_ms,
             .wake_fd = -1,
         };
     }
@@ -249,12 +299,13 @@ static int recover(struct dispatch *dispatch, struct im_error *err)
     struct worker worker = {
         .conf = dispatch->conf,
         .table = dispatch->table,
-        .clock_ms = dispatch->clock_ms,
     };
     struct recovery recovery = { .worker = &worker, .err = err };
-    int r = task_recover(dispatch->table, worker_now(&worker), recover_one, &recovery, err);
+    int r = task_recover(dispatch->table, recover_one, &recovery, err);
 
-    if (r == 0)
+    if (r >= 0)
+        r = leftovers_clean(dispatch->conf, dispatch->table, false, NULL, NULL, err);
+    if (r >= 0 && !dispatch->conf->database)
         files_sweep(dispatch->conf);
     return r;
 }
@@ -287,6 +338,11 @@ static int start_threads(struct dispatch *dispatch, struct im_error *err)
     return r;
 }
 
+static void wake(void *arg)
+{
+    dispatch_wake(arg);
+}
+
 int dispatch_start(const struct svc_conf *conf, struct task_table *table,
                    struct dispatch **ret_dispatch, struct im_error *err)
 {
@@ -299,7 +355,11 @@ int dispatch_start(const struct svc_conf *conf, struct task_table *table,
     log_trouble(dispatch, dispatch_trouble(dispatch, buf, sizeof(buf)));
     r = recover(dispatch, err);
     if (r == 0)
-        r = removal_start(conf, table, dispatch->clock_ms, &dispatch->removal, err);
+        r = removal_start(conf, table, &dispatch->removal, err);
+    if (r == 0 && svc_conf_is(conf->delete_uploads))
+        r = uploads_start(conf, table, &dispatch->uploads, err);
+    if (r == 0 && conf->database)
+        r = news_start(table, wake, dispatch, &dispatch->news, err);
     if (r == 0)
         r = start_threads(dispatch, err);
     if (r < 0) {
@@ -333,18 +393,26 @@ void dispatch_wake(struct dispatch *dispatch)
     removal_wake(dispatch->removal);
 }
 
-struct dispatch *dispatch_stop(struct dispatch *dispatch)
+void dispatch_halt(struct dispatch *dispatch)
 {
-    if (!dispatch)
-        return NULL;
     (void)pthread_mutex_lock(&dispatch->lock);
     atomic_store(&dispatch->stop, true);
     (void)pthread_cond_broadcast(&dispatch->changed);
     (void)pthread_mutex_unlock(&dispatch->lock);
     poke_busy(dispatch);
+}
+
+struct dispatch *dispatch_stop(struct dispatch *dispatch)
+{
+    if (!dispatch)
+        return NULL;
+    dispatch_halt(dispatch);
     for (unsigned i = 0; i < dispatch->started; i++)
         (void)pthread_join(dispatch->slot[i].thread, NULL);
+    dispatch->news = news_stop(dispatch->news);
     dispatch->removal = removal_stop(dispatch->removal);
+    dispatch->uploads = uploads_stop(dispatch->uploads);
+    dispatch->stores = stores_free(dispatch->stores);
     for (unsigned i = 0; i < dispatch->slots; i++)
         im_cleanup_close(&dispatch->slot[i].worker.wake_fd);
     (void)pthread_cond_destroy(&dispatch->changed);

@@ -27,6 +27,15 @@ void dispatch_wake(struct dispatch *dispatch);
  * each time, so that it recovers by itself; buf holds the sentence. */
 const char *dispatch_trouble(struct dispatch *dispatch, char *buf, size_t size);
 
+/* Whether the n-th of the things that may be in the way is: as dispatch_trouble, which tells the
+ * first one that is. */
+#define DISPATCH_TROUBLES 3
+const char *dispatch_trouble_of(struct dispatch *dispatch, unsigned n, char *buf, size_t size);
+
+/* Begin to stop, without waiting: nothing more is claimed, children are ended, and their stages go
+ * back to the table for whoever else works on it.  The rest can still be used. */
+void dispatch_halt(struct dispatch *dispatch);
+
 /* Stop: children are ended, their tasks go back to the table to be claimed again.  Takes NULL,
  * returns NULL. */
 struct dispatch *dispatch_stop(struct dispatch *dispatch);

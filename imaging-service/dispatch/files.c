@@ -29,31 +29,29 @@
 /* The toolkit lists a few thousand extents at most. */
 #define MANIFEST_MAX (1u << 20)
 
-#define DIGITS       "0123456789"
-#define ID_DIGITS    DIGITS "abcdefghijklmnopqrstuvwxyz"
-#define ID_RANDOM    8
-#define EPOCH_DIGITS 20 /* of 2^64 */
+/* What the toolkit's own names begin with. */
+#define TEMPORARY ".imaging-"
 
 char *files_volume_path(const struct svc_conf *conf, const char *volume_id)
 {
     return im_asprintf("%s/%s.raw", conf->volumes_dir, volume_id);
 }
 
-int claim_files_init(const struct svc_conf *conf, const struct claim *claim,
+int claim_files_init(const struct svc_conf *conf, const struct claim *claim, uint64_t epoch,
                      struct claim_files *ret_files, struct im_error *err)
 {
     const struct stage *stage = claim->stage;
     const char *id = claim->task.id;
     struct claim_files files = {
         .volumes_dir = conf->volumes_dir,
-        .part = im_asprintf("%s/.%s.%u.%" PRIu64 ".part", conf->volumes_dir, id, stage->number,
-                            stage->epoch),
+        .part =
+            im_asprintf("%s/.%s.%u.%" PRIu64 ".part", conf->volumes_dir, id, stage->number, epoch),
+        .earlier = im_asprintf("%s/.%s.%u.", conf->volumes_dir, id, stage->number),
         .volume = files_volume_path(conf, stage->volume_id),
-        .scratch =
-            im_asprintf("%s/%s.%u.%" PRIu64, conf->scratch_dir, id, stage->number, stage->epoch),
+        .scratch = im_asprintf("%s/%s.%u.%" PRIu64, conf->scratch_dir, id, stage->number, epoch),
     };
 
-    if (!files.part || !files.volume || !files.scratch) {
+    if (!files.part || !files.earlier || !files.volume || !files.scratch) {
         claim_files_done(&files);
         return im_fail(err, ENOMEM, "out of memory");
     }
@@ -64,6 +62,7 @@ int claim_files_init(const struct svc_conf *conf, const struct claim *claim,
 void claim_files_done(struct claim_files *files)
 {
     free(files->part);
+    free(files->earlier);
     free(files->volume);
     free(files->scratch);
     memset(files, 0, sizeof(*files));
@@ -104,9 +103,9 @@ int claim_files_create(const struct claim_files *files, struct im_error *err)
     return 0;
 }
 
-char *claim_files_digest(const struct claim_files *files, bool published)
+char *claim_files_digest(const struct claim_files *files)
 {
-    char *path IM_FREE = manifest_of(published ? files->volume : files->part);
+    char *path IM_FREE = manifest_of(files->part);
     char *text IM_FREE = NULL;
     char *digest = NULL;
     json_t *manifest;
@@ -134,7 +133,8 @@ int claim_files_publish(const struct claim_files *files, struct im_error *err)
     /* first, so that whoever finds the volume finds its manifest */
     if (rename(from, to) < 0 && errno != ENOENT)
         return im_fail_errno(err, errno, "cannot rename '%s' to '%s'", from, to);
-    if (rename(files->part, files->volume) < 0)
+    if (rename(files->part, files->volume) < 0 &&
+        (errno != ENOENT || access(files->volume, F_OK) < 0))
         return im_fail_errno(err, errno, "cannot rename '%s' to '%s'", files->part, files->volume);
     r = im_sync_parent(files->volume);
     if (r < 0)
@@ -142,77 +142,41 @@ int claim_files_publish(const struct claim_files *files, struct im_error *err)
     return 0;
 }
 
-/* Past ".N" at the start of text, or NULL. */
-static const char *skip_number(const char *text)
-{
-    size_t n = *text == '.' ? strspn(text + 1, DIGITS) : 0;
-
-    return n > 0 && n <= EPOCH_DIGITS ? text + 1 + n : NULL;
-}
-
-/* Past "import-vol-xxxxxxxx.DISK.EPOCH" or "import-i-…" at the start of name, or NULL.  Before
- * tasks had several disks the number was left out. */
-static const char *skip_claim(const char *name)
-{
-    static const char *const prefixes[] = { "import-vol-", "import-i-" };
-    const char *rest = NULL, *epoch;
-
-    for (size_t i = 0; i < 2 && !rest; i++)
-        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-            rest = name + strlen(prefixes[i]);
-    if (!rest || strspn(rest, ID_DIGITS) != ID_RANDOM)
-        return NULL;
-    rest = skip_number(rest + ID_RANDOM);
-    epoch = rest ? skip_number(rest) : NULL;
-    return epoch ? epoch : rest;
-}
-
-static bool is_scratch(const char *name, const char *arg)
-{
-    const char *rest = skip_claim(name);
-
-    (void)arg;
-    return rest && *rest == '\0';
-}
-
-/* A part file, or one that the toolkit makes beside it while it takes its name (PART.new-PID), or
- * where the file system has no nameless files (.imaging-XXXXXX). */
-static bool is_part(const char *name, const char *arg)
-{
-    const char *rest = *name == '.' ? skip_claim(name + 1) : NULL;
-
-    (void)arg;
-    if (rest)
-        return strncmp(rest, ".part", 5) == 0;
-    return strncmp(name, ".imaging-", 9) == 0 && strlen(name) == 15;
-}
-
-static bool is_of_part(const char *name, const char *part)
-{
-    return strncmp(name, part, strlen(part)) == 0;
-}
-
-/* Remove the entries of dir that `matches` takes. */
-static void remove_matching(const char *dir, bool (*matches)(const char *name, const char *arg),
-                            const char *arg)
+/* Call each(arg) for the paths of the entries of dir whose names begin so. */
+static int each_beginning(const char *dir, const char *beginning,
+                          int (*each)(void *arg, const char *path), void *arg)
 {
     DIR *entries = opendir(dir);
     const struct dirent *entry;
+    int r = 0;
 
     if (!entries) {
         svc_log(SVC_WARNING, "cannot read '%s': %s", dir, strerrordesc_np(errno));
-        return;
+        return 0;
     }
-    while ((entry = readdir(entries))) {
+    while (r >= 0 && (entry = readdir(entries))) {
         char *path IM_FREE = NULL;
 
-        if (!matches(entry->d_name, arg))
+        if (strncmp(entry->d_name, beginning, strlen(beginning)) != 0)
             continue;
         path = im_asprintf("%s/%s", dir, entry->d_name);
         if (path)
-            remove_tree(path);
+            r = each(arg, path);
     }
     (void)closedir(entries);
+    return r;
+}
+
+static int remove_path(void *arg, const char *path)
+{
+    (void)arg;
+    remove_tree(path);
+    return 0;
+}
+
+static void remove_beginning(const char *dir, const char *beginning)
+{
+    (void)each_beginning(dir, beginning, remove_path, NULL);
 }
 
 void claim_files_remove_scratch(const struct claim_files *files)
@@ -222,14 +186,23 @@ void claim_files_remove_scratch(const struct claim_files *files)
 
 void claim_files_remove_part(const struct claim_files *files)
 {
-    remove_matching(files->volumes_dir, is_of_part, strrchr(files->part, '/') + 1);
+    remove_beginning(files->volumes_dir, strrchr(files->part, '/') + 1);
 }
 
-bool claim_files_published(const struct claim_files *files)
+static int remove_unless_kept(void *arg, const char *path)
 {
-    struct stat st;
+    const char *ending = strrchr(path, '.');
 
-    return lstat(files->volume, &st) == 0;
+    (void)arg;
+    if (strcmp(ending, ".partial") != 0 && strcmp(ending, ".journal") != 0)
+        remove_tree(path);
+    return 0;
+}
+
+void claim_files_leave_part(const struct claim_files *files)
+{
+    (void)each_beginning(files->volumes_dir, strrchr(files->part, '/') + 1, remove_unless_kept,
+                         NULL);
 }
 
 static void remove_volume(const char *volume)
@@ -242,25 +215,95 @@ static void remove_volume(const char *volume)
         complain(volume);
 }
 
-void claim_files_unpublish(const struct claim_files *files)
+void files_remove_disk(const struct svc_conf *conf, const struct claim *claim, bool volume)
 {
-    remove_volume(files->volume);
-}
+    char *path IM_FREE = files_volume_path(conf, claim->stage->volume_id);
+    char *parts IM_FREE = im_asprintf(".%s.%u.", claim->task.id, claim->stage->number);
 
-void files_remove_volume(const struct svc_conf *conf, const char *volume_id)
-{
-    char *volume IM_FREE = files_volume_path(conf, volume_id);
-
-    if (!volume) {
-        svc_log(SVC_WARNING, "cannot remove volume %s: out of memory", volume_id);
+    if (!path || !parts) {
+        svc_log(SVC_WARNING, "%s: files cannot be removed: out of memory", claim->task.id);
         return;
     }
-    remove_volume(volume);
-    (void)im_sync_parent(volume);
+    /* first: a part file that is still there may get the volume's name at any moment */
+    remove_beginning(conf->volumes_dir, parts);
+    if (volume)
+        remove_volume(path);
+    (void)im_sync_parent(path);
+    remove_beginning(conf->scratch_dir, parts + 1);
+}
+
+/* What a claim's files begin with, without their directory: ".TASK.NUMBER.EPOCH.part"; the scratch
+ * directory's name is what stands between the dots.  NULL when out of memory. */
+static char *part_of_thing(const struct thing *thing)
+{
+    return im_asprintf(".%s.%u.%" PRIu64 ".part", thing->task_id, thing->number, thing->epoch);
+}
+
+static char *scratch_of_thing(const struct svc_conf *conf, const struct thing *thing)
+{
+    return im_asprintf("%s/%s.%u.%" PRIu64, conf->scratch_dir, thing->task_id, thing->number,
+                       thing->epoch);
+}
+
+/* Of measure_entry, which is given nothing to keep it in. */
+static _Thread_local uint64_t measured;
+
+static int measure_entry(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+    (void)path;
+    (void)type;
+    (void)where;
+    measured += (uint64_t)st->st_blocks * 512;
+    return 0;
+}
+
+struct telling {
+    int (*each)(void *arg, const char *path, uint64_t bytes);
+    void *arg;
+};
+
+static int tell_path(void *arg, const char *path)
+{
+    const struct telling *telling = arg;
+
+    measured = 0;
+    (void)nftw(path, measure_entry, TREE_DESCRIPTORS, FTW_PHYS | FTW_MOUNT);
+    return telling->each(telling->arg, path, measured);
+}
+
+int files_of_thing(const struct svc_conf *conf, const struct thing *thing,
+                   int (*each)(void *arg, const char *path, uint64_t bytes), void *arg)
+{
+    char *part IM_FREE = part_of_thing(thing);
+    char *scratch IM_FREE = scratch_of_thing(conf, thing);
+    struct telling telling = { each, arg };
+    int r = 0;
+
+    if (!part || !scratch)
+        return -ENOMEM;
+    if (!thing->kept)
+        r = each_beginning(conf->volumes_dir, part, tell_path, &telling);
+    return r < 0 || access(scratch, F_OK) < 0 ? r : tell_path(&telling, scratch);
+}
+
+bool files_remove(const char *path)
+{
+    struct stat st;
+
+    remove_tree(path);
+    return lstat(path, &st) < 0 && errno == ENOENT && im_sync_parent(path) == 0;
+}
+
+/* The toolkit's have six characters behind the dash; whatever else begins so is not ours. */
+static int remove_temporary(void *arg, const char *path)
+{
+    (void)arg;
+    if (strlen(strrchr(path, '/')) == strlen("/" TEMPORARY "XXXXXX"))
+        remove_tree(path);
+    return 0;
 }
 
 void files_sweep(const struct svc_conf *conf)
 {
-    remove_matching(conf->volumes_dir, is_part, NULL);
-    remove_matching(conf->scratch_dir, is_scratch, NULL);
+    (void)each_beginning(conf->volumes_dir, TEMPORARY, remove_temporary, NULL);
 }

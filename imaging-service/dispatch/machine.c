@@ -22,6 +22,7 @@
 #include "dispatch/message.h"
 #include "launch/launch.h"
 #include "log.h"
+#include "metrics.h"
 #include "task/state.h"
 
 /* The machine of a task, with the memory its parts need. */
@@ -170,15 +171,13 @@ static void complete(const struct run *run, const char *instance_id, const char 
     const struct task *task = &run->claim->task;
     const struct stage_result result = { .instance_id = instance_id };
     struct im_error err = { 0 };
-    int r = task_complete(run->worker->table, run->claim, worker_now(run->worker), &result, NULL,
-                          NULL, &err);
+    int r = task_complete(run->worker->table, run->claim, &result, &err);
 
-    if (r == 0)
+    if (r == 0) {
         svc_log(SVC_INFO, "%s: completed, image %s, instance %s, %s", run->name, task->image_id,
                 instance_id, state);
-    else if (r == -ESTALE)
-        (void)run_end(run, NULL);
-    else
+        metric_add(METRIC_STAGES_ENDED, "completed", NULL, 1);
+    } else if (r != -ESTALE) /* else somebody took over, whose machine it is now */
         table_failed(run, &err);
 }
 

@@ -43,6 +43,7 @@ static const struct wording {
     /* still so after all attempts: the URL is the client's choice */
     { "ConnectionFailed", UNREAD },
     { "TimedOut", UNREAD },
+    { "StoreAway", UNREAD },
     { "UntrustedCertificate", UNREAD },
 };
 #define WORDINGS (sizeof(wordings) / sizeof(wordings[0]))

@@ -6,11 +6,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "dispatch/message.h"
 #include "log.h"
+#include "metrics.h"
 #include "task/state.h"
 
 void run_init(struct run *run, const struct worker *worker, const struct claim *claim,
@@ -46,6 +49,14 @@ void run_tell_write(const struct run *run, int r, const struct im_error *err)
         svc_log(SVC_ERROR, "%s: its row could not be written: %s", run->name, err->message);
 }
 
+void run_count_bytes(struct run *run, uint64_t bytes)
+{
+    if (bytes <= run->bytes)
+        return;
+    metric_add(METRIC_BYTES_IN, NULL, NULL, bytes - run->bytes);
+    run->bytes = bytes;
+}
+
 int run_beat(struct run *run, uint64_t bytes, const char *message)
 {
     struct im_error err = { 0 };
@@ -53,13 +64,26 @@ int run_beat(struct run *run, uint64_t bytes, const char *message)
     int r;
 
     run->beat_ms = im_clock_monotonic_ms();
-    run->bytes = bytes > run->bytes ? bytes : run->bytes;
-    r = task_heartbeat(run->worker->table, run->claim, worker_now(run->worker), WORKER_LEASE_MS,
-                       bytes, message, &cancel, &err);
+    run_count_bytes(run, bytes);
+    r = task_heartbeat(run->worker->table, run->claim, WORKER_LEASE_MS, bytes, message, &cancel,
+                       &err);
     if (r < 0 && r != -ESTALE && !run->deaf)
         run_tell_write(run, r, &err);
     run->deaf = r < 0;
     return r == -ESTALE ? r : cancel;
+}
+
+bool run_awaits(const struct run *run, int r)
+{
+    struct pollfd fd = { .fd = run->worker->wake_fd, .events = POLLIN };
+    uint64_t count;
+
+    if ((r != -EHOSTDOWN && r != -ETIMEDOUT) || !run->worker->stop ||
+        atomic_load(run->worker->stop))
+        return false; /* without a stop it is the start that settles, which cannot wait */
+    if (poll(&fd, fd.fd >= 0, PAUSE_MS) > 0)
+        (void)!read(fd.fd, &count, sizeof(count));
+    return !atomic_load(run->worker->stop);
 }
 
 int run_end(const struct run *run, const char *message)
@@ -68,10 +92,14 @@ int run_end(const struct run *run, const char *message)
     int r;
 
     run->leave(run, true);
-    r = task_end_cancelled(run->worker->table, run->claim, message, worker_now(run->worker), &err);
-    if (r == 0)
+    do
+        r = task_end_cancelled(run->worker->table, run->claim, message, &err);
+    while (run_awaits(run, r));
+    if (r == 0) {
         svc_log(SVC_INFO, "%s: ended, cancelled: %s", run->name,
                 message ? message : "its task is to stop");
+        metric_add(METRIC_STAGES_ENDED, "cancelled", NULL, 1);
+    }
     run_tell_write(run, r, &err);
     return r < 0 ? r : 1;
 }
@@ -99,8 +127,10 @@ int run_give_back(const struct run *run, enum task_return why, int64_t pause, co
     int r;
 
     run->leave(run, false);
-    r = task_postpone(run->worker->table, run->claim, worker_now(run->worker) + pause, why,
-                      waiting_message(run, words, message, sizeof(message)), &err);
+    (void)waiting_message(run, words, message, sizeof(message));
+    do
+        r = task_postpone(run->worker->table, run->claim, pause, why, message, &err);
+    while (run_awaits(run, r));
     if (r == -ESTALE)
         return run_end(run, NULL);
     run_tell_write(run, r, &err);
@@ -116,6 +146,11 @@ int run_try_again(const struct run *run, int status, const char *code, const cha
         (void)snprintf(text, sizeof(text), "attempt %u of %d failed and is repeated: %s", tries,
                        TRIES_MAX, sentence);
         svc_log(SVC_WARNING, "%s: %s", run->name, text);
+        metric_add(METRIC_RETRIES,
+                   code && *code            ? code
+                   : status == IM_TRANSIENT ? "TryAgain"
+                                            : "Internal",
+                   NULL, 1);
         return run_give_back(run, TASK_TRIED, run_pause_ms(run->stage->tries, PAUSE_TRY_MAX_MS),
                              text);
     }
@@ -135,6 +170,7 @@ void run_died(const struct run *run, const char *how)
         (void)run_end(run, message_internal(message, text));
         return;
     }
+    metric_add(METRIC_RETRIES, "Died", NULL, 1);
     (void)snprintf(words, sizeof(words), "repeated, because %s", text);
     (void)run_give_back(run, TASK_DIED, run_pause_ms(run->stage->deaths, PAUSE_TRY_MAX_MS), words);
 }

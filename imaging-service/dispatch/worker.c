@@ -1,8 +1,7 @@
 /* worker - one stage from claim to end.  For a disk: plan, start the toolkit, follow it, publish or
  * say why not; the launch is machine.c's.
  *
- * Files of a claim are removed before the row tells of its end.  The one exception is the volume
- * itself: its rename happens inside the transaction that completes the row. */
+ * Files of a claim are removed before its row tells of its end. */
 
 #include <config.h>
 
@@ -13,28 +12,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include "dispatch/child.h"
 #include "dispatch/files.h"
 #include "dispatch/machine.h"
 #include "dispatch/message.h"
 #include "dispatch/plan.h"
+#include "dispatch/publish.h"
 #include "dispatch/run.h"
 #include "log.h"
+#include "metrics.h"
 
 /* The toolkit gets so long to end by itself; a cancelled task must be over within 5 s. */
 #define GRACE_MS 2000
-
-int64_t worker_now(const struct worker *worker)
-{
-    return worker->clock_ms + im_clock_monotonic_ms();
-}
 
 /* part of whole as a share of n; whole is not 0. */
 static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
@@ -42,84 +36,15 @@ static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
     return (uint64_t)((unsigned __int128)n * part / whole);
 }
 
+/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to
+ * be.
+ */
 static void remove_part(const struct run *run, bool for_good)
 {
-    (void)for_good;
-    claim_files_remove_part(&run->files);
-}
-
-/* ---- publication ---- */
-
-struct publication {
-    const struct claim_files *files;
-    bool begun;
-};
-
-static int publish(void *arg, struct im_error *err)
-{
-    struct publication *publication = arg;
-
-    publication->begun = true;
-    return claim_files_publish(publication->files, err);
-}
-
-/* The volume has its name from an earlier claim that could not write the row. */
-static int adopt(void *arg, struct im_error *err)
-{
-    const char *volume = arg;
-    int r = im_sync_parent(volume);
-
-    return r < 0 ? im_fail_errno(err, -r, "cannot make the name '%s' durable", volume) : 0;
-}
-
-/* The toolkit's word is good, but a volume of another size would be a promise broken. */
-static int check_part(const struct run *run, struct im_error *err)
-{
-    uint64_t wanted;
-    struct stat st;
-    int r = plan_volume_bytes(run->stage, &wanted, err);
-
-    if (r < 0)
-        return r;
-    if (lstat(run->files.part, &st) < 0)
-        return im_fail_errno(err, errno, "the toolkit ended well but left no volume");
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != wanted)
-        return im_fail(err, EIO,
-                       "the toolkit left a volume of %" PRIu64 " bytes instead of %" PRIu64,
-                       (uint64_t)st.st_size, wanted);
-    return 0;
-}
-
-static void complete(const struct run *run, const char *boot_mode)
-{
-    struct publication publication = { .files = &run->files };
-    char message[MESSAGE_SIZE];
-    struct im_error err = { 0 };
-    char *digest IM_FREE = claim_files_digest(&run->files, false);
-    const struct stage_result result = { .digest = digest,
-                                         .boot_mode = *boot_mode ? boot_mode : NULL };
-    int r = check_part(run, &err);
-
-    if (r < 0) {
-        (void)run_end(run, message_internal(message, err.message));
-        return;
-    }
-    r = task_complete(run->worker->table, run->claim, worker_now(run->worker), &result, publish,
-                      &publication, &err);
-    if (r == 0) {
-        svc_log(SVC_INFO, "%s: completed, volume %s, fs-verity %s", run->name,
-                run->stage->volume_id, digest ? digest : "unknown");
-        return;
-    }
-    if (r == -ESTALE) {
-        (void)run_end(run, NULL);
-        return;
-    }
-    /* The row stands as it was, perhaps with the volume already in its place.  There the volume
-     * stays for the next claim, or the next start, to adopt; it goes only when the row has ended
-     * without it.  Never is a completed row without its volume. */
-    if (run_try_again(run, IM_FAILED, "", err.message) > 0 && publication.begun)
-        claim_files_unpublish(&run->files);
+    if (for_good)
+        claim_files_remove_part(&run->files);
+    else
+        claim_files_leave_part(&run->files);
 }
 
 /* ---- the toolkit ---- */
@@ -128,19 +53,69 @@ static void wait_for_upload(const struct run *run, const char *sentence)
 {
     char message[MESSAGE_SIZE];
 
+    metric_add(METRIC_RETRIES, "PendingUpload", NULL, 1);
     (void)snprintf(message, sizeof(message), "waiting for the upload: %s", sentence);
     (void)run_give_back(run, TASK_WAITS, run_pause_ms(run->stage->waits, PAUSE_WAIT_MAX_MS),
                         message);
 }
 
+static void wait_for_store(const struct run *run, int64_t pause_ms, const char *sentence)
+{
+    char message[MESSAGE_SIZE];
+
+    (void)snprintf(message, sizeof(message), "waiting for the store: %s", sentence);
+    (void)run_give_back(run, TASK_RELEASED, pause_ms, message);
+}
+
+/* The store did not answer for the manifest.  Whether there is an upload nobody knows: it is no
+ * attempt of the task, unless nothing speaks for it that the store exists. */
+static void store_is_away(const struct run *run, int status, const char *code, const char *sentence)
+{
+    bool counts;
+    int64_t pause = stores_failed(run->worker->stores, run->stage->manifest_url,
+                                  im_clock_monotonic_ms(), &counts);
+
+    if (run->stage->waits > 0 || run->stage->bytes_converted > 0)
+        counts = false;
+    if (counts) {
+        (void)run_try_again(run, status, code, sentence);
+        return;
+    }
+    metric_add(METRIC_RETRIES, "StoreAway", NULL, 1);
+    wait_for_store(run, pause, sentence);
+}
+
+static void store_answered(struct run *run)
+{
+    if (!run->answered)
+        stores_answered(run->worker->stores, run->stage->manifest_url, im_clock_monotonic_ms());
+    run->answered = true;
+}
+
+/* Of a run that we did not end. */
+static void count_end(int wait_status)
+{
+    char name[16];
+
+    if (WIFEXITED(wait_status)) {
+        metric_add_number(METRIC_TOOLKIT_EXITS, WEXITSTATUS(wait_status));
+        return;
+    }
+    (void)snprintf(name, sizeof(name), "SIG%s",
+                   sigabbrev_np(WTERMSIG(wait_status)) ? sigabbrev_np(WTERMSIG(wait_status)) : "");
+    metric_add(METRIC_TOOLKIT_SIGNALS, name, NULL, 1);
+}
+
 /* It ended by itself: what follows from how. */
-static void judge(const struct run *run, const struct child *child, int wait_status)
+static void judge(struct run *run, const struct child *child, int wait_status)
 {
     char sentence[IM_ERROR_MAX], message[MESSAGE_SIZE];
     int status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1;
 
+    if (status == IM_OK || status == IM_INPUT_MISSING || status == IM_INVALID_IMAGE)
+        store_answered(run);
     if (status == IM_OK) {
-        complete(run, child->boot_mode);
+        publish_part(run, child->boot_mode, child->data_bytes);
         return;
     }
     if (!*child->message)
@@ -158,7 +133,10 @@ static void judge(const struct run *run, const struct child *child, int wait_sta
                        "imaging-toolkit ended with status %d and no reason; see the log", status);
     if (status == IM_INPUT_MISSING && strcmp(child->code, "PendingUpload") == 0)
         wait_for_upload(run, sentence);
-    else if (status == IM_TRANSIENT || status == IM_CANCELLED) /* cancelled, but not by us */
+    else if (status == IM_TRANSIENT && strcmp(child->code, "StoreAway") == 0)
+        store_is_away(run, status, child->code, sentence);
+    else if (status == IM_TRANSIENT || status == IM_CANCELLED || /* cancelled, but not by us */
+             strcmp(child->code, "NoSpace") == 0)                /* somebody frees some, perhaps */
         (void)run_try_again(run, status, child->code, sentence);
     else if (*child->message)
         (void)run_end(run, message_failure(message, status, child->code, sentence));
@@ -173,6 +151,7 @@ static int beat(struct run *run, const struct child *child)
     char text[32], *message = NULL;
 
     if (child->total > 0) {
+        store_answered(run);
         bytes = share(run->stage->image_bytes, child->done, child->total);
         (void)snprintf(text, sizeof(text), "Progress: %" PRIu64 "%%",
                        share(100, child->done, child->total));
@@ -248,13 +227,15 @@ static void convert(struct run *run, const char *job)
     int r = claim_files_create(&run->files, &err);
 
     if (r == 0)
-        r = child_start(&child, run->worker->conf->toolkit, job, &err);
+        r = child_start(&child, run->worker->conf->toolkit, "run", job, &err);
     if (r < 0) {
         claim_files_remove_scratch(&run->files);
         not_started(run, r, &err);
         return;
     }
     r = follow(run, &child, &status);
+    if (r == 0)
+        count_end(status);
     claim_files_remove_scratch(&run->files);
     if (r == 0)
         judge(run, &child, status);
@@ -284,26 +265,6 @@ static void plan_and_convert(struct run *run)
         convert(run, job);
 }
 
-/* The volume stands already: complete the row.  1, or -errno. */
-static int complete_adopted(const struct run *run, struct im_error *err)
-{
-    char *digest IM_FREE = claim_files_digest(&run->files, true);
-    const struct stage_result result = { .digest = digest };
-    int r = task_complete(run->worker->table, run->claim, worker_now(run->worker), &result, adopt,
-                          run->files.volume, err);
-
-    if (r == -ESTALE) { /* cancelled before the row could be completed: the row decides */
-        if (run_end(run, NULL) > 0)
-            claim_files_unpublish(&run->files);
-        return 1;
-    }
-    if (r < 0)
-        return r;
-    svc_log(SVC_INFO, "%s: completed, volume %s was already in its place", run->name,
-            run->stage->volume_id);
-    return 1;
-}
-
 /* Too many died of it. */
 static const char *deaths_message(const struct claim *claim, char *buf)
 {
@@ -314,37 +275,43 @@ static const char *deaths_message(const struct claim *claim, char *buf)
     return message_internal(buf, text);
 }
 
-/* What needs no work: the volume stands, or too many died of it.  1 when that was it, 0 when the
- * disk is to be worked on, -errno. */
-static int settle(const struct run *run, struct im_error *err)
+/* Whose files: those of the claim that won, once that is decided. */
+static uint64_t files_epoch(const struct stage *stage)
 {
-    char message[MESSAGE_SIZE];
+    return stage->state == STAGE_PUBLISHING ? stage->won_epoch : stage->epoch;
+}
 
-    if (claim_files_published(&run->files))
-        return complete_adopted(run, err);
-    if (run->stage->deaths < DEATHS_MAX)
-        return 0;
-    (void)run_end(run, deaths_message(run->claim, message));
-    return 1;
+static bool needs_store(const struct stage *stage)
+{
+    return stage->state != STAGE_PUBLISHING && stage->deaths < DEATHS_MAX;
 }
 
 static void convert_claim(const struct worker *worker, const struct claim *claim)
 {
+    char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
+    int64_t pause = 0;
     struct run run;
-    int r;
 
     run_init(&run, worker, claim, remove_part);
-    if (claim_files_init(worker->conf, claim, &run.files, &err) < 0) {
+    if (claim_files_init(worker->conf, claim, files_epoch(claim->stage), &run.files, &err) < 0) {
         svc_log(SVC_ERROR, "%s: %s", run.name, err.message); /* its lease runs out */
         return;
     }
-    svc_log(SVC_INFO, "%s: claim %" PRIu64 " begins", run.name, claim->stage->epoch);
-    r = settle(&run, &err);
-    if (r == 0)
+    if (needs_store(claim->stage))
+        pause = stores_ask(worker->stores, claim->stage->manifest_url, im_clock_monotonic_ms());
+    if (pause == 0)
+        svc_log(SVC_INFO, "%s: claim %" PRIu64 " begins", run.name, claim->stage->epoch);
+    if (pause > 0) {
+        wait_for_store(&run, pause, "it does not answer");
+    } else if (claim->stage->state == STAGE_PUBLISHING) {
+        publish_finish(&run, 0);
+    } else if (claim->stage->deaths >= DEATHS_MAX) {
+        (void)run_end(&run, deaths_message(claim, message));
+    } else {
         plan_and_convert(&run);
-    else if (r < 0 && run_try_again(&run, IM_FAILED, "", err.message) > 0)
-        claim_files_unpublish(&run.files); /* the row ended without it */
+        stores_left(worker->stores, claim->stage->manifest_url);
+    }
     claim_files_done(&run.files);
 }
 
@@ -379,16 +346,17 @@ int worker_settle(const struct worker *worker, const struct claim *claim, struct
     struct run run;
     int r;
 
+    if (claim->stage->deaths < DEATHS_MAX || claim->stage->state == STAGE_PUBLISHING)
+        return 0;
     if (claim->stage->kind == STAGE_LAUNCH) {
-        if (claim->stage->deaths >= DEATHS_MAX)
-            machine_give_up(worker, claim, deaths_message(claim, message));
+        machine_give_up(worker, claim, deaths_message(claim, message));
         return 0;
     }
     run_init(&run, worker, claim, remove_part);
-    r = claim_files_init(worker->conf, claim, &run.files, err);
+    r = claim_files_init(worker->conf, claim, claim->stage->epoch, &run.files, err);
     if (r < 0)
         return r;
-    r = settle(&run, err);
+    (void)run_end(&run, deaths_message(claim, message));
     claim_files_done(&run.files);
-    return r < 0 ? r : 0;
+    return 0;
 }

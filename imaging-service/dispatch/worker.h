@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
+#include "dispatch/stores.h"
 #include "task/task.h"
 
 /* A claim is good for so long after its last heartbeat. */
@@ -14,20 +15,16 @@
 struct worker {
     const struct svc_conf *conf;
     struct task_table *table;
-    const atomic_bool *stop; /* end the child and give the task back */
-    int64_t clock_ms;        /* what to add to the monotonic clock, see worker_now */
+    struct stores *stores;                    /* NULL: none are asked */
+    const atomic_bool *stop;                  /* end the child and give the task back */
     const _Atomic(const char *) *objects_url; /* NULL, or as dispatch_objects was told it */
     int wake_fd;                              /* eventfd: look at the row and at stop now */
 };
-
-/* Milliseconds since 1970 as they were at the start plus what a clock that never jumps has counted
- * since: setting the clock neither ends leases nor delays what waits. */
-int64_t worker_now(const struct worker *worker);
 
 /* Do a claimed stage.  When it returns the row says how it went, and no process and no file of the
  * claim is left but the volume of a completed one. */
 void worker_do(const struct worker *worker, const struct claim *claim);
 
-/* Settle a stage that a dead process worked on, for task_recover: complete it when its volume was
- * already given its name, end it when it took too many processes with it.  0 or -errno. */
+/* Settle a stage that a dead process worked on, for task_recover: end it when it took too many
+ * processes with it.  0 or -errno. */
 int worker_settle(const struct worker *worker, const struct claim *claim, struct im_error *err);

@@ -237,6 +237,16 @@ bool svc_connections_draining(const struct svc_connections *table)
     return table->draining;
 }
 
+size_t svc_connections_count(struct svc_connections *table)
+{
+    size_t count;
+
+    (void)pthread_mutex_lock(&table->lock);
+    count = table->count;
+    (void)pthread_mutex_unlock(&table->lock);
+    return count;
+}
+
 size_t svc_connections_wait(struct svc_connections *table, int64_t timeout_ms)
 {
     struct timespec until;

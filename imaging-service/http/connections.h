@@ -53,5 +53,8 @@ void svc_connections_expire(struct svc_connections *table, int64_t now_ms,
 void svc_connections_drain(struct svc_connections *table);
 bool svc_connections_draining(const struct svc_connections *table);
 
+/* How many connections there are. */
+size_t svc_connections_count(struct svc_connections *table);
+
 /* Wait until there is no connection; at most for timeout_ms.  How many there are. */
 size_t svc_connections_wait(struct svc_connections *table, int64_t timeout_ms);

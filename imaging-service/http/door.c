@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "http/refusal.h"
 #include "log.h"
+#include "metrics.h"
 
 /* How often times are looked at; they are exact to this. */
 #define TICK_MS 250
@@ -166,6 +167,7 @@ static void turn_away(struct svc_door *door, int fd, int reason, int64_t now_ms)
                              : "There are too many connections to this service; try again later.");
     (void)shutdown(fd, SHUT_WR);
     linger(door, fd, now_ms);
+    metric_add(METRIC_CONNECTIONS_REFUSED, reason == -EUSERS ? "address" : "total", NULL, 1);
     door->refused++;
     /* a flood is to leave a line, not a full disk */
     if (door->said_ms != 0 && now_ms - door->said_ms < LOG_PAUSE_MS)

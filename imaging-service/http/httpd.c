@@ -25,9 +25,7 @@
 #include "http/refusal.h"
 #include "http/tls.h"
 #include "log.h"
-
-/* Handlers may block on the disk; four of them use a small machine well. */
-#define THREADS 4
+#include "metrics.h"
 
 /* Request line and headers of one request together.  A presigned manifest URL inside a GET is the
  * largest known, under 20 KiB. */
@@ -63,6 +61,7 @@ struct exchange {
     const struct svc_httpd *httpd;
     const struct svc_route *route;
     size_t head_len;   /* bytes of the target and of the headers seen */
+    int64_t began_us;  /* monotonic, when the headers were here */
     void *state;       /* of the handler, while a body is taken */
     bool started;      /* begin was called */
     bool draining;     /* the body is of no use any more */
@@ -274,6 +273,19 @@ static struct MHD_Response *make_response(struct svc_response *answer)
                                            MHD_RESPMEM_MUST_FREE);
 }
 
+/* To the log, and to who counts. */
+static void tell(const struct exchange *x)
+{
+    const struct svc_request *request = &x->request;
+    const struct svc_response *answer = &x->response;
+    int64_t took_us = im_clock_monotonic_us() - x->began_us;
+
+    svc_log(SVC_INFO, "%s %s%s%s%s%s: %u, request %s", request->method, request->path,
+            answer->action ? " " : "", answer->action ? answer->action : "",
+            answer->account[0] ? ", account " : "", answer->account, answer->status, request->id);
+    metric_request(answer->action, answer->status, (uint64_t)took_us);
+}
+
 static enum MHD_Result send_answer(struct MHD_Connection *connection, struct exchange *x)
 {
     struct svc_response *answer = &x->response;
@@ -281,14 +293,15 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct exc
     enum MHD_Result sent;
 
     enter_phase(x->httpd, connection, SVC_WORKING);
-    svc_log(SVC_INFO, "%s %s: %u, request %s", x->request.method, x->request.path, answer->status,
-            x->request.id);
+    if (!x->httpd->options.quiet)
+        tell(x);
     if (answer->body.len == 0 && answer->fd < 0)
         answer->content_type = NULL;
     response = make_response(answer);
     if (!response)
         return MHD_NO;
-    (void)MHD_add_response_header(response, x->route->id_field, x->request.id);
+    if (x->route->id_field)
+        (void)MHD_add_response_header(response, x->route->id_field, x->request.id);
     if (answer->content_type)
         (void)MHD_add_response_header(response, "Content-Type", answer->content_type);
     if (svc_connections_draining(x->httpd->connections))
@@ -308,6 +321,7 @@ static enum MHD_Result start(const struct svc_httpd *httpd, struct MHD_Connectio
     struct svc_request *request = &x->request;
 
     x->started = true;
+    x->began_us = im_clock_monotonic_us();
     svc_request_id(request->id);
     x->route = find_route(httpd, request->path);
     if (!x->route)
@@ -393,7 +407,8 @@ static int make_connections(struct svc_httpd *httpd, struct im_error *err)
         .receiving_ms = options->request_s * 1000,
     };
 
-    return svc_connections_new(&limits, (int)(2 * total + OTHER_FDS), &httpd->connections, err);
+    return svc_connections_new(&limits, (int)(2 * (total + options->other_connections) + OTHER_FDS),
+                               &httpd->connections, err);
 }
 
 int svc_httpd_open(const struct svc_httpd_options *options, struct svc_httpd **ret_httpd,
@@ -446,9 +461,9 @@ int svc_httpd_serve(struct svc_httpd *httpd, const struct svc_route *routes, siz
     httpd->routes = routes;
     httpd->route_count = route_count;
     httpd->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, httpd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
+        flags, 0, NULL, NULL, on_request, httpd, MHD_OPTION_THREAD_POOL_SIZE, options->threads,
         /* the door counts; any one thread may have to take them all */
-        MHD_OPTION_CONNECTION_LIMIT, (options->connections + 1) * THREADS,
+        MHD_OPTION_CONNECTION_LIMIT, (options->connections + 1) * options->threads,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
         MHD_OPTION_CONNECTION_TIMEOUT, options->idle_s,
         /* we are stricter, and say so in the document clients can read */
@@ -467,6 +482,11 @@ int svc_httpd_serve(struct svc_httpd *httpd, const struct svc_route *routes, siz
 uint16_t svc_httpd_port(const struct svc_httpd *httpd)
 {
     return svc_door_port(httpd->door);
+}
+
+size_t svc_httpd_connections(const struct svc_httpd *httpd)
+{
+    return svc_connections_count(httpd->connections);
 }
 
 int svc_httpd_reload(struct svc_httpd *httpd, struct im_error *err)
@@ -493,7 +513,8 @@ struct svc_httpd *svc_httpd_stop(struct svc_httpd *httpd)
     if (httpd->daemon)
         MHD_stop_daemon(httpd->daemon);
     httpd->connections = svc_connections_free(httpd->connections);
-    svc_tls_done();
+    if (httpd->options.certificate)
+        svc_tls_done();
     free(httpd);
     return NULL;
 }

@@ -15,7 +15,7 @@ struct svc_route {
     const char *path; /* "/objects"; "" takes all the rest and comes last */
     const struct svc_handler *handler;
     void *service;        /* given to handler->begin */
-    const char *id_field; /* header that carries the request id */
+    const char *id_field; /* header that carries the request id; NULL: none does */
     bool long_bodies;     /* a body that was asked for may take any time, as long as it moves */
 };
 
@@ -26,8 +26,11 @@ struct svc_httpd_options {
     uint16_t port;                                 /* 0: any free one */
     const char *certificate, *key;                 /* PEM files; NULL: plain HTTP */
     unsigned connections, connections_per_address; /* at once; per address 0: any */
+    unsigned other_connections;                    /* of another server in this process */
+    unsigned threads;                              /* at least 2 */
     unsigned idle_s;                               /* without a byte in either direction */
     unsigned request_s; /* for header and body of a request that is not long_bodies */
+    bool quiet;         /* requests are neither logged nor counted */
 };
 
 /* Read certificate and key, bind and listen.  Texts of options outlive it.  Errors: those of
@@ -37,6 +40,9 @@ int svc_httpd_open(const struct svc_httpd_options *options, struct svc_httpd **r
 
 /* The port in use. */
 uint16_t svc_httpd_port(const struct svc_httpd *httpd);
+
+/* How many connections are open. */
+size_t svc_httpd_connections(const struct svc_httpd *httpd);
 
 /* Serve from a pool of threads.  The routes, route_count of them, outlive the server. */
 int svc_httpd_serve(struct svc_httpd *httpd, const struct svc_route *routes, size_t route_count,

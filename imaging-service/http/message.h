@@ -34,6 +34,8 @@ struct svc_request {
 
 struct svc_response {
     unsigned status;          /* HTTP status; 0: not answered yet */
+    const char *action;       /* what was asked for, one of metrics.c's; NULL: nothing known … */
+    char account[13];         /* … and by whom, once that is proven; both stay through a reset */
     const char *content_type; /* static; NULL: none */
     struct im_buffer body;
     int fd;                  /* the body comes from this file instead when it is not -1 … */

@@ -8,6 +8,7 @@
 #include "http/query-handler.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,12 +140,19 @@ static int check(const struct query_state *state, struct im_query *params,
     return r;
 }
 
-/* The code of a fault found before an operation; limits are the client's fault as well. */
-static enum svc_code code_of(const struct im_error *err)
+/* Refuse for a fault found before an operation; limits are the client's fault as well.  What is
+ * ours is told to the log. */
+static void refuse_fault(const struct svc_request *request, struct svc_response *response,
+                         const struct im_error *err)
 {
-    if (err->number == EFBIG)
-        return SVC_MALFORMED_QUERY;
-    return svc_code_find(err->code);
+    enum svc_code code = err->number == EFBIG ? SVC_MALFORMED_QUERY : svc_code_find(err->code);
+
+    if (code != SVC_INTERNAL_ERROR) {
+        refuse(request, response, code, err->message);
+        return;
+    }
+    svc_log(SVC_ERROR, "request %s: %s", request->id, err->message);
+    refuse(request, response, svc_code_of_failure(err->number), NULL);
 }
 
 static void end(void *arg, struct svc_response *response)
@@ -154,19 +162,19 @@ static void end(void *arg, struct svc_response *response)
     struct svc_answer answer = { .body = &response->body };
     struct im_error err = { 0 };
     struct svc_caller caller;
+    int r;
 
     if (state->too_large) {
         refuse_too_large(state->request, response);
         return;
     }
-    if (check(state, &params, &caller, &err) < 0) {
-        enum svc_code code = code_of(&err);
-
-        if (code == SVC_INTERNAL_ERROR)
-            svc_log(SVC_ERROR, "request %s: %s", state->request->id, err.message);
-        refuse(state->request, response, code, code == SVC_INTERNAL_ERROR ? NULL : err.message);
+    r = check(state, &params, &caller, &err);
+    response->action = svc_api_known(im_query_get(&params, "Action"));
+    if (r < 0) {
+        refuse_fault(state->request, response, &err);
         return;
     }
+    (void)snprintf(response->account, sizeof(response->account), "%s", caller.account);
     svc_api_run(state->service->api, &caller, state->request->id, &params, &answer);
     response->status = answer.status;
     response->content_type = SVC_XML_TYPE;

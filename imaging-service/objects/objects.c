@@ -291,6 +291,26 @@ static int check_permission(const struct object_state *state, struct im_error *e
     return r;
 }
 
+/* The name S3 has for it; NULL: none of ours. */
+static const char *action_of(const struct svc_target *target, const char *method)
+{
+    static const struct {
+        const char *method, *object, *bucket, *all;
+    } rows[] = {
+        { "GET", "GetObject", "ListObjects", "ListBuckets" },
+        { "HEAD", "HeadObject", "HeadBucket", NULL },
+        { "PUT", "PutObject", "CreateBucket", NULL },
+        { "DELETE", "DeleteObject", NULL, NULL },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (strcmp(rows[i].method, method) == 0)
+            return target->key[0]      ? rows[i].object
+                   : target->bucket[0] ? rows[i].bucket
+                                       : rows[i].all;
+    return NULL;
+}
+
 /* Authenticate, then do what needs no body.  1 when the body is wanted. */
 static int open_request(const struct svc_object_service *service, struct object_state *state,
                         struct svc_response *response, struct im_error *err)
@@ -303,8 +323,11 @@ static int open_request(const struct svc_object_service *service, struct object_
                           &state->caller, state->promised, err);
     if (r == 0)
         r = svc_target_parse(state->request->path, &state->target, err);
-    if (r == 0)
+    if (r == 0) {
+        response->action = action_of(&state->target, state->request->method);
+        (void)snprintf(response->account, sizeof(response->account), "%s", state->caller.account);
         r = check_permission(state, err);
+    }
     if (r == 0)
         r = im_query_parse(state->request->query, strlen(state->request->query), &query, err);
     if (r == 0)
@@ -327,10 +350,18 @@ static void refuse(const struct object_state *state, struct svc_response *respon
 static void *begin(void *arg, const struct svc_request *request, struct svc_response *response)
 {
     const struct svc_object_service *service = arg;
-    struct object_state *state = calloc(1, sizeof(*state));
     struct im_error err = { 0 };
+    struct object_state *state;
     int r;
 
+    if (!service->store) {
+        (void)im_fail_code(&err, EOPNOTSUPP, "NotImplemented",
+                           "This service has no object store of its own: keep images and manifests "
+                           "in the S3 it was set up for.");
+        svc_object_refuse(request, response, &err, NULL, NULL);
+        return NULL;
+    }
+    state = calloc(1, sizeof(*state));
     if (!state) {
         (void)im_fail(&err, ENOMEM, "out of memory");
         svc_object_refuse(request, response, &err, NULL, NULL);

@@ -12,7 +12,7 @@
 
 /* The handler's service data; outlives the server. */
 struct svc_object_service {
-    struct svc_store *store;
+    struct svc_store *store; /* NULL: this service has none, and says so */
     struct svc_accounts *accounts;
 };
 

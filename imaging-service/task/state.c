@@ -19,13 +19,19 @@ static const char *const task_states[] = {
 };
 
 static const char *const stage_states[] = {
-    [STAGE_WAITING] = "waiting",   [STAGE_ACTIVE] = "active",       [STAGE_COMPLETED] = "completed",
-    [STAGE_REMOVING] = "removing", [STAGE_CANCELLED] = "cancelled",
+    [STAGE_WAITING] = "waiting",       [STAGE_ACTIVE] = "active",
+    [STAGE_PUBLISHING] = "publishing", [STAGE_COMPLETED] = "completed",
+    [STAGE_REMOVING] = "removing",     [STAGE_CANCELLED] = "cancelled",
 };
 
 const char *task_state_name(enum task_state state)
 {
     return task_states[state];
+}
+
+const char *stage_state_name(enum stage_state state)
+{
+    return stage_states[state];
 }
 
 static int find_word(const char *const words[], size_t count, const char *word)
@@ -104,6 +110,7 @@ static void stage_done(struct stage *stage)
     free(stage->description);
     free(stage->volume_id);
     free(stage->digest);
+    free(stage->worker);
 }
 
 void task_done(struct task *task)
@@ -128,6 +135,14 @@ void task_done(struct task *task)
     }
     free(task->tag);
     memset(task, 0, sizeof(*task));
+}
+
+void thing_done(struct thing *thing)
+{
+    free(thing->task_id);
+    free(thing->worker);
+    free(thing->url);
+    memset(thing, 0, sizeof(*thing));
 }
 
 void claim_done(struct claim *claim)

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,10 +43,23 @@ int im_buffer_puts(struct im_buffer *buffer, const char *text)
     return im_buffer_add(buffer, text, strlen(text));
 }
 
+int im_buffer_le32(struct im_buffer *buffer, uint32_t value)
+{
+    uint32_t le = htole32(value);
+
+    return im_buffer_add(buffer, &le, sizeof(le));
+}
+
+int im_buffer_le64(struct im_buffer *buffer, uint64_t value)
+{
+    uint64_t le = htole64(value);
+
+    return im_buffer_add(buffer, &le, sizeof(le));
+}
+
 int im_buffer_printf(struct im_buffer *buffer, const char *format, ...)
 {
-    char *text IM_FREE
-    = NULL;
+    char *text IM_FREE = NULL;
     va_list args;
     int n;
 

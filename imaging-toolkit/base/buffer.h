@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Start with IM_BUFFER(ceiling); data is always followed by a NUL that len does not count. */
 struct im_buffer {
@@ -19,6 +20,10 @@ int im_buffer_add(struct im_buffer *buffer, const void *data, size_t len);
 
 /* Append a NUL-terminated string; errors as im_buffer_add. */
 int im_buffer_puts(struct im_buffer *buffer, const char *text);
+
+/* Append a number, little-endian; errors as im_buffer_add. */
+int im_buffer_le32(struct im_buffer *buffer, uint32_t value);
+int im_buffer_le64(struct im_buffer *buffer, uint64_t value);
 
 /* Append formatted text; errors as im_buffer_add. */
 int im_buffer_printf(struct im_buffer *buffer, const char *format, ...)

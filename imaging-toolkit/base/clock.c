@@ -27,6 +27,14 @@ int64_t im_clock_monotonic_ms(void)
     return read_ms(CLOCK_MONOTONIC);
 }
 
+int64_t im_clock_monotonic_us(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 /* Broken-down UTC of ms; whole seconds, rounded down also before 1970. */
 static struct tm utc_of(int64_t ms)
 {

@@ -10,6 +10,9 @@ int64_t im_clock_now_ms(void);
 /* Milliseconds of a clock that never jumps, for durations and deadlines. */
 int64_t im_clock_monotonic_ms(void);
 
+/* The same in microseconds. */
+int64_t im_clock_monotonic_us(void);
+
 /* Write ms as "2026-11-20T10:00:00Z" into buf (at least 21 bytes); returns buf. */
 const char *im_clock_iso8601(char *buf, size_t size, int64_t ms);
 

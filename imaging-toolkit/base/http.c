@@ -14,11 +14,11 @@
 #include <curl/curl.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "base/text.h"
 
 #define TEXT_MAX           (64 * 1024)
 #define CONNECT_TIMEOUT_MS 10000L
-#define STALL_TIMEOUT_S    30L
 #define STALL_BYTES_PER_S  1000L
 
 /* Measured: larger gains nothing, the default of 16 KiB costs a third of the speed. */
@@ -233,11 +233,13 @@ static void free_list(struct curl_slist **list)
  * checking object store wants to see them.  What comes back is never decoded. */
 static int make_headers(const struct im_http_request *request, struct curl_slist **ret_list)
 {
-    static const char *const get_headers[] = { "Accept: */*", "Accept-Encoding: gzip, deflate",
-                                               NULL };
+    static const char *const presigned_headers[] = { "Accept: */*",
+                                                     "Accept-Encoding: gzip, deflate", NULL };
     static const char *const other_headers[] = { "Expect:", NULL };
-    bool gets = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
-    const char *const *const lists[] = { gets ? get_headers : other_headers, request->headers };
+    bool presigned = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0 ||
+                     strcmp(request->method, "DELETE") == 0;
+    const char *const *const lists[] = { presigned ? presigned_headers : other_headers,
+                                         request->headers };
 
     for (size_t l = 0; l < 2; l++)
         for (const char *const *header = lists[l]; header && *header; header++) {
@@ -306,7 +308,8 @@ static void set_exchange(struct exchange *exchange, char *reason)
                            request->connect_timeout_ms ? request->connect_timeout_ms
                                                        : CONNECT_TIMEOUT_MS);
     (void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME,
-                           request->stall_timeout_s ? request->stall_timeout_s : STALL_TIMEOUT_S);
+                           request->stall_timeout_s ? request->stall_timeout_s
+                                                    : im_retry_stall_s());
     (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request->total_timeout_ms);
 }
 

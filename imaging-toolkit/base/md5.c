@@ -13,6 +13,11 @@
 
 #define BLOCK 64
 
+#define START_A 0x67452301
+#define START_B 0xefcdab89
+#define START_C 0x98badcfe
+#define START_D 0x10325476
+
 /* The four words of section 3.3, of each lane. */
 struct state {
     uint32_t a[IM_MD5_LANES], b[IM_MD5_LANES], c[IM_MD5_LANES], d[IM_MD5_LANES];
@@ -61,7 +66,7 @@ static inline __attribute__((always_inline)) uint32_t mix(int round, uint32_t b,
     {                                                                                              \
         const int by = (const int[]){ r0, r1, r2, r3 }[i & 3];                                     \
                                                                                                    \
-        _Pragma("GCC unroll 4") for (int l = 0; l < IM_MD5_LANES; l++)                             \
+        _Pragma("GCC unroll 4") for (int l = 0; l < lanes; l++)                                    \
         {                                                                                          \
             uint32_t sum = a[l] + sines[16 * (round) + i] +                                        \
                            im_le32(data[l] + at + 4 * (((first) + (stride)*i) & 15));              \
@@ -76,10 +81,13 @@ static inline __attribute__((always_inline)) uint32_t mix(int round, uint32_t b,
 
 /* Vectors would make one chain of it again. */
 #if defined(__GNUC__) && !defined(__clang__)
-__attribute__((optimize("no-tree-slp-vectorize")))
+#define NO_VECTORS __attribute__((optimize("no-tree-slp-vectorize")))
+#else
+#define NO_VECTORS
 #endif
-static void
-digest_blocks(struct state *state, const uint8_t *const data[IM_MD5_LANES], size_t blocks)
+
+NO_VECTORS static inline __attribute__((always_inline)) void
+digest_lanes(struct state *state, const uint8_t *const data[IM_MD5_LANES], size_t blocks, int lanes)
 {
     uint32_t a[IM_MD5_LANES], b[IM_MD5_LANES], c[IM_MD5_LANES], d[IM_MD5_LANES];
 
@@ -92,7 +100,7 @@ digest_blocks(struct state *state, const uint8_t *const data[IM_MD5_LANES], size
         ROUND(1, 1, 5, 5, 9, 14, 20)
         ROUND(2, 5, 3, 4, 11, 16, 23)
         ROUND(3, 0, 7, 6, 10, 15, 21)
-        for (int l = 0; l < IM_MD5_LANES; l++) {
+        for (int l = 0; l < lanes; l++) {
             state->a[l] += a[l];
             state->b[l] += b[l];
             state->c[l] += c[l];
@@ -101,10 +109,23 @@ digest_blocks(struct state *state, const uint8_t *const data[IM_MD5_LANES], size
     }
 }
 
-/* Sections 3.1 and 3.2: a one, zeros, and the length in bits. */
-static void start_lane(struct lane *lane, const struct im_md5 *md5)
+NO_VECTORS static void digest_blocks(struct state *state, const uint8_t *const data[IM_MD5_LANES],
+                                     size_t blocks)
 {
-    uint64_t bits = htole64((uint64_t)md5->len * 8);
+    digest_lanes(state, data, blocks, IM_MD5_LANES);
+}
+
+NO_VECTORS static void digest_one(struct state *state, const uint8_t *data, size_t blocks)
+{
+    const uint8_t *const first[IM_MD5_LANES] = { data };
+
+    digest_lanes(state, first, blocks, 1);
+}
+
+/* Sections 3.1 and 3.2: a one, zeros, and the length in bits; `before`: bytes that have been. */
+static void start_lane(struct lane *lane, const struct im_md5 *md5, uint64_t before)
+{
+    uint64_t bits = htole64((before + md5->len) * 8);
     size_t rest = md5->len % BLOCK;
 
     lane->next = md5->data;
@@ -166,15 +187,53 @@ void im_md5_many(struct im_md5 *md5, size_t count)
     struct state state;
 
     for (size_t l = 0; l < IM_MD5_LANES; l++) {
-        state.a[l] = 0x67452301;
-        state.b[l] = 0xefcdab89;
-        state.c[l] = 0x98badcfe;
-        state.d[l] = 0x10325476;
+        state.a[l] = START_A;
+        state.b[l] = START_B;
+        state.c[l] = START_C;
+        state.d[l] = START_D;
     }
     for (size_t l = 0; l < count; l++)
-        start_lane(&lanes[l], &md5[l]);
+        start_lane(&lanes[l], &md5[l], 0);
     do {
         for (size_t l = 0; l < count; l++)
             turn_lane(&lanes[l], &state, l, md5[l].digest);
     } while (step(&state, lanes));
+}
+
+/* ---- one that can be kept ---- */
+
+static struct state state_of(const struct im_md5_run *run)
+{
+    return (struct state){
+        .a = { run->word[0] }, .b = { run->word[1] }, .c = { run->word[2] }, .d = { run->word[3] }
+    };
+}
+
+struct im_md5_run im_md5_run_new(void)
+{
+    return (struct im_md5_run){ .word = { START_A, START_B, START_C, START_D } };
+}
+
+void im_md5_run_add(struct im_md5_run *run, const void *data, size_t len)
+{
+    struct state state = state_of(run);
+
+    digest_one(&state, data, len / BLOCK);
+    *run = (struct im_md5_run){ .len = run->len + len,
+                                .word = { state.a[0], state.b[0], state.c[0], state.d[0] } };
+}
+
+void im_md5_run_end(const struct im_md5_run *run, const void *data, size_t len,
+                    uint8_t ret_digest[16])
+{
+    const struct im_md5 last = { .data = data, .len = len };
+    struct state state = state_of(run);
+    struct lane lane;
+
+    start_lane(&lane, &last, run->len);
+    digest_one(&state, lane.next, lane.blocks);
+    digest_one(&state, lane.tail, lane.tail_blocks);
+    lane.next = lane.tail;
+    lane.blocks = lane.tail_blocks = 0;
+    turn_lane(&lane, &state, 0, ret_digest);
 }

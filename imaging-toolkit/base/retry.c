@@ -11,12 +11,39 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #define BASE_MS 200
 #define CAP_MS  20000
 
 /* How often the cancel flag is looked at while waiting. */
 #define SLICE_MS 50
+
+#define STALL_S 30
+
+/* Ceilings of what the environment may say: no pause at all, an hour. */
+#define HASTE_MAX   1000000
+#define STALL_MAX_S 3600
+
+/* A number of the environment, 1 to max; preset when there is none.  The only such settings: they
+ * let tests see in seconds what takes minutes. */
+static uint64_t number_of(const char *name, uint64_t max, uint64_t preset)
+{
+    const char *text = getenv(name);
+    uint64_t number;
+
+    return text && im_parse_uint(text, max, &number) == 0 && number > 0 ? number : preset;
+}
+
+long im_retry_stall_s(void)
+{
+    return (long)number_of(IM_RETRY_STALL_SECONDS, STALL_MAX_S, STALL_S);
+}
+
+int64_t im_retry_hasten(int64_t ms)
+{
+    return ms / (int64_t)number_of(IM_RETRY_HASTE, HASTE_MAX, 1);
+}
 
 bool im_retry_errno(int number)
 {
@@ -50,7 +77,7 @@ static int64_t pause_ms(unsigned n)
 
 bool im_retry_pause(int64_t ms, const volatile bool *cancel)
 {
-    int64_t until = im_clock_monotonic_ms() + ms;
+    int64_t until = im_clock_monotonic_ms() + im_retry_hasten(ms);
 
     for (;;) {
         int64_t left = until - im_clock_monotonic_ms();

@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/retry.h"
 #include "base/text.h"
 
 #define SEARCH_PATH "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -71,7 +72,8 @@ static int lift(int fd)
     return high;
 }
 
-/* Mark all descriptors from `first` on to be closed by exec: the status pipe is needed until then. */
+/* Mark all descriptors from `first` on to be closed by exec: the status pipe is needed until then.
+ */
 static void mark_from(int first)
 {
     struct rlimit limit;
@@ -124,14 +126,35 @@ static int set_limit(__rlimit_resource_t what, uint64_t limit)
     return limit ? setrlimit(what, &value) : 0;
 }
 
+/* Entries of the plain environment, with the NULL. */
+#define PLAIN_ENV 5
+
+/* Of our own environment only what tests shorten the waiting with is handed on. */
+static void fill_plain_env(const char *env[PLAIN_ENV])
+{
+    static const char *const handed_on[] = { IM_RETRY_HASTE "=", IM_RETRY_STALL_SECONDS "=" };
+    size_t n = 0;
+
+    env[n++] = "PATH=" SEARCH_PATH;
+    env[n++] = "LC_ALL=C";
+    for (size_t i = 0; i < sizeof(handed_on) / sizeof(handed_on[0]); i++)
+        for (char **entry = environ; entry && *entry; entry++)
+            if (strncmp(*entry, handed_on[i], strlen(handed_on[i])) == 0) {
+                env[n++] = *entry;
+                break;
+            }
+    env[n] = NULL;
+}
+
 /* The child's life before exec; never returns. */
 static _Noreturn void become(const struct im_spawn *spawn, const char *path, pid_t parent,
                              int status_fd)
 {
-    static const char *const plain_env[] = { "PATH=" SEARCH_PATH, "LC_ALL=C", NULL };
+    const char *plain_env[PLAIN_ENV];
     const char *const *env = spawn->env ? spawn->env : plain_env;
     int number;
 
+    fill_plain_env(plain_env);
     if (setpgid(0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         goto failed;
     if (getppid() != parent) /* it died before the line above */

@@ -13,7 +13,7 @@
 struct im_spawn {
     const char *const *argv; /* argv[0] is the program: a path, or a name looked up in the fixed
                                 search path /usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin */
-    const char *const *env;  /* whole environment; NULL: PATH and LC_ALL=C only */
+    const char *const *env;  /* whole environment; NULL: PATH, LC_ALL, base/retry.h's */
     int stdin_fd;            /* -1: /dev/null */
     int stdout_fd;           /* -1: /dev/null */
     int stderr_fd;           /* -1: /dev/null */

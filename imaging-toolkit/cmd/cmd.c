@@ -8,11 +8,18 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
 const struct im_command *const im_commands[] = {
-    &im_command_convert, &im_command_info, &im_command_run, &im_command_stages, &im_command_verify, NULL,
+    &im_command_convert,
+    &im_command_delete_upload,
+    &im_command_info,
+    &im_command_run,
+    &im_command_stages,
+    &im_command_verify,
+    NULL,
 };
 
 int im_getopt(int argc, char **argv, const char *shorts, const struct option *longs,
@@ -38,6 +45,22 @@ int im_parse_output(const char *text, bool *ret_json, struct im_error *err)
     if (strcmp(text, "json") != 0 && strcmp(text, "text") != 0)
         return im_fail(err, EINVAL, "--output '%s' is neither text nor json", text);
     *ret_json = strcmp(text, "json") == 0;
+    return 0;
+}
+
+int im_read_job(struct im_buffer *text, struct im_error *err)
+{
+    char chunk[4096];
+    ssize_t n;
+
+    while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return im_fail_code(err, EIO, "ReadFailed", "cannot read the job from standard input");
+        if (im_buffer_add(text, chunk, (size_t)n) < 0)
+            return im_fail(err, EINVAL, "the job is longer than %zu bytes", text->ceiling);
+    }
     return 0;
 }
 

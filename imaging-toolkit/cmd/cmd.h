@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdbool.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 struct im_command {
@@ -19,6 +20,7 @@ struct im_command {
 extern const struct im_command *const im_commands[];
 
 extern const struct im_command im_command_convert;
+extern const struct im_command im_command_delete_upload;
 extern const struct im_command im_command_info;
 extern const struct im_command im_command_run;
 extern const struct im_command im_command_stages;
@@ -30,6 +32,10 @@ int im_getopt(int argc, char **argv, const char *shorts, const struct option *lo
 
 /* "text" or "json", as --output takes it; -EINVAL. */
 int im_parse_output(const char *text, bool *ret_json, struct im_error *err);
+
+/* Append a job from standard input to text, whose ceiling bounds it.  0; -EINVAL when it is longer;
+ * -EIO "ReadFailed". */
+int im_read_job(struct im_buffer *text, struct im_error *err);
 
 /* Descriptor number for --progress-fd; must be open.  -EINVAL. */
 int im_parse_fd(const char *text, int *ret_fd, struct im_error *err);

@@ -35,6 +35,10 @@ static const char help[] =
     "      --no-sync         do not wait until OUT has reached the disk\n"
     "      --max-size SIZE   refuse a disk larger than SIZE (bytes, or 10G)\n"
     "      --force           replace OUT when it exists\n"
+    "      --resume          when interrupted (a signal, the network, a crash), leave what was "
+    "done\n"
+    "                        in OUT.partial and OUT.journal, and go on from what was left there;\n"
+    "                        of manifest: and http(s), in raw, vmdk, vhd and vhdx, to -O raw\n"
     "      --scratch DIR     place for a second copy, which only qcow2 and vdi need\n"
     "                        (default: TMPDIR, else /var/tmp)\n"
     "      --jobs N          inflating threads, 1 to 8 (default: one per core)\n"
@@ -53,6 +57,7 @@ enum {
     OPT_EXTENTS,
     OPT_NO_SYNC,
     OPT_FORCE,
+    OPT_RESUME,
     OPT_SCRATCH,
     OPT_JOBS,
     OPT_PROGRESS_FD,
@@ -70,6 +75,7 @@ static const struct option options[] = {
     { "extents", required_argument, NULL, OPT_EXTENTS },
     { "no-sync", no_argument, NULL, OPT_NO_SYNC },
     { "force", no_argument, NULL, OPT_FORCE },
+    { "resume", no_argument, NULL, OPT_RESUME },
     { "scratch", required_argument, NULL, OPT_SCRATCH },
     { "jobs", required_argument, NULL, OPT_JOBS },
     { "progress-fd", required_argument, NULL, OPT_PROGRESS_FD },
@@ -144,6 +150,9 @@ static int set_option(int option, struct request *request, struct im_error *err)
     case OPT_FORCE:
         job->force = true;
         return 0;
+    case OPT_RESUME:
+        job->resume = true;
+        return 0;
     case OPT_SCRATCH:
         return set_text(&job->scratch, optarg, err);
     case OPT_JOBS:
@@ -212,6 +221,7 @@ static int run_request(struct request *request, struct im_error *err)
     struct im_progress *progress = im_progress_new(request->progress_fd);
     struct im_copy_result result = { 0 };
     char *json IM_FREE = NULL;
+    char name[1024];
     int r;
 
     if (!progress)
@@ -226,6 +236,9 @@ static int run_request(struct request *request, struct im_error *err)
     im_progress_free(progress);
     if (r == 0)
         print_result(request, &result);
+    else if (result.kept)
+        fprintf(stderr, "%s.partial holds what was done: the same command goes on from there\n",
+                im_text_printable(name, sizeof(name), request->job.store));
     return r;
 }
 

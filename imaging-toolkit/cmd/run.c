@@ -5,9 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "cmd/cmd.h"
 #include "core/job.h"
@@ -37,18 +35,9 @@ static const struct option options[] = {
 static int read_job(struct im_job *ret_job, struct im_error *err)
 {
     struct im_buffer text IM_BUFFER_DONE = IM_BUFFER(JOB_MAX);
-    char chunk[4096];
-    ssize_t n;
+    int r = im_read_job(&text, err);
 
-    while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return im_fail_code(err, EIO, "ReadFailed", "cannot read the job from standard input");
-        if (im_buffer_add(&text, chunk, (size_t)n) < 0)
-            return im_fail(err, EINVAL, "the job is longer than %d bytes", JOB_MAX);
-    }
-    return im_job_parse(text.data ? text.data : "", ret_job, err);
+    return r < 0 ? r : im_job_parse(text.data ? text.data : "", ret_job, err);
 }
 
 static int run_job(const struct im_job *job, struct im_progress *progress, struct im_error *err)

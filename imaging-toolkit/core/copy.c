@@ -19,6 +19,7 @@
 #include "core/cancel.h"
 #include "core/format.h"
 #include "core/inflate.h"
+#include "core/restore.h"
 
 /* File systems allocate, and share, in blocks of this size. */
 #define UNIT 4096u
@@ -88,9 +89,10 @@ static int check_head(const void *buf, size_t len, struct im_error *err)
 
 /* The output of the pool; `there`: the bytes have been shared already. */
 static int write_data(void *arg, const void *buf, size_t len, uint64_t offset, bool there,
-                      struct im_error *err)
+                      uint64_t generation, struct im_error *err)
 {
     struct copy *copy = arg;
+    struct im_trail *trail = there ? NULL : copy->limits->trail;
     const uint8_t *p = buf;
     int r = offset == 0 ? check_head(buf, len, err) : 0;
 
@@ -102,6 +104,8 @@ static int write_data(void *arg, const void *buf, size_t len, uint64_t offset, b
             r = im_store_write(copy->store, p, run, offset, err);
         if (r == 0 && !zero && copy->limits->digest)
             r = im_digest_add(copy->limits->digest, p, run, offset, err);
+        if (r == 0 && !zero && trail)
+            im_trail_wrote(trail, generation, p, run, offset);
         if (!zero)
             atomic_fetch_add(&copy->data_bytes, run);
         p += run;
@@ -342,10 +346,61 @@ static int on_place(struct im_sink *sink, struct im_source *source, uint64_t ori
 static void on_progress(struct im_sink *sink, uint64_t done, uint64_t total)
 {
     struct copy *copy = (struct copy *)sink;
+    struct im_trail *trail = copy->limits->trail;
 
+    if (trail) /* what an earlier attempt has done is done */
+        done = im_trail_tell(trail, done);
     copy->done = done;
     copy->total = total;
     im_progress_update(copy->progress, done, total);
+}
+
+/* ---- going on ---- */
+
+static uint64_t writer_fence(void *arg)
+{
+    return im_inflater_fence(((struct copy *)arg)->inflater);
+}
+
+static int writer_passed(void *arg, uint64_t generation, struct im_error *err)
+{
+    return im_inflater_passed(((struct copy *)arg)->inflater, generation, err);
+}
+
+static int restore_room(void *arg, size_t len, uint64_t offset, void **ret_buf,
+                        struct im_error *err)
+{
+    return reserve(arg, len, offset, true, ret_buf, err);
+}
+
+/* What the earlier attempt wrote goes through the pool as if it were shared: hashed and counted. */
+static int begin_trail(struct copy *copy, uint64_t size, struct im_error *err)
+{
+    struct im_trail *trail = copy->limits->trail;
+    const struct im_trail_writer writer = { writer_fence, writer_passed, copy };
+    int r = need_pool(copy, copy->limits->jobs, err);
+
+    if (r == 0 && im_trail_has_past(trail)) {
+        r = im_restore(trail, copy->store, size, restore_room, copy, copy->progress, err);
+        if (r == 0)
+            r = im_inflater_drain(copy->inflater, err);
+    }
+    if (r == 0)
+        im_trail_writer(trail, &writer);
+    return r;
+}
+
+/* r: how the walk went.  Only what the pool has written can be gone on with. */
+static int end_trail(struct copy *copy, int r, struct im_error *err)
+{
+    bool written = copy->inflater && im_inflater_drain(copy->inflater, NULL) == 0;
+    bool interrupted = r < 0 && written && im_trail_may_go_on(err);
+    struct im_error why = { 0 };
+    int stopped = im_trail_stop(copy->limits->trail, interrupted, &why);
+
+    if (r == 0 && stopped < 0 && err)
+        *err = why;
+    return r < 0 ? r : stopped;
 }
 
 /* A pipe wants disk order; only a disk whose end is unknown (itself a pipe) walks in that order by
@@ -377,8 +432,12 @@ int im_copy(struct im_disk *disk, struct im_store *store, const struct im_copy_l
         .limits = limits,
         .unknown = disk->size == IM_SIZE_UNKNOWN,
     };
-    int r = walk(&copy, disk, err);
+    int r = limits->trail ? begin_trail(&copy, disk->size, err) : 0;
 
+    if (r == 0)
+        r = walk(&copy, disk, err);
+    if (limits->trail)
+        r = end_trail(&copy, r, err);
     im_inflater_free(copy.inflater);
     if (r < 0)
         return r;

@@ -1,6 +1,7 @@
 /* format - a kind of disk image: recognise it, prove its structure, give a plain disk. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -62,6 +63,10 @@ struct im_format {
     const char *const *aliases; /* further names, NULL-terminated; may be NULL */
     const char *summary;
     const char *needs; /* program it depends on ("qemu-img"), or NULL */
+
+    /* Of the same source the decoder always asks for the same bytes in the same order, and its data
+     * go through format/window.h: an interrupted walk can be gone on with (core/trail.h). */
+    bool resumes;
 
     enum im_bid (*probe)(const struct im_probe *probe);
 

@@ -30,6 +30,8 @@ struct grain {
 struct batch {
     struct batch *next;
     unsigned count;
+    bool busy;           /* queued or in work */
+    uint64_t generation; /* see im_inflater_fence */
     struct grain grain[BATCH_GRAINS];
     uint8_t *in, *out;
     size_t in_len, out_len, in_size, out_size;
@@ -44,6 +46,7 @@ struct im_inflater {
     struct batch *free, *first, *last;
     struct batch *open; /* being filled by the caller; no lock needed */
     unsigned busy;      /* batches queued or in work */
+    uint64_t generation;
     bool stop;
     struct im_error failure; /* the first one; number 0 while there is none */
     unsigned threads;
@@ -54,6 +57,11 @@ struct im_inflater {
 struct im_zlib *im_zlib_new(void)
 {
     return (struct im_zlib *)libdeflate_alloc_decompressor();
+}
+
+uint32_t im_zlib_crc32(uint32_t crc, const void *data, size_t len)
+{
+    return libdeflate_crc32(crc, data, len);
 }
 
 struct im_zlib *im_zlib_free(struct im_zlib *zlib)
@@ -110,7 +118,7 @@ static int give_output(struct im_inflater *inflater, const struct batch *batch,
                batch->grain[i].tag == first->tag)
             len += batch->grain[i].out_len;
         r = inflater->output(inflater->arg, batch->out + first->out, len, first->offset, first->tag,
-                             err);
+                             batch->generation, err);
         if (r < 0)
             return r;
     }
@@ -163,6 +171,7 @@ static void *run(void *arg)
         if (err.number && !inflater->failure.number)
             inflater->failure = err;
         batch->next = inflater->free;
+        batch->busy = false;
         inflater->free = batch;
         inflater->busy--;
         (void)pthread_cond_broadcast(&inflater->space);
@@ -215,6 +224,8 @@ static void submit(struct im_inflater *inflater)
     else
         inflater->first = batch;
     inflater->last = batch;
+    batch->busy = true;
+    batch->generation = inflater->generation;
     inflater->busy++;
     (void)pthread_cond_signal(&inflater->work);
 }
@@ -313,6 +324,38 @@ int im_inflater_drain(struct im_inflater *inflater, struct im_error *err)
     if (inflater->open)
         submit(inflater);
     while (inflater->busy)
+        (void)pthread_cond_wait(&inflater->space, &inflater->lock);
+    r = failure(inflater, err);
+    (void)pthread_mutex_unlock(&inflater->lock);
+    return r;
+}
+
+uint64_t im_inflater_fence(struct im_inflater *inflater)
+{
+    uint64_t generation;
+
+    (void)pthread_mutex_lock(&inflater->lock);
+    if (inflater->open)
+        submit(inflater);
+    generation = inflater->generation++;
+    (void)pthread_mutex_unlock(&inflater->lock);
+    return generation;
+}
+
+static bool has_passed(const struct im_inflater *inflater, uint64_t generation)
+{
+    for (size_t i = 0; i < sizeof(inflater->batches) / sizeof(inflater->batches[0]); i++)
+        if (inflater->batches[i].busy && inflater->batches[i].generation <= generation)
+            return false;
+    return true;
+}
+
+int im_inflater_passed(struct im_inflater *inflater, uint64_t generation, struct im_error *err)
+{
+    int r;
+
+    (void)pthread_mutex_lock(&inflater->lock);
+    while (!has_passed(inflater, generation))
         (void)pthread_cond_wait(&inflater->space, &inflater->lock);
     r = failure(inflater, err);
     (void)pthread_mutex_unlock(&inflater->lock);

@@ -21,11 +21,16 @@ struct im_zlib *im_zlib_free(struct im_zlib *zlib);
 int im_zlib_inflate(struct im_zlib *zlib, const void *in, size_t in_len, void *out, size_t room,
                     size_t *ret_len);
 
+/* The CRC-32 (IEEE 802.3) of len bytes that follow those whose CRC is `crc` (0: they are the
+ * first), as fast as memory gives them. */
+uint32_t im_zlib_crc32(uint32_t crc, const void *data, size_t len);
+
 struct im_inflater;
 
-/* Takes inflated bytes, and plain ones with their tag; called by several threads at once. */
+/* Takes inflated bytes, and plain ones with their tag; called by several threads at once.
+ * `generation`: between which two fences they were queued. */
 typedef int (*im_inflated_fn)(void *arg, const void *buf, size_t len, uint64_t offset, bool tag,
-                              struct im_error *err);
+                              uint64_t generation, struct im_error *err);
 
 /* A pool of `jobs` threads (1…IM_INFLATE_JOBS_MAX); NULL when out of memory or threads. */
 #define IM_INFLATE_JOBS_MAX 8
@@ -45,6 +50,14 @@ int im_inflater_reserve(struct im_inflater *inflater, size_t len, uint64_t offse
 
 /* Wait until everything queued is done; the first failure as above. */
 int im_inflater_drain(struct im_inflater *inflater, struct im_error *err);
+
+/* What has been queued so far is of the generation that is returned (the first is 0), what comes
+ * later of the next. */
+uint64_t im_inflater_fence(struct im_inflater *inflater);
+
+/* Wait until everything up to that generation is done, while more may be queued by another thread;
+ * the first failure as above. */
+int im_inflater_passed(struct im_inflater *inflater, uint64_t generation, struct im_error *err);
 
 /* End the threads and free; what is still queued is dropped.  Takes NULL, returns NULL. */
 struct im_inflater *im_inflater_free(struct im_inflater *inflater);

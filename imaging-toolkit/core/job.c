@@ -12,18 +12,25 @@
 
 #include <jansson.h>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/io.h"
 #include "core/digest.h"
 #include "core/inflate.h"
 #include "core/objects.h"
+#include "core/resume.h"
 #include "core/source.h"
 #include "core/store.h"
 
 /* Of disks in all formats but raw. */
 #define SECTOR 512u
+
+/* Text that tells a conversion from others: below 200 bytes for each part of a manifest, which has
+ * at most 24 MiB with some hundred bytes for each. */
+#define IDENTITY_MAX (64u << 20)
 
 unsigned im_jobs_default(void)
 {
@@ -177,6 +184,12 @@ static int get_member(const char *name, const json_t *value, struct im_job *job,
         job->force = json_is_true(value);
         return 0;
     }
+    if (strcmp(name, "resume") == 0 && json_is_boolean(value)) {
+        job->resume = json_is_true(value);
+        return 0;
+    }
+    if (strcmp(name, "earlier") == 0)
+        return get_text(value, name, &job->earlier, err);
     if (strcmp(name, "jobs") == 0) {
         r = get_size(value, name, &number, err);
         if (r == 0 && (number < 1 || number > IM_INFLATE_JOBS_MAX))
@@ -242,6 +255,7 @@ void im_job_done(struct im_job *job)
     free(job->store);
     free(job->scratch);
     free(job->extents);
+    free(job->earlier);
     free(job->volume);
     memset(job, 0, sizeof(*job));
 }
@@ -255,8 +269,10 @@ struct run {
     struct im_source *source;
     struct im_disk *disk;
     struct im_store *store;
-    struct im_store *manifest; /* beside the store, NULL: none is wanted */
-    struct im_digest *digest;  /* NULL: not wanted */
+    struct im_store *manifest;             /* beside the store, NULL: none is wanted */
+    struct im_digest *digest;              /* NULL: not needed */
+    struct im_resume *resume;              /* NULL: nothing is kept for another process */
+    bool afresh;                           /* what an earlier one has kept is no good */
     struct im_disk *at[IM_JOB_STAGES_MAX]; /* the disk as each stage left it */
     struct im_findings findings;           /* of stages that look */
 };
@@ -267,6 +283,7 @@ static void run_done(struct run *run)
     im_store_close(run->manifest);
     im_store_close(run->store);
     im_disk_close(run->disk);
+    (void)im_resume_end(run->resume, false);
     im_source_close(run->source);
 }
 
@@ -318,6 +335,52 @@ static int round_up(const struct im_job *job, struct run *run, struct im_error *
     return im_stage_find("grow")->apply(&args, &run->disk, err);
 }
 
+/* ---- what another process may go on with ---- */
+
+/* What is read over a network and stands in the volume as it was read is worth it. */
+static bool can_resume(const struct run *run)
+{
+    const struct im_source *source = run->source;
+
+    return run->job->format->resumes && !run->job->extents && source->ops->identify &&
+           !source->direct && source->size != IM_SIZE_UNKNOWN;
+}
+
+/* What decides about the bytes of the volume and the order they are made in: the same text, the
+ * same volume.  -EOPNOTSUPP when the source cannot tell. */
+static int identify(const struct run *run, uint8_t ret_identity[IM_JOURNAL_IDENTITY])
+{
+    const struct im_job *job = run->job;
+    struct im_buffer text IM_BUFFER_DONE = IM_BUFFER(IDENTITY_MAX);
+    int r = im_buffer_printf(&text, "%s\n%s\n%" PRIu64 "\n", PACKAGE_VERSION, job->format->name,
+                             job->round_up);
+
+    for (unsigned i = 0; r == 0 && i < job->stage_count; i++)
+        r = im_buffer_printf(&text, "%s %" PRIu64 "\n", job->stage[i].stage->name,
+                             job->stage[i].args.size);
+    if (r == 0)
+        r = run->source->ops->identify(run->source, &text);
+    if (r == 0)
+        im_hash(IM_SHA256, text.data, text.len, ret_identity);
+    return r;
+}
+
+static int begin_resume(struct run *run, struct im_error *err)
+{
+    uint8_t identity[IM_JOURNAL_IDENTITY];
+    int r = 1;
+
+    if (!run->resume)
+        return 0;
+    if (can_resume(run) && identify(run, identity) == 0)
+        r = im_resume_begin(run->resume, identity, run->afresh, run->source, err);
+    if (r > 0) {
+        (void)im_resume_end(run->resume, false);
+        run->resume = NULL;
+    }
+    return r < 0 ? r : 0;
+}
+
 static int open_disk(struct run *run, struct im_error *err)
 {
     const struct im_job *job = run->job;
@@ -326,10 +389,17 @@ static int open_disk(struct run *run, struct im_error *err)
         .extents = job->extents,
         .max_size = job->max_size,
     };
-    int r = im_source_open(job->source, &run->source, err);
+    int r = 0;
 
+    /* first, so that nobody else takes what is left, whatever becomes of us */
+    if (job->resume && !job->to->encode && strcmp(job->store, "-") != 0)
+        r = im_resume_take(job->store, job->earlier, &run->resume, err);
+    if (r == 0)
+        r = im_source_open(job->source, &run->source, err);
     if (r == 0)
         r = check_bytes(job, run->source, err);
+    if (r == 0)
+        r = begin_resume(run, err);
     if (r == 0)
         r = im_format_open(job->format, run->source, &options, &run->disk, err);
     if (r == 0)
@@ -344,12 +414,13 @@ static int open_disk(struct run *run, struct im_error *err)
     return r < 0 ? r : round_up(job, run, err);
 }
 
-/* The manifest belongs to the volume, but so may another's: it is replaced only when that is. */
+/* The manifest belongs to the volume, but so may another's: it is replaced only when that is, or
+ * when an attempt that is gone on with died between the two. */
 static int open_manifest(struct run *run, struct im_error *err)
 {
     const struct im_store_options options = {
         .size = IM_SIZE_UNKNOWN,
-        .force = run->job->force,
+        .force = run->job->force || (run->resume && im_trail_has_past(run->resume->trail)),
         .no_sync = run->job->no_sync,
     };
     char *path IM_FREE = im_manifest_path(run->job->store);
@@ -365,15 +436,16 @@ static int open_store(struct run *run, struct im_error *err)
         .size = job->to->encode ? IM_SIZE_UNKNOWN : run->disk->size,
         .force = job->force,
         .no_sync = job->no_sync,
+        .partial = run->resume ? run->resume->partial : NULL,
     };
+    bool on_the_way = job->digests & IM_DIGEST_FSVERITY && !job->to->encode;
     int r = im_store_open(job->store, &options, &run->store, err);
 
-    if (r < 0 || job->digests == 0)
-        return r;
-    if (run->store->fd < 0)
-        return im_fail(err, EINVAL, "a digest of what goes into a pipe has no place; write a file");
-    r = open_manifest(run, err);
-    if (r < 0 || !(job->digests & IM_DIGEST_FSVERITY) || job->to->encode)
+    if (r == 0 && job->digests && run->store->fd < 0)
+        r = im_fail(err, EINVAL, "a digest of what goes into a pipe has no place; write a file");
+    if (r == 0 && job->digests)
+        r = open_manifest(run, err);
+    if (r < 0 || !(on_the_way || run->resume))
         return r; /* an encoder's file is read again */
     run->digest = im_digest_new();
     return run->digest ? 0 : im_fail(err, ENOMEM, "out of memory");
@@ -442,6 +514,7 @@ static int write_result(struct run *run, struct im_copy_result *result, struct i
         .jobs = jobs,
         .max_size = job->max_size,
         .digest = run->digest,
+        .trail = run->resume ? run->resume->trail : NULL,
     };
     struct im_encode encode = {
         .subformat = job->subformat,
@@ -477,7 +550,7 @@ static int find_digests(struct run *run, struct im_copy_result *result, struct i
     int r = 0;
 
     result->digests = job->digests;
-    if (run->digest)
+    if (run->digest && job->digests & IM_DIGEST_FSVERITY)
         r = im_digest_end(run->digest, result->file_size, read_store, run->store, result->fsverity,
                           err);
     else if (job->digests & IM_DIGEST_FSVERITY)
@@ -555,6 +628,18 @@ int im_job_run(const struct im_job *job, struct im_progress *progress,
     struct run run = { .job = job, .progress = progress, .started_ms = im_clock_now_ms() };
     int r = run_job(&run, ret_result, err);
 
+    if (r == -ESTALE && run.resume) {
+        run_done(&run); /* what was kept goes with it */
+        run = (struct run){
+            .job = job, .progress = progress, .started_ms = run.started_ms, .afresh = true
+        };
+        *ret_result = (struct im_copy_result){ 0 };
+        r = run_job(&run, ret_result, err);
+    }
+    if (r < 0 && im_trail_may_go_on(err))
+        ret_result->kept = im_resume_end(im_steal(run.resume), true);
+    if (ret_result->kept && r == -ECANCELED)
+        (void)im_fail(err, ECANCELED, "cancelled by a signal; what was done is kept");
     run_done(&run);
     return r;
 }

@@ -29,7 +29,10 @@ struct im_job {
     uint64_t bytes;    /* that the source must have; 0: any */
     uint64_t max_size; /* largest virtual size in bytes; UINT64_MAX: any */
     bool force;        /* replace what exists */
-    unsigned jobs;     /* inflating threads; 0: one per core */
+    bool resume;   /* go on with what an interrupted attempt left, and leave it when interrupted:
+                      files whose names begin with the store's (core/resume.h) */
+    char *earlier; /* with resume: what names of earlier attempts begin with, or NULL */
+    unsigned jobs; /* inflating threads; 0: one per core */
     unsigned stage_count;
     struct {
         const struct im_stage *stage;
@@ -48,14 +51,15 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
  * {"source": SPEC, "bytes": BYTES, "format": NAME, "store": SPEC, "max_size": BYTES, "force": BOOL,
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
  *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
- *  "objects": {"prefix": URL, "dir": DIR},
+ *  "objects": {"prefix": URL, "dir": DIR}, "resume": BOOL, "earlier": PREFIX,
  *  "scratch": DIR, "jobs": N, "stages": [{"name": NAME, "size": BYTES}, …]}
  * source, format and store are required, unknown members are refused.  -EINVAL. */
 int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err);
 void im_job_done(struct im_job *job);
 #define IM_JOB_DONE __attribute__((cleanup(im_job_done)))
 
-/* Open, prove, convert, prove again, commit.  On failure nothing is left behind. */
+/* Open, prove, convert, prove again, commit.  On failure nothing is left behind, but for what
+ * ret_result->kept tells of. */
 int im_job_run(const struct im_job *job, struct im_progress *progress,
                struct im_copy_result *ret_result, struct im_error *err);
 

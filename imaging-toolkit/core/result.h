@@ -1,6 +1,7 @@
 /* result - what came of a job, and the manifest that tells it beside the volume. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -19,6 +20,7 @@ struct im_copy_result {
     uint64_t shared_bytes;  /* of those, shared by reference instead of copied */
     uint64_t scratch_bytes; /* most that were in scratch at once */
     const char *boot_mode;  /* as validators found it, static; NULL: none looked */
+    bool kept;              /* it failed, and the next one of this kind goes on from where it was */
     unsigned digests;       /* which of the following are there */
     uint8_t fsverity[32];
     uint8_t sha256[32];

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "core/registry.h"
+#include "core/trail.h"
 
 int im_source_open(const char *spec, struct im_source **ret_source, struct im_error *err)
 {
@@ -34,18 +36,44 @@ void *im_source_new(size_t size, const struct im_source_ops *ops, const char *na
     return source;
 }
 
+/* len, cut off at the source's end. */
+static size_t cut(const struct im_source *source, size_t len, uint64_t offset)
+{
+    if (source->size == IM_SIZE_UNKNOWN)
+        return len;
+    return offset >= source->size ? 0 : (size_t)im_min(len, source->size - offset);
+}
+
+int im_source_fetch(struct im_source *source, void *buf, size_t len, uint64_t offset,
+                    size_t *ret_len, struct im_error *err)
+{
+    size_t kept = source->trail ? im_trail_rest(source->trail, buf, len, offset) : 0;
+    int r = 0;
+
+    *ret_len = 0;
+    len = cut(source, len, offset);
+    if (kept < len)
+        r = source->ops->read(source, (uint8_t *)buf + kept, len - kept, offset + kept, ret_len,
+                              err);
+    *ret_len += kept;
+    return r;
+}
+
+size_t im_source_ready(struct im_source *source, uint64_t offset, size_t len)
+{
+    size_t kept = source->trail ? im_trail_rest(source->trail, NULL, len, offset) : 0;
+
+    len = cut(source, len, offset);
+    if (kept >= len || !source->ops->ready)
+        return len;
+    return kept + source->ops->ready(source, offset + kept, len - kept);
+}
+
 int im_source_read_some(struct im_source *source, void *buf, size_t len, uint64_t offset,
                         size_t *ret_len, struct im_error *err)
 {
-    if (source->size != IM_SIZE_UNKNOWN) {
-        if (offset >= source->size) {
-            *ret_len = 0;
-            return 0;
-        }
-        if (len > source->size - offset)
-            len = (size_t)(source->size - offset);
-    }
-    return source->ops->read(source, buf, len, offset, ret_len, err);
+    return source->trail ? im_trail_read(source->trail, buf, len, offset, ret_len, err)
+                         : im_source_fetch(source, buf, len, offset, ret_len, err);
 }
 
 int im_source_read(struct im_source *source, void *buf, size_t len, uint64_t offset,

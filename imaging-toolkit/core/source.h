@@ -14,6 +14,8 @@
 #define IM_SIZE_UNKNOWN UINT64_MAX
 
 struct im_source;
+struct im_trail;
+struct im_buffer;
 
 struct im_source_ops {
     const char *name;
@@ -36,6 +38,19 @@ struct im_source_ops {
      * proven yet (part digests, that nothing is left over).  NULL: nothing to prove. */
     int (*finish)(struct im_source *source, struct im_error *err);
 
+    /* How many of the len bytes at offset read would give without waiting; when that is none, they
+     * are asked for.  NULL: all of them. */
+    size_t (*ready)(struct im_source *source, uint64_t offset, size_t len);
+
+    /* For work that is gone on with by another process (core/trail.h), else NULL:
+     * identify appends text that tells this content from every other, -EOPNOTSUPP when nothing
+     * does; proven appends what has been proven since it was called last, at any time and by any
+     * thread; trust takes back, in their order, what earlier processes' proven said, before the
+     * first read; -EBADMSG when it does not fit. */
+    int (*identify)(struct im_source *source, struct im_buffer *text);
+    int (*proven)(struct im_source *source, struct im_buffer *proof);
+    int (*trust)(struct im_source *source, const void *proof, size_t len);
+
     void (*close)(struct im_source *source);
 };
 
@@ -47,6 +62,8 @@ struct im_source {
     bool sequential;  /* can only be read forwards, but for the last 1 MiB */
     bool direct;      /* a file: bytes at any place are there at once, in any order */
     const char *path; /* local file of the whole content, or NULL; owned by the source */
+    struct im_trail
+        *trail; /* keeps what is read, and knows what was; NULL: nobody does; not owned */
 };
 
 /* A kind of source; registered by its file name in the Makefile. */
@@ -78,6 +95,13 @@ int im_source_read(struct im_source *source, void *buf, size_t len, uint64_t off
 /* Read up to len bytes; *ret_len says how many there were. */
 int im_source_read_some(struct im_source *source, void *buf, size_t len, uint64_t offset,
                         size_t *ret_len, struct im_error *err);
+
+/* The same for whoever tells the trail itself (format/window.h): nothing is kept. */
+int im_source_fetch(struct im_source *source, void *buf, size_t len, uint64_t offset,
+                    size_t *ret_len, struct im_error *err);
+
+/* im_source_ops.ready, at most to the source's end. */
+size_t im_source_ready(struct im_source *source, uint64_t offset, size_t len);
 
 int im_source_map(struct im_source *source, uint64_t offset, uint64_t len, struct im_extent *ret,
                   struct im_error *err);

@@ -47,6 +47,12 @@ int im_store_share(struct im_store *store, int fd, uint64_t from, uint64_t len, 
     return store->ops->share ? store->ops->share(store, fd, from, len, offset, err) : -EOPNOTSUPP;
 }
 
+int im_store_clear(struct im_store *store, uint64_t len, uint64_t offset, struct im_error *err)
+{
+    return store->ops->clear ? store->ops->clear(store, len, offset, err)
+                             : im_fail(err, EOPNOTSUPP, "'%s' takes no bytes back", store->name);
+}
+
 int im_store_commit(struct im_store *store, uint64_t size, struct im_error *err)
 {
     return store->ops->commit(store, size, err);

@@ -23,6 +23,9 @@ struct im_store_ops {
     int (*share)(struct im_store *store, int fd, uint64_t from, uint64_t len, uint64_t offset,
                  struct im_error *err);
 
+    /* Let len bytes at offset, a multiple of 4096, read as zeros again.  NULL: cannot. */
+    int (*clear)(struct im_store *store, uint64_t len, uint64_t offset, struct im_error *err);
+
     /* Make everything durable and visible under its name; size is the final size in bytes. */
     int (*commit)(struct im_store *store, uint64_t size, struct im_error *err);
 
@@ -39,9 +42,11 @@ struct im_store {
 };
 
 struct im_store_options {
-    uint64_t size; /* size in bytes, or IM_SIZE_UNKNOWN */
-    bool force;    /* replace what exists */
-    bool no_sync;  /* do not wait until the bytes are on the disk */
+    uint64_t size;       /* size in bytes, or IM_SIZE_UNKNOWN */
+    bool force;          /* replace what exists */
+    bool no_sync;        /* do not wait until the bytes are on the disk */
+    const char *partial; /* a file that exists: write into it, and let it keep its name until the
+                            commit, even when there is none; NULL: a file without a name */
 };
 
 /* A kind of store; registered by its file name in the Makefile. */
@@ -70,6 +75,7 @@ int im_store_write(struct im_store *store, const void *buf, size_t len, uint64_t
 /* -EOPNOTSUPP when the store cannot. */
 int im_store_share(struct im_store *store, int fd, uint64_t from, uint64_t len, uint64_t offset,
                    struct im_error *err);
+int im_store_clear(struct im_store *store, uint64_t len, uint64_t offset, struct im_error *err);
 int im_store_commit(struct im_store *store, uint64_t size, struct im_error *err);
 
 /* Release; takes NULL, returns NULL.  Without a commit before it nothing is left. */

@@ -57,10 +57,17 @@ static int walk_to_the_end(struct im_disk *disk, struct im_sink *sink, struct im
 
 static int raw_walk(struct im_disk *disk, struct im_sink *sink, struct im_error *err)
 {
-    if (!disk->source->direct)
+    struct im_window window;
+    int r;
+
+    if (disk->size == IM_SIZE_UNKNOWN)
         return walk_to_the_end(disk, sink, err);
     sink->progress(sink, 0, disk->size);
-    return sink->place(sink, disk->source, 0, disk->size, 0, err);
+    r = im_window_init(&window, disk->source, IM_WINDOW_SIZE, err);
+    if (r == 0)
+        r = im_window_place(&window, sink, 0, disk->size, 0, err);
+    im_window_done(&window);
+    return r;
 }
 
 static const struct im_disk_ops raw_ops = {
@@ -92,6 +99,7 @@ static int raw_open(struct im_source *source, const struct im_open *options,
 const struct im_format im_format_raw = {
     .name = "raw",
     .summary = "the disk's bytes as they are",
+    .resumes = true,
     .probe = raw_probe,
     .open = raw_open,
 };

@@ -226,10 +226,8 @@ static int fixed_walk(struct im_disk *disk, struct im_sink *sink, struct im_erro
 {
     if (disk->size == IM_SIZE_UNKNOWN)
         return walk_to_the_end((struct vhd *)disk, sink, err);
-    if (!disk->source->direct)
-        return im_disk_walk_in_order(disk, sink, err);
     sink->progress(sink, 0, disk->size);
-    return sink->place(sink, disk->source, 0, disk->size, 0, err);
+    return im_window_place(&((struct vhd *)disk)->window, sink, 0, disk->size, 0, err);
 }
 
 void vhd_describe(struct im_disk *disk, struct im_facts *facts)
@@ -353,6 +351,7 @@ const struct im_format im_format_vhd = {
     .name = "vhd",
     .aliases = aliases,
     .summary = "Microsoft virtual hard disk, fixed or dynamic",
+    .resumes = true,
     .probe = vhd_probe,
     .open = vhd_open,
     .subformats = subformats,

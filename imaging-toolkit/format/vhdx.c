@@ -287,6 +287,7 @@ static int vhdx_open(struct im_source *source, const struct im_open *options,
 const struct im_format im_format_vhdx = {
     .name = "vhdx",
     .summary = "Hyper-V, dynamic and fixed",
+    .resumes = true,
     .probe = vhdx_probe,
     .open = vhdx_open,
 };

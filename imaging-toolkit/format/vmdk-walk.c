@@ -23,6 +23,9 @@ enum {
     MARKER_FOOTER = 3,
 };
 
+/* A grain's marker, or length and type of another. */
+#define MARKER_HEAD (VMDK_MARKER_LEN + 4)
+
 /* Hand a grain to the sink; only a partial one is inflated here, since its length is not known. */
 static int give(struct vmdk_walk *walk, const uint8_t *zlib, uint32_t len, uint32_t grain,
                 struct im_error *err)
@@ -60,9 +63,11 @@ static int on_grain(struct vmdk_walk *walk, uint64_t lba, uint32_t len, struct i
         return vmdk_damaged(err, "grain %" PRIu32 " is in the file twice, again at byte %" PRIu64,
                             grain, walk->at);
     /* the padding behind the last grain may be missing, as behind an old qemu-img's */
-    r = im_window_get(&vmdk->window, walk->at, VMDK_MARKER_LEN + (size_t)len, &p, err);
-    if (r == 0)
-        r = give(walk, p + VMDK_MARKER_LEN, len, grain, err);
+    r = im_window_data(&vmdk->window, walk->at + VMDK_MARKER_LEN, len, &p, err);
+    if (r == 0 && p) {
+        r = give(walk, p, len, grain, err);
+        im_window_gave(&vmdk->window, len);
+    }
     if (r < 0)
         return r;
     walk->seen[grain / 8] |= (uint8_t)(1u << grain % 8);
@@ -204,10 +209,9 @@ static int on_end(struct vmdk_walk *walk, struct im_error *err)
                     err, "there is more data at byte %" PRIu64 ", behind the end-of-stream marker",
                     walk->at + i);
         if (got == 0 && walk->at % VMDK_SECTOR != 0 && !vmdk_tables_in_front(walk->vmdk))
-            return vmdk_damaged(err,
-                                "the file ends at byte %" PRIu64
-                                ", within a sector: it is truncated",
-                                walk->at);
+            return vmdk_damaged(
+                err, "the file ends at byte %" PRIu64 ", within a sector: it is truncated",
+                walk->at);
         if (got == 0)
             return 0;
         walk->at += got;
@@ -221,8 +225,10 @@ static int step(struct vmdk_walk *walk, struct im_error *err)
     uint64_t value;
     uint32_t len;
     size_t got;
-    int r = im_window_peek(&walk->vmdk->window, walk->at, VMDK_SECTOR, &p, &got, err);
+    int r = im_window_peek(&walk->vmdk->window, walk->at, MARKER_HEAD, &p, &got, err);
 
+    if (r == 0 && got == MARKER_HEAD && im_le32(p + 8) == 0)
+        r = im_window_peek(&walk->vmdk->window, walk->at, VMDK_SECTOR, &p, &got, err);
     if (r < 0)
         return r;
     if (got == 0 && vmdk_tables_in_front(walk->vmdk))

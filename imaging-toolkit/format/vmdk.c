@@ -450,6 +450,7 @@ static const char *const subformats[] = { "streamOptimized", NULL };
 const struct im_format im_format_vmdk = {
     .name = "vmdk",
     .summary = "VMware virtual disk: stream-optimized, monolithicSparse, split or flat",
+    .resumes = true,
     .probe = vmdk_probe,
     .open = vmdk_open,
     .subformats = subformats,

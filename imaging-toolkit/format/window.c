@@ -11,6 +11,10 @@
 
 #include "base/bytes.h"
 #include "core/cancel.h"
+#include "core/trail.h"
+
+/* What file systems allocate at once. */
+#define UNIT 4096u
 
 int im_window_init(struct im_window *window, struct im_source *source, size_t size,
                    struct im_error *err)
@@ -40,36 +44,82 @@ static void move_to(struct im_window *window, uint64_t offset)
     window->start = offset;
 }
 
-static int fill(struct im_window *window, struct im_error *err)
+/* Read what is there without waiting; wait only until the window holds `need` bytes. */
+static int fill(struct im_window *window, size_t need, struct im_error *err)
 {
-    size_t got;
-    int r = im_cancel_check(err);
+    struct im_source *source = window->source;
+    struct im_trail *trail = source->trail;
 
-    if (r == 0)
-        r = im_source_read_some(window->source, window->buf + window->len,
-                                window->size - window->len, window->start + window->len, &got, err);
-    if (r == 0)
+    for (;;) {
+        uint64_t at = window->start + window->len;
+        size_t here = im_source_ready(source, at, window->size - window->len), got;
+        bool waits = here == 0 && at < source->size;
+        int r = im_cancel_check(err);
+
+        if (r == 0 && trail)
+            r = im_trail_point(trail, waits ? at : UINT64_MAX, window->start, window->buf,
+                               window->len, err);
+        if (waits)
+            here = need - window->len;
+        if (r == 0)
+            r = im_source_fetch(source, window->buf + window->len, here, at, &got, err);
+        if (r < 0)
+            return r;
         window->len += got;
-    return r;
+        if (window->len >= need || got < here || got == 0)
+            return 0;
+    }
 }
 
-int im_window_peek(struct im_window *window, uint64_t offset, size_t len, const uint8_t **ret,
-                   size_t *ret_len, struct im_error *err)
+static bool holds(const struct im_window *window, uint64_t offset, size_t len)
 {
-    bool inside = offset >= window->start && offset - window->start <= window->len &&
-                  len <= window->len - (size_t)(offset - window->start);
+    return offset >= window->start && offset - window->start <= window->len &&
+           len <= window->len - (size_t)(offset - window->start);
+}
 
-    if (!inside) {
+/* The bytes at offset, up to len of them, in the window. */
+static int look(struct im_window *window, uint64_t offset, size_t len, const uint8_t **ret,
+                size_t *ret_len, struct im_error *err)
+{
+    if (!holds(window, offset, len)) {
         int r;
 
         move_to(window, offset);
-        r = fill(window, err);
+        r = fill(window, len, err);
         if (r < 0)
             return r;
     }
     *ret = window->buf + (offset - window->start);
     *ret_len = (size_t)im_min(len, window->len - (offset - window->start));
     return 0;
+}
+
+int im_window_peek(struct im_window *window, uint64_t offset, size_t len, const uint8_t **ret,
+                   size_t *ret_len, struct im_error *err)
+{
+    struct im_trail *trail = window->source->trail;
+    int r = trail ? im_trail_replay(trail, window->buf, len, offset, ret_len, err) : 0;
+
+    if (r > 0) {
+        window->start = offset;
+        window->len = *ret_len;
+        *ret = window->buf;
+        return 0;
+    }
+    if (r == 0)
+        r = look(window, offset, len, ret, ret_len, err);
+    if (r == 0 && trail)
+        im_trail_note(trail, *ret, len, *ret_len, offset);
+    return r;
+}
+
+static int ends_early(const struct im_window *window, uint64_t offset, size_t len, size_t got,
+                      struct im_error *err)
+{
+    return im_fail(err, EBADMSG,
+                   "'%s' ends at byte %" PRIu64 ", but %zu bytes at offset %" PRIu64
+                   " are needed: the file is truncated",
+                   window->source->name, offset + got, len, offset);
 }
 
 int im_window_get(struct im_window *window, uint64_t offset, size_t len, const uint8_t **ret,
@@ -80,12 +130,30 @@ int im_window_get(struct im_window *window, uint64_t offset, size_t len, const u
 
     if (r < 0)
         return r;
-    if (got < len)
-        return im_fail(err, EBADMSG,
-                       "'%s' ends at byte %" PRIu64 ", but %zu bytes at offset %" PRIu64
-                       " are needed: the file is truncated",
-                       window->source->name, offset + got, len, offset);
-    return 0;
+    return got < len ? ends_early(window, offset, len, got, err) : 0;
+}
+
+int im_window_data(struct im_window *window, uint64_t offset, size_t len, const uint8_t **ret,
+                   struct im_error *err)
+{
+    struct im_trail *trail = window->source->trail;
+    uint64_t skipped = trail ? im_trail_skip(trail, len) : 0;
+    size_t got;
+    int r;
+
+    *ret = NULL;
+    if (skipped > 0)
+        return skipped == len ? 0 : im_trail_diverged(offset, err);
+    r = look(window, offset, len, ret, &got, err);
+    if (r < 0)
+        return r;
+    return got < len ? ends_early(window, offset, len, got, err) : 0;
+}
+
+void im_window_gave(struct im_window *window, size_t len)
+{
+    if (window->source->trail)
+        im_trail_gave(window->source->trail, len);
 }
 
 int im_window_read(struct im_window *window, void *buf, size_t len, uint64_t offset,
@@ -110,28 +178,61 @@ int im_window_read(struct im_window *window, void *buf, size_t len, uint64_t off
     return 0;
 }
 
+/* How much of len bytes at `at` is given at once: what is there, when that is something.  All but
+ * the last piece end where a unit of the disk does, so that what the pieces are changes nothing. */
+static size_t piece_of(const struct im_window *window, uint64_t at, uint64_t len, uint64_t offset)
+{
+    size_t most = (size_t)im_min(len, window->size - offset % UNIT);
+    size_t held = at >= window->start && at - window->start < window->len
+                      ? window->len - (size_t)(at - window->start)
+                      : 0;
+    size_t odd;
+
+    if (held < most)
+        held += im_source_ready(window->source, at + held, most - held);
+    if (held >= most)
+        return most;
+    odd = (size_t)((offset + held) % UNIT);
+    return held > odd ? held - odd : (size_t)im_min(most, UNIT - offset % UNIT);
+}
+
+static int give_piece(struct im_window *window, struct im_sink *sink, uint64_t at, size_t len,
+                      uint64_t offset, struct im_error *err)
+{
+    const uint8_t *p;
+    size_t got;
+    int r = look(window, at, len, &p, &got, err);
+
+    if (r == 0 && got < len)
+        r = ends_early(window, at, len, got, err);
+    if (r == 0)
+        r = sink->data(sink, p, len, offset, err);
+    if (r == 0)
+        im_window_gave(window, len);
+    return r;
+}
+
 int im_window_place(struct im_window *window, struct im_sink *sink, uint64_t at, uint64_t len,
                     uint64_t offset, struct im_error *err)
 {
-    if (window->source->direct)
-        return sink->place(sink, window->source, at, len, offset, err);
+    struct im_source *source = window->source;
+
+    if (source->direct)
+        return sink->place(sink, source, at, len, offset, err);
     while (len > 0) {
-        const uint8_t *p;
-        uint64_t step;
-        int r = im_window_hole(window, at, len, &step, err);
+        uint64_t step = source->trail ? im_trail_skip(source->trail, len) : 0;
+        int r = step == 0 ? im_window_hole(window, at, len, &step, err) : 0;
 
         if (r == 0 && step == 0) {
-            step = im_min(len, window->size);
-            r = im_window_get(window, at, (size_t)step, &p, err);
-            if (r == 0)
-                r = sink->data(sink, p, (size_t)step, offset, err);
+            step = piece_of(window, at, len, offset);
+            r = give_piece(window, sink, at, (size_t)step, offset, err);
         }
         if (r < 0)
             return r;
         at += step;
         offset += step;
         len -= step;
-        sink->progress(sink, at, window->source->size);
+        sink->progress(sink, at, source->size);
     }
     return 0;
 }

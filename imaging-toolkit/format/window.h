@@ -31,6 +31,9 @@ int im_window_init(struct im_window *window, struct im_source *source, size_t si
 /* Release the buffer; the source stays open.  Harmless on a zeroed window. */
 void im_window_done(struct im_window *window);
 
+/* What is asked for by peek, get and read is structure, and what goes through place and data is the
+ * disk's data: source->trail keeps the one and counts the other. */
+
 /* The bytes at offset, up to len of them (at most the window's size): *ret points into the window
  * until the next call, *ret_len is less than len only at the end of the source.
  * Errors: the source's, -ECANCELED. */
@@ -51,6 +54,13 @@ int im_window_read(struct im_window *window, void *buf, size_t len, uint64_t off
  * Errors: the sink's, and as im_window_get. */
 int im_window_place(struct im_window *window, struct im_sink *sink, uint64_t at, uint64_t len,
                     uint64_t offset, struct im_error *err);
+
+/* The len bytes at offset, which are data in a shape the sink takes as it is: as im_window_get, but
+ * *ret is NULL when an earlier process has brought them into the volume, and the sink does not get
+ * them.  im_window_gave says that it has. */
+int im_window_data(struct im_window *window, uint64_t offset, size_t len, const uint8_t **ret,
+                   struct im_error *err);
+void im_window_gave(struct im_window *window, size_t len);
 
 /* How many bytes from offset on, at most len, the source knows to be a hole; *ret_hole is 0 when
  * there is data (or the source cannot tell).  Nothing is read.  Errors: the source's. */

@@ -64,7 +64,13 @@ int64_t im_fetch_retry_after_ms(const struct im_http_response *response)
 
 void im_fetch_healed(struct im_fetch_tries *tries)
 {
-    atomic_fetch_add(tries->rules->budget, (int)tries->done * IM_FETCH_RETRY_COST);
+    atomic_int *budget = tries->rules->budget;
+    int back = tries->done > 0 ? IM_FETCH_RETRY_COST : IM_FETCH_SUCCESS;
+    int left = atomic_load(budget), sum;
+
+    do
+        sum = left + back < IM_FETCH_BUDGET ? left + back : IM_FETCH_BUDGET;
+    while (!atomic_compare_exchange_weak(budget, &left, sum));
 }
 
 /* "part 3 of 12 (http://host/key)" */
@@ -88,6 +94,15 @@ static bool says(const struct im_http_response *response, const char *text)
            memmem(response->text.data, response->text.len, text, strlen(text));
 }
 
+/* The beginning of S3's error document; no document that is asked for here begins so. */
+static bool is_error_document(const struct im_http_response *response)
+{
+    static const char root[] = "<Error>";
+    size_t len = response->text.len < 256 ? response->text.len : 256;
+
+    return len > 0 && memmem(response->text.data, len, root, sizeof(root) - 1);
+}
+
 int im_fetch_status(const struct im_http_response *response, const char *what, const char *url,
                     const char *missing_code, struct im_error *err)
 {
@@ -99,7 +114,7 @@ int im_fetch_status(const struct im_http_response *response, const char *what, c
         return im_fail_code(err, ENOENT, missing_code ? missing_code : "NotFound",
                             "%s is not there%s", missing_code ? what : subject.text,
                             missing_code ? " yet" : " (HTTP 404)");
-    if (status >= 200 && status <= 299)
+    if (status >= 200 && status <= 299 && !is_error_document(response))
         return 0;
     if (status == 403) /* AWS's wording, then ours */
         return im_fail_code(
@@ -109,6 +124,10 @@ int im_fetch_status(const struct im_http_response *response, const char *what, c
             subject.text);
     if (im_retry_status(status))
         return im_fail_code(err, EAGAIN, "ServerBusy", "%s: the server answered %ld", subject.text,
+                            status);
+    if (status >= 200 && status <= 299)
+        return im_fail_code(err, EAGAIN, "ServerBusy",
+                            "%s: the server answered %ld with an error document", subject.text,
                             status);
     return im_fail_code(err, EACCES, "DownloadFailed", "%s: the server answered %ld%s",
                         subject.text, status,

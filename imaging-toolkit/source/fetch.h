@@ -9,12 +9,14 @@
 #include "base/error.h"
 #include "base/http.h"
 
-/* Tokens of one source's retry budget, and what a retry costs: a hundred retries without a success
- * between them and nothing is asked twice any more, so that a dead store is not hammered. */
+/* Tokens of a job's retry budget, what a retry costs, and what a request brings back that succeeded
+ * at once: the standard mode of AWS's SDKs.  A hundred retries without a success between them and
+ * nothing is asked twice any more, so that a dead store is not hammered. */
 #define IM_FETCH_BUDGET     500
 #define IM_FETCH_RETRY_COST 5
+#define IM_FETCH_SUCCESS    1
 
-/* How patient to be; shared by all requests of one source. */
+/* How patient to be; shared by all requests of one job. */
 struct im_fetch_rules {
     unsigned tries;              /* of one request; 0: IM_RETRY_TRIES */
     long stall_timeout_s;        /* as in im_http_request */
@@ -42,12 +44,14 @@ bool im_fetch_again(struct im_fetch_tries *tries, int failure);
  * 0 when it does not. */
 int64_t im_fetch_retry_after_ms(const struct im_http_response *response);
 
-/* After a success: the budget gets back what this request took. */
+/* After a success: the budget gets back what the last retry took, or IM_FETCH_SUCCESS when there
+ * was none; never more than it had at first. */
 void im_fetch_healed(struct im_fetch_tries *tries);
 
 /* What an HTTP answer means: 0 for 2xx; else -ENOENT (404, or an S3 error document NoSuchKey or
- * NoSuchBucket), -EACCES "AccessDenied" (403), -EAGAIN (worth a retry), -EACCES "DownloadFailed".
- * `what` ("part 3 of 12") and url begin the sentence. */
+ * NoSuchBucket), -EACCES "AccessDenied" (403), -EAGAIN "ServerBusy" (worth a retry; also 2xx with
+ * an error document in its text), -EACCES "DownloadFailed". `what` ("part 3 of 12") and url begin
+ * the sentence. */
 int im_fetch_status(const struct im_http_response *response, const char *what, const char *url,
                     const char *missing_code, struct im_error *err);
 

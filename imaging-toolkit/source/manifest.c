@@ -24,6 +24,7 @@
 #include "core/source.h"
 #include "source/fetch.h"
 #include "source/local.h"
+#include "source/manifest-fetch.h"
 #include "source/parts.h"
 
 #define PREFIX  "manifest:"
@@ -53,31 +54,6 @@ static void free_manifest(struct im_manifest **manifest)
 
 /* ---- the document ---- */
 
-static int too_large(struct im_error *err)
-{
-    return im_fail_code(err, EBADMSG, "InvalidManifest",
-                        "the manifest is larger than the %u bytes allowed", IM_MANIFEST_MAX);
-}
-
-static int read_url(const char *url, const struct im_fetch_rules *rules,
-                    struct im_manifest **ret_manifest, struct im_error *err)
-{
-    struct im_http *http IM_CLEANUP(free_http) = im_http_new();
-    struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
-    struct im_http_request request = { .method = "GET", .url = url, .text_max = IM_MANIFEST_MAX };
-    int r;
-
-    if (!http)
-        return im_fail(err, ENOMEM, "out of memory");
-    r = im_fetch_exchange(http, &request, rules, "the manifest", &response, err);
-    if (r == -EFBIG)
-        return too_large(err);
-    if (r < 0)
-        return r;
-    return im_manifest_parse(response.text.len ? response.text.data : "", response.text.len,
-                             ret_manifest, err);
-}
-
 static int read_path(const char *path, struct im_manifest **ret_manifest, struct im_error *err)
 {
     char *text IM_FREE = NULL;
@@ -85,7 +61,8 @@ static int read_path(const char *path, struct im_manifest **ret_manifest, struct
     int r = im_read_file(path, IM_MANIFEST_MAX, &text, &len, err);
 
     if (r == -EFBIG)
-        return too_large(err);
+        return im_fail_code(err, EBADMSG, "InvalidManifest",
+                            "the manifest is larger than the %u bytes allowed", IM_MANIFEST_MAX);
     return r < 0 ? r : im_manifest_parse(text, len, ret_manifest, err);
 }
 
@@ -141,25 +118,42 @@ static void ask_for_file(const struct im_fetch_rules *rules, struct im_http *htt
         told->file = strdup(response.object_file);
 }
 
-static int ask(struct roll *roll, struct im_http *http, size_t index, struct im_error *err)
+static int ask_once(const struct roll *roll, struct im_http *http, size_t index,
+                    struct im_http_response *response, struct im_error *err)
 {
     const struct im_manifest_part *part = &roll->manifest->part[index];
-    struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
     struct im_http_request request = { .method = "HEAD", .url = part->head_url };
-    struct told *told = &roll->told[index];
     uint64_t want = part->end - part->start + 1;
     char what[64];
     int r;
 
     (void)snprintf(what, sizeof(what), "part %zu of %zu", index + 1, roll->manifest->part_count);
-    r = im_fetch_exchange(http, &request, roll->rules, what, &response, err);
+    r = im_fetch_exchange(http, &request, roll->rules, what, response, err);
     if (r < 0)
         return r;
-    if (response.length != UINT64_MAX && response.length != want)
+    if (response->length != UINT64_MAX && response->length != want)
         return im_fail_code(err, EBADMSG, "DamagedPart",
                             "%s holds %" PRIu64 " bytes, but its range in the manifest has %" PRIu64
                             "; upload it again",
-                            what, response.length, want);
+                            what, response->length, want);
+    return 0;
+}
+
+/* A length that is wrong is mostly the upload's, but may be of an answer that is not the part. */
+static int ask(struct roll *roll, struct im_http *http, size_t index, struct im_error *err)
+{
+    const struct im_manifest_part *part = &roll->manifest->part[index];
+    struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
+    struct im_fetch_tries tries = { .rules = roll->rules };
+    struct told *told = &roll->told[index];
+    int r;
+
+    do {
+        im_http_response_done(&response);
+        r = ask_once(roll, http, index, &response, err);
+    } while (r == -EBADMSG && im_fetch_again(&tries, r));
+    if (r < 0)
+        return r;
     memcpy(told->etag, response.etag, sizeof(told->etag));
     told->sealed = im_fetch_is_sealed(&response);
     ask_for_file(roll->rules, http, part, told);
@@ -213,11 +207,13 @@ static int call_roll(struct roll *roll, struct im_error *err)
 /* ---- opening ---- */
 
 static int open_parts(const char *name, const struct im_manifest *manifest, const struct told *told,
-                      struct im_source **ret_source, struct im_error *err)
+                      const struct im_fetch_rules *rules, struct im_source **ret_source,
+                      struct im_error *err)
 {
     const struct im_parts_options options = { .missing_code = PENDING,
                                               .file_format = manifest->file_format,
-                                              .local_dir = im_objects.dir };
+                                              .local_dir = im_objects.dir,
+                                              .budget = atomic_load(rules->budget) };
     struct im_piece *pieces IM_FREE = calloc(manifest->part_count + 1, sizeof(*pieces));
 
     if (!pieces)
@@ -248,7 +244,7 @@ static int ask_and_open(const char *name, const struct im_manifest *manifest,
         return im_fail(err, ENOMEM, "out of memory");
     r = call_roll(&roll, err);
     if (r == 0)
-        r = open_parts(name, manifest, told, ret_source, err);
+        r = open_parts(name, manifest, told, rules, ret_source, err);
     for (size_t i = 0; i < manifest->part_count; i++)
         free(told[i].file);
     return r;
@@ -266,7 +262,8 @@ static int manifest_open(const char *spec, struct im_source **ret_source, struct
     char shown[1024];
     int r;
 
-    r = is_url ? read_url(place, &rules, &manifest, err) : read_path(place, &manifest, err);
+    r = is_url ? im_manifest_fetch(place, &rules, &manifest, err)
+               : read_path(place, &manifest, err);
     if (r == 0)
         r = check_raw_size(manifest, err);
     if (r < 0)

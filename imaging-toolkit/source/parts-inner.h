@@ -1,10 +1,10 @@
-/* parts-inner - what the two files of source/parts.h share: places, and the state of a source. */
+/* parts-inner - what the files of source/parts.h share: places, and the state of a source. */
 #pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/crypto.h"
+#include "base/md5.h"
 #include "source/fetch.h"
 #include "source/local.h"
 #include "source/parts.h"
@@ -14,16 +14,17 @@
 struct piece {
     char *url;
     uint64_t start, len;
-    size_t first, segments;   /* its segments, counted over the whole source */
-    char etag[128];           /* "" until known */
-    bool told;                /* it was known from the start */
-    bool sealed;              /* … and no MD5, whatever it looks like */
-    char *file;               /* where it stands, NULL: nowhere that we can read */
-    bool proven_file;         /* it has the MD5 it must have */
-    struct im_hasher *hasher; /* running MD5 of a piece of several segments */
-    size_t hashed;            /* segments it has seen, in order */
-    bool hashing;             /* a thread is at it */
-    unsigned knocks;          /* times a thread found it so, or did it */
+    size_t first, segments; /* its segments, counted over the whole source */
+    char etag[128];         /* "" until known */
+    bool told;              /* it was known from the start */
+    bool sealed;            /* … and no MD5, whatever it looks like */
+    char *file;             /* where it stands, NULL: nowhere that we can read */
+    bool proven_file;       /* it has the MD5 it must have */
+    struct im_md5_run md5;  /* running MD5 of a piece of several segments */
+    size_t hashed;          /* segments it has seen, in order */
+    size_t told_hashed;     /* … when parts_proven told of them last */
+    bool hashing;           /* a thread is at it */
+    unsigned knocks;        /* times a thread found it so, or did it */
 };
 
 struct parts {
@@ -41,6 +42,7 @@ struct parts {
     pthread_mutex_t lock;      /* guards what follows, and the pieces; taken after the pool's */
     pthread_cond_t hashed;     /* some thread stopped hashing */
     bool *fetched;             /* per segment: was here, proven but for its piece's MD5 */
+    bool *told;                /* … and parts_proven has told of it */
     uint64_t next_offset, run; /* where the last read ended; how long it went forwards */
     struct im_error broken;    /* a piece proved wrong after its first bytes were given out */
 };
@@ -67,6 +69,17 @@ int parts_prove_file(struct parts *parts, struct piece *piece, struct im_error *
 /* The file that holds the piece, good until the next call for any piece; -1: there is none, and
  * from now on the piece is fetched.  Lock held. */
 int parts_file_of(struct parts *parts, struct piece *piece);
+
+/* The segment that holds the byte at an offset of the piece. */
+size_t parts_segment_at(const struct piece *piece, uint64_t offset_in_piece);
+
+/* Whether the piece has an MD5 that is found in a running fashion.  Lock held. */
+bool parts_has_running_digest(const struct piece *piece);
+
+/* im_source_ops of the same names: parts-resume.c. */
+int parts_identify(struct im_source *source, struct im_buffer *text);
+int parts_proven(struct im_source *source, struct im_buffer *proof);
+int parts_trust(struct im_source *source, const void *proof, size_t len);
 
 /* Whether nothing needs to be read any more to know that the segment is right. */
 bool parts_is_proven(struct parts *parts, size_t segment);

@@ -15,11 +15,12 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/md5.h"
+#include "base/crypto.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "core/cancel.h"
 
+_Static_assert(IM_PARTS_CUT % 64 == 0, "what im_md5_run_add takes");
 _Static_assert(IM_POOL_GROUP == IM_MD5_LANES, "segments are proven as many at once");
 
 struct name {
@@ -46,8 +47,7 @@ static bool has_digest(const struct piece *piece, uint8_t md5[16])
     return !piece->sealed && im_fetch_md5_of_etag(piece->etag, md5);
 }
 
-/* Whether it is found in a running fashion.  Lock held. */
-static bool has_running_digest(const struct piece *piece)
+bool parts_has_running_digest(const struct piece *piece)
 {
     uint8_t md5[16];
 
@@ -62,7 +62,7 @@ bool parts_is_proven(struct parts *parts, size_t segment)
     (void)pthread_mutex_lock(&parts->lock);
     if (piece->file)
         proven = piece->proven_file;
-    else if (has_running_digest(piece))
+    else if (parts_has_running_digest(piece))
         proven = segment - piece->first < piece->hashed;
     else
         proven = parts->fetched[segment];
@@ -90,21 +90,25 @@ static bool compare_digest(struct parts *parts, struct piece *piece, const uint8
 /* Hash the segment that is next in order, if it is in the pool; true when it was. */
 static bool hash_next(struct parts *parts, struct piece *piece)
 {
-    size_t segment = piece->first + piece->hashed; /* only the thread that hashes changes it */
-    uint8_t md5[IM_HASH_MAX];
+    size_t segment = piece->first + piece->hashed; /* only the thread that hashes changes these */
+    bool last = piece->hashed + 1 == piece->segments;
+    struct im_md5_run run = piece->md5;
+    uint8_t md5[16];
     const uint8_t *buf;
     size_t len;
 
     if (piece->hashed == piece->segments || !im_pool_peek(parts->pool, segment, &buf, &len))
         return false;
-    im_hasher_add(piece->hasher, buf, len);
+    if (last)
+        im_md5_run_end(&run, buf, len, md5);
+    else
+        im_md5_run_add(&run, buf, len);
     im_pool_release(parts->pool, segment, 0);
     (void)pthread_mutex_lock(&parts->lock);
-    if (++piece->hashed == piece->segments) {
-        im_hasher_end(piece->hasher, md5);
-        piece->hasher = im_hasher_free(piece->hasher);
+    piece->md5 = run;
+    piece->hashed++;
+    if (last)
         (void)compare_digest(parts, piece, md5, &parts->broken);
-    }
     (void)pthread_mutex_unlock(&parts->lock);
     return true;
 }
@@ -117,12 +121,8 @@ void parts_advance_digest(struct parts *parts, struct piece *piece)
 
     (void)pthread_mutex_lock(&parts->lock);
     piece->knocks++;
-    if (has_running_digest(piece) && !piece->hashing && piece->hashed < piece->segments) {
-        if (!piece->hasher)
-            piece->hasher = im_hasher_new(IM_MD5);
-        if (!piece->hasher)
-            (void)im_fail(&parts->broken, ENOMEM, "out of memory");
-        piece->hashing = piece->hasher != NULL;
+    if (parts_has_running_digest(piece) && !piece->hashing && piece->hashed < piece->segments) {
+        piece->hashing = true;
         while (piece->hashing) {
             knocks = piece->knocks;
             (void)pthread_mutex_unlock(&parts->lock);
@@ -337,9 +337,9 @@ static void prove_segments(void *arg, struct im_pool_proof *proof, size_t count)
         struct piece *piece = parts_piece_of(parts, proof[i].segment);
 
         proof[i].good = compare_digest(parts, piece, md5[i].digest, proof[i].err);
-        if (proof[i].good)
+        if (proof[i].good && proof[i].damaged > 0) /* else its fetching told already */
             im_fetch_healed(&tries);
-        else if (!piece->told) /* the answer was wrong; so may be its ETag */
+        if (!proof[i].good && !piece->told) /* the answer was wrong; so may be its ETag */
             piece->etag[0] = '\0';
         parts->fetched[proof[i].segment] = proof[i].good;
     }

@@ -50,7 +50,7 @@ uint64_t parts_offset_in_piece(const struct piece *piece, size_t segment)
     return (uint64_t)(segment - piece->first) * IM_PARTS_CUT;
 }
 
-static size_t segment_at(const struct piece *piece, uint64_t offset_in_piece)
+size_t parts_segment_at(const struct piece *piece, uint64_t offset_in_piece)
 {
     return piece->first + (size_t)(piece->segments == 1 ? 0 : offset_in_piece / IM_PARTS_CUT);
 }
@@ -129,7 +129,7 @@ static int parts_local(struct im_source *source, uint64_t offset, uint64_t len, 
 static int read_fetched(struct parts *parts, struct piece *piece, void *buf, size_t *ret_len,
                         uint64_t at, bool forwards, struct im_error *err)
 {
-    size_t segment = segment_at(piece, at), len, skip;
+    size_t segment = parts_segment_at(piece, at), len, skip;
     const uint8_t *bytes;
     int r = im_pool_acquire(parts->pool, segment, forwards, &bytes, &len, err);
 
@@ -173,6 +173,33 @@ static int parts_read(struct im_source *source, void *buf, size_t len, uint64_t 
     return 0;
 }
 
+/* A piece that stands on this machine is never waited for. */
+static size_t parts_ready(struct im_source *source, uint64_t offset, size_t len)
+{
+    struct parts *parts = (struct parts *)source;
+    size_t done = 0;
+
+    while (done < len) {
+        struct piece *piece = parts_piece_at(parts, offset + done);
+        uint64_t at = offset + done - piece->start, end = piece->len;
+        bool fetched;
+
+        (void)pthread_mutex_lock(&parts->lock);
+        fetched = !piece->file;
+        (void)pthread_mutex_unlock(&parts->lock);
+        if (fetched) {
+            size_t segment = parts_segment_at(piece, at);
+
+            if (!im_pool_is_here(parts->pool, segment, done == 0))
+                break;
+            if (segment + 1 < piece->first + piece->segments)
+                end = parts_offset_in_piece(piece, segment + 1);
+        }
+        done += (size_t)im_min(len - done, end - at);
+    }
+    return done;
+}
+
 /* Fetch what was never read, and what the running digests missed because it came out of order. */
 static int parts_finish(struct im_source *source, struct im_error *err)
 {
@@ -210,7 +237,6 @@ static void parts_close(struct im_source *source)
     im_pool_free(parts->pool);
     im_local_free(parts->local);
     for (size_t i = 0; parts->piece && i < parts->piece_count; i++) {
-        im_hasher_free(parts->piece[i].hasher);
         free(parts->piece[i].file);
         free(parts->piece[i].url);
     }
@@ -218,6 +244,7 @@ static void parts_close(struct im_source *source)
     (void)pthread_mutex_destroy(&parts->lock);
     free(parts->piece);
     free(parts->fetched);
+    free(parts->told);
     free(parts->what);
     free(parts->file_format);
 }
@@ -227,6 +254,10 @@ static const struct im_source_ops parts_ops = {
     .read = parts_read,
     .local = parts_local,
     .finish = parts_finish,
+    .ready = parts_ready,
+    .identify = parts_identify,
+    .proven = parts_proven,
+    .trust = parts_trust,
     .close = parts_close,
 };
 
@@ -272,12 +303,14 @@ static int take_pieces(struct parts *parts, const struct im_piece *pieces, size_
         (void)snprintf(piece->etag, sizeof(piece->etag), "%s", pieces[i].etag);
         piece->told = piece->etag[0] != '\0';
         piece->sealed = pieces[i].sealed;
+        piece->md5 = im_md5_run_new();
         if (copy_text(&piece->url, pieces[i].url, err) < 0 ||
             copy_text(&piece->file, pieces[i].file, err) < 0)
             return -ENOMEM;
     }
     parts->fetched = calloc(parts->segment_count + 1, sizeof(*parts->fetched));
-    return parts->fetched ? 0 : im_fail(err, ENOMEM, "out of memory");
+    parts->told = calloc(parts->segment_count + 1, sizeof(*parts->told));
+    return parts->fetched && parts->told ? 0 : im_fail(err, ENOMEM, "out of memory");
 }
 
 int im_parts_open(const char *name, const struct im_piece *pieces, size_t count,
@@ -291,7 +324,7 @@ int im_parts_open(const char *name, const struct im_piece *pieces, size_t count,
         return im_fail(err, ENOMEM, "out of memory");
     (void)pthread_mutex_init(&parts->lock, NULL);
     (void)pthread_cond_init(&parts->hashed, NULL);
-    atomic_init(&parts->budget, IM_FETCH_BUDGET);
+    atomic_init(&parts->budget, options->budget ? options->budget : IM_FETCH_BUDGET);
     r = take_pieces(parts, pieces, count, err);
     if (r == 0)
         r = copy_text(&parts->what, options->what, err);

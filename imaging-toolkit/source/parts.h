@@ -34,6 +34,7 @@ struct im_parts_options {
     const char *file_format;  /* kept for im_parts_file_format, may be NULL */
     const char *local_dir;    /* in which the pieces' files lie; NULL: there are none */
     unsigned tries;           /* of one request, 0: IM_RETRY_TRIES */
+    int budget;               /* tokens left of the job's retry budget, 0: IM_FETCH_BUDGET */
     long stall_timeout_s;     /* abort a try below 1000 bytes/s for so long, 0: 30 */
 };
 

@@ -290,6 +290,34 @@ static struct slot *wait_ready(struct im_pool *pool, size_t segment, bool forwar
     }
 }
 
+static void ask_for(struct im_pool *pool, size_t segment, struct slot *slot)
+{
+    bool forwards = enters(pool, segment, slot);
+
+    if (!slot)
+        slot = want(pool, segment, segment, segment, true);
+    if (forwards)
+        look_ahead(pool, segment);
+    if (slot && !slot->urgent) {
+        slot->urgent = true;
+        (void)pthread_cond_broadcast(&pool->changed);
+    }
+}
+
+bool im_pool_is_here(struct im_pool *pool, size_t segment, bool ask)
+{
+    struct slot *slot;
+    bool here;
+
+    (void)pthread_mutex_lock(&pool->lock);
+    slot = find(pool, segment);
+    here = slot && (slot->state == READY || slot->state == FAILED);
+    if (!here && ask)
+        ask_for(pool, segment, slot);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return here;
+}
+
 static void pin(struct im_pool *pool, struct slot *slot, const uint8_t **ret_buf, size_t *ret_len)
 {
     slot->tick = ++pool->tick;

@@ -61,6 +61,10 @@ struct im_pool *im_pool_free(struct im_pool *pool);
 int im_pool_acquire(struct im_pool *pool, size_t segment, bool forwards, const uint8_t **ret_buf,
                     size_t *ret_len, struct im_error *err);
 
+/* Whether im_pool_acquire would not wait for the segment.  `ask` for it, and for those after it,
+ * when it would: as if it were acquired. */
+bool im_pool_is_here(struct im_pool *pool, size_t segment, bool ask);
+
 /* Pin a segment only when it is here already. */
 bool im_pool_peek(struct im_pool *pool, size_t segment, const uint8_t **ret_buf, size_t *ret_len);
 

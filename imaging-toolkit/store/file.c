@@ -25,14 +25,15 @@
 #include "base/tmpfile.h"
 #include "core/store.h"
 
-/* So often the kernel is asked to begin writing to the disk, so that the fsync at the end has little
- * left to wait for. */
+/* So often the kernel is asked to begin writing to the disk, so that the fsync at the end has
+ * little left to wait for. */
 #define WRITEBACK (16u << 20)
 
 struct file_store {
     struct im_store base;
     char *path;      /* the name to appear under */
     char *temporary; /* the name until then, NULL when there is none */
+    bool partial;    /* … which stays when there is no commit */
     bool force;
     bool no_sync;
     _Atomic uint64_t written; /* bytes so far */
@@ -82,6 +83,26 @@ static int file_share(struct im_store *store, int fd, uint64_t from, uint64_t le
     return -EOPNOTSUPP;
 }
 
+static int file_clear(struct im_store *store, uint64_t len, uint64_t offset, struct im_error *err)
+{
+    static const uint8_t zeros[65536];
+    struct file_store *file = (struct file_store *)store;
+
+    if (fallocate(file->base.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  (off_t)len) == 0)
+        return 0;
+    while (len > 0) { /* not every file system knows holes */
+        size_t step = len < sizeof(zeros) ? (size_t)len : sizeof(zeros);
+        int r = im_pwrite(file->base.fd, zeros, step, offset);
+
+        if (r < 0)
+            return write_failed(file, -r, offset, err);
+        offset += step;
+        len -= step;
+    }
+    return 0;
+}
+
 static int set_size(struct file_store *file, uint64_t size, struct im_error *err)
 {
     if (size > INT64_MAX || ftruncate(file->base.fd, (off_t)size) < 0)
@@ -119,6 +140,16 @@ static int replace(struct file_store *file)
     return r;
 }
 
+/* In one step, so that there is never a second name of a volume that counts. */
+static int rename_to(struct file_store *file)
+{
+    unsigned flags = file->force ? 0 : RENAME_NOREPLACE;
+
+    if (renameat2(AT_FDCWD, file->temporary, AT_FDCWD, file->path, flags) == 0)
+        return 0;
+    return errno == EINVAL ? link_as(file, file->path) : -errno; /* the file system has no flags */
+}
+
 static int file_commit(struct im_store *store, uint64_t size, struct im_error *err)
 {
     struct file_store *file = (struct file_store *)store;
@@ -128,7 +159,7 @@ static int file_commit(struct im_store *store, uint64_t size, struct im_error *e
         return r;
     if (!file->no_sync && fsync(file->base.fd) < 0)
         return write_failed(file, errno, size, err);
-    r = link_as(file, file->path);
+    r = file->partial ? rename_to(file) : link_as(file, file->path);
     if (r == -EEXIST && file->force)
         r = replace(file);
     if (r == -EEXIST)
@@ -147,7 +178,7 @@ static void file_close(struct im_store *store)
 
     if (file->base.fd >= 0)
         (void)close(file->base.fd);
-    if (file->temporary)
+    if (file->temporary && !file->partial)
         (void)unlink(file->temporary);
     free(file->temporary);
     free(file->path);
@@ -157,6 +188,7 @@ static const struct im_store_ops file_ops = {
     .name = "file",
     .write = file_write,
     .share = file_share,
+    .clear = file_clear,
     .commit = file_commit,
     .close = file_close,
 };
@@ -180,6 +212,17 @@ static int check_target(const char *path, bool force, struct im_error *err)
         return im_fail_code(err, EEXIST, "Exists", "'%s' is not a regular file and is not replaced",
                             path);
     return 0;
+}
+
+/* The caller has made it, and watches over it. */
+static int open_partial(struct file_store *file, const char *path, struct im_error *err)
+{
+    file->partial = true;
+    file->temporary = strdup(path);
+    if (!file->temporary)
+        return im_fail(err, ENOMEM, "out of memory");
+    file->base.fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    return file->base.fd < 0 ? write_failed(file, errno, 0, err) : 0;
 }
 
 static int create(struct file_store *file, struct im_error *err)
@@ -209,7 +252,10 @@ static int file_open(const char *spec, const struct im_store_options *options,
     file->force = options->force;
     file->no_sync = options->no_sync;
     file->path = strdup(spec);
-    r = file->path ? create(file, err) : im_fail(err, ENOMEM, "out of memory");
+    if (!file->path)
+        r = im_fail(err, ENOMEM, "out of memory");
+    else
+        r = options->partial ? open_partial(file, options->partial, err) : create(file, err);
     if (r == 0 && options->size != IM_SIZE_UNKNOWN)
         r = set_size(file, options->size, err);
     if (r < 0) {

@@ -14,9 +14,11 @@ FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 
 class Case(unittest.TestCase):
+    options, config = (), None  # of the service
+
     @classmethod
     def setUpClass(cls):
-        cls.service = service.Service()
+        cls.service = service.Service(*cls.options, config=cls.config)
         cls.addClassCleanup(cls.service.stop)
         env = cls.service.env
         cls.host = urllib.parse.urlsplit(env["EC2_URL"]).netloc

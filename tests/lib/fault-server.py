@@ -9,8 +9,11 @@ until it is killed.  The first component of a path says what goes wrong, the res
     /ok/NAME          nothing goes wrong: GET (with Range, If-Match), HEAD, PUT, POST, DELETE
     /FAULT/NAME       every GET of this path shows the fault
     /FAULT*2/NAME     the first two do
+    /METHOD:FAULT…    requests of this method do (HEAD and DELETE of faults before a body, too), others
+                      are answered rightly
 
-A fault of several parts is written a+b.  Every request is one line of DIR/log, complete before its
+A fault of several parts is written a+b; a part that nothing is known of changes nothing, and makes a
+path of its own.  Every request is one line of DIR/log, complete before its
 answer starts: METHOD, raw target, then the headers of interest as name=value, separated by tabs.
 """
 
@@ -18,6 +21,7 @@ import gzip
 import hashlib
 import os
 import re
+import select
 import socket
 import struct
 import sys
@@ -26,6 +30,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ERROR = (b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%s</Code>'
          b'<Message>made up</Message></Error>')
+STATUSES = (403, 404, 412, 416, 429, 500, 501, 502, 503, 504)
 LOGGED = ('Accept', 'Accept-Encoding', 'Expect', 'Range', 'If-Match', 'Content-Length',
           'Content-Type', 'Host', 'X-Euca-Object-File')
 
@@ -38,6 +43,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = 65536
     doomed = False
+    of_method = False # the path's fault is of this method alone
 
     def log_message(self, *args):
         pass
@@ -53,7 +59,11 @@ class Handler(BaseHTTPRequestHandler):
         """The fault to show now ('ok' when it has been shown often enough), and the file's path."""
         raw = self.path.split('?')[0]
         fault, _, name = raw[1:].partition('/')
-        fault, _, times = fault.partition('*')
+        method, colon, rest = fault.partition(':')
+        self.of_method = bool(colon)
+        if colon and method != self.command:
+            return 'ok', os.path.join(root, name.replace('/', '_'))
+        fault, _, times = (rest if colon else fault).partition('*')
         with lock:
             count = served[raw] = served.get(raw, 0) + 1
         if times and count > int(times):
@@ -89,6 +99,37 @@ class Handler(BaseHTTPRequestHandler):
             pass
         self.close_connection = True
 
+    def drip(self):
+        """One byte a second."""
+        self.connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 4096\r\nX-Slow: ')
+        try:
+            while not select.select([self.connection], [], [], 1)[0]:
+                self.connection.sendall(b'x')
+        except OSError:
+            pass
+        self.close_connection = True
+
+    def fail_early(self, faults):
+        """What goes wrong before there is a body; False: nothing."""
+        if 'resetfirst' in faults:
+            self.reset()
+        elif 'resethead' in faults:
+            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Le')
+            self.reset()
+        elif 'silent' in faults:
+            self.hang()
+        elif 'drip' in faults:
+            self.drip()
+        else:
+            for status in STATUSES:
+                if str(status) in faults:
+                    code = {403: b'AccessDenied', 404: b'NoSuchKey', 503: b'SlowDown'}.get(status, b'Other')
+                    after = [('Retry-After', '1')] if 'after' in faults else []
+                    self.answer(status, ERROR % code, after)
+                    return True
+            return False
+        return True
+
     def flood(self, head):
         """An answer without an end."""
         try:
@@ -107,6 +148,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.note()
         fault, path = self.script()
+        if self.of_method and self.fail_early(fault.split('+')):
+            return None
         if 'bighead' in fault:
             return self.flood(b'X-Long: ')
         if 'nohead' in fault:
@@ -120,6 +163,8 @@ class Handler(BaseHTTPRequestHandler):
         if 'headshort' in fault:
             return self.answer(200, length=len(body) - 1)
         etag = hashlib.md5(body).hexdigest()
+        if self.of_method:
+            return self.send_object(fault.split('+'), body, [])
         headers = [] if 'noetag' in fault else [('ETag', '"%s"' % etag)]
         if 'kms' in fault.split('+'):
             headers = self.sealed(body)
@@ -141,11 +186,8 @@ class Handler(BaseHTTPRequestHandler):
         self.note()
         fault, path = self.script()
         faults = fault.split('+')
-        for status in (403, 404, 412, 416, 429, 500, 501, 503):
-            if str(status) in faults:
-                code = {403: b'AccessDenied', 404: b'NoSuchKey'}.get(status, b'Other')
-                after = [('Retry-After', '1')] if 'after' in faults else []
-                return self.answer(status, ERROR % code, after)
+        if self.fail_early(faults):
+            return None
         if 'endless' in faults:
             return self.flood(b'\r\n')
         if 'nosuchkey' in faults:
@@ -202,9 +244,6 @@ class Handler(BaseHTTPRequestHandler):
             headers.append(('Content-Encoding', 'gzip'))
         if 'redirect' in faults:
             return self.answer(302, b'', [('Location', self.path.split('?')[1])])
-        if 'resethead' in faults:
-            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Le')
-            return self.reset()
         if 'resetbody' in faults:
             self.answer(status, body[:half], headers, len(body))
             return self.reset()
@@ -238,9 +277,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self):
         self.note()
-        path = self.script()[1]
+        fault, path = self.script()
+        if self.of_method and self.fail_early(fault.split('+')):
+            return None
         if os.path.exists(path):
             os.unlink(path)
+        if self.of_method and fault != 'ok':
+            return self.send_body(fault.split('+'), 200, b'x' * 1000, [])
         return self.answer(204, length=None)
 
 

@@ -51,6 +51,7 @@ class Service:
         self.toolkit = (toolkit or os.environ.get("IMAGING_TOOLKIT")
                         or built("imaging-toolkit/imaging-toolkit"))
         self.options = options
+        self.prefix = ()  # what starts the program: strace, …
         self.tmp = tempfile.mkdtemp(prefix="service.")
         self.dir = os.path.join(self.tmp, "service")
         self.log = os.path.join(self.tmp, "log")
@@ -77,7 +78,7 @@ class Service:
         return path
 
     def command(self, *options):
-        return [self.program, "--standalone", self.dir, "--listen", "127.0.0.1:0",
+        return [*self.prefix, self.program, "--standalone", self.dir, "--listen", "127.0.0.1:0",
                 "--toolkit", self.toolkit, *options]
 
     def start(self):
@@ -88,9 +89,12 @@ class Service:
             self.process = subprocess.Popen(self.command(*self.options), stdin=subprocess.DEVNULL,
                                             stdout=subprocess.PIPE, stderr=log)
         self.printed = self._read_until_ready()
-        with open(os.path.join(self.dir, "env.sh"), encoding="utf-8") as text:
-            self.env = dict(re.findall(r"^export (\w+)=(.*)$", text.read(), re.M))
+        self.env = dict(re.findall(r"^export (\w+)=(.*)$", self.env_text(), re.M))
         return self
+
+    def env_text(self):
+        with open(os.path.join(self.dir, "env.sh"), encoding="utf-8") as file:
+            return file.read()
 
     def _read_until_ready(self):
         end = time.monotonic() + DEADLINE_S

@@ -135,7 +135,9 @@ class Command(Base):
         there = ["--standalone", self.service.dir]
         for arguments, words in (
                 ([], "'' is no command"), (["fish", *there], "'fish' is no command"),
-                (["list"], "--standalone DIR is missing"), (["list", *there, "x"], "'x' is one"),
+                (["list"], "--standalone DIR is missing"),
+                (["list", *there, "--config", "/c"], "give one of them"),
+                (["list", "--config", ""], "--config wants"), (["list", *there, "x"], "'x' is one"),
                 (["rotate", *there], "which account\n"), (["disable", *there], "account or key"),
                 (["add", *there, "--name", "A"], "--name"), (["add", *there, "--fish"], "--help"),
                 (["add", *there, "--name", "a b"], "--name"), (["add", *there, "--name", ""], "--name"),
@@ -192,6 +194,22 @@ class Command(Base):
                                       "--output", "json").stdout)
         self.assertEqual([row["allow"] for row in rows], ["all", "ReadObjects,ImportVolume"])
         self.assertEqual([key["enabled"] for key in rows[1]["keys"]], [False, True])
+
+    def test_a_configuration_names_the_directory(self):
+        os.mkdir(self.service.dir)
+        file = self.service.write("c", f'standalone = "{self.service.dir}"\n')
+        made = json.loads(self.run_it("add", "--config", file, "--output", "json").stdout)
+        self.assertEqual(self.service.account("list")[1]["account"], made["account"])
+        key = os.path.join(self.service.tmp, "moved.key")
+        os.rename(self.path("master.key"), key)
+        self.assertIn("there is no master key", self.run_it("list", "--config", file).stderr)
+        self.assertEqual(self.run_it("list", "--config", file, "--master-key", key).returncode, 0)
+        file = self.service.write("c", f'standalone = "{self.service.dir}"\nmaster-key = "{key}"\n')
+        self.assertEqual(self.run_it("list", "--config", file).returncode, 0)
+        for text, words in (("workers = 0\n", "from 1 to 64"), ("workers = 1\n", "--standalone DIR")):
+            result = self.run_it("list", "--config", self.service.write("c", text))
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertIn(words, result.stderr)
 
     def test_the_store_is_private(self):
         old = os.umask(0)

@@ -189,6 +189,7 @@ class Start(unittest.TestCase):
                 ([*there, "--listen", "127.0.0.1:65536"], "--listen"),
                 ([*there, "--listen", "127.0.0.1:-1"], "--listen"),
                 ([*there, "--listen", "127.0.0.1:"], "--listen"),
+                ([*there, "--status-listen", "x"], "--status-listen"),
                 ([*there, "--workers", "0"], "--workers"), ([*there, "--workers", "65"], "--workers"),
                 ([*there, "--workers", "1x"], "--workers"), ([*there, "--toolkit", ""], "--toolkit"),
                 ([*there, "--master-key", ""], "--master-key")):

@@ -1,11 +1,13 @@
 /* The account store by itself: what opening makes and refuses, which keys are found, and what every
- * change allows. */
+ * change allows.  In a file of its own, or with POSTGRES_URI in that database, whose accounts are
+ * removed before each test. */
 
 #include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,17 +22,26 @@
 #include <sqlite3.h>
 
 #include "auth/accounts.h"
+#include "auth/seal.h"
 #include "base/buffer.h"
 #include "file.h"
+#include "sql/sql.h"
 
 #define NOW INT64_C(1700000000000)
 #define OLD_KEYS                                                                                   \
     "access_key=AKIAQWERTYUIOPASDFGH\nsecret_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"       \
     "account=123456789012\n"
 
+/* Of keys listed in more than one piece. */
+#define MANY 250
+
+/* Who does the same at once. */
+#define THREADS 6
+
+static const char *server; /* its URI; NULL: a file */
 static char dir[64];
 static struct svc_accounts *accounts;
-static struct svc_keys keys;
+static struct svc_keys keys, first; /* first: of the account "default" */
 static struct svc_key key;
 static struct im_error err;
 
@@ -49,10 +60,43 @@ static struct im_error err;
 
 static const char *in_dir(const char *name)
 {
-    static char path[128];
+    static _Thread_local char path[128];
 
     (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
     return path;
+}
+
+static int run_text(struct sql_session *session, void *text, struct im_error *error)
+{
+    int r = sql_run(session, text, 0, 0, 0, error);
+
+    return r < 0 ? r : 0;
+}
+
+/* Do as somebody with the sqlite3 program, or with psql. */
+static void sql(const char *file_text, const char *server_text)
+{
+    const struct sql_schema none = { .what = "test", .name = "test" };
+    const struct sql_options options = { .where = server, .schema = &none, .connections = 1 };
+    struct sql *db = NULL;
+    sqlite3 *file = NULL;
+
+    if (server) {
+        ok(sql_open(&options, &db, &err));
+        ok(sql_write(db, run_text, (void *)(uintptr_t)server_text, &err));
+        (void)sql_close(db);
+        return;
+    }
+    assert_int_equal(sqlite3_open(in_dir("accounts.db"), &file), SQLITE_OK);
+    if (sqlite3_exec(file, file_text, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", file_text, sqlite3_errmsg(file));
+    (void)sqlite3_close(file);
+}
+
+static int open_one(struct svc_accounts **ret_accounts, struct im_error *error)
+{
+    return server ? svc_accounts_open_shared(server, in_dir("master.key"), ret_accounts, error)
+                  : svc_accounts_open(dir, NULL, ret_accounts, error);
 }
 
 static int setup(void **state)
@@ -60,12 +104,22 @@ static int setup(void **state)
     (void)state;
     memset(&err, 0, sizeof(err));
     strcpy(dir, "/tmp/test-accounts.XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
+    if (!mkdtemp(dir))
+        return -1;
+    if (!server)
+        return 0;
+    sql(NULL, "DROP TABLE IF EXISTS access_key, account, master_key");
+    sql(NULL, "DELETE FROM schema_version WHERE name = 'accounts'");
+    return svc_seal_make(in_dir("master.key"), &err);
 }
 
+/* A server's store begins without accounts; then it gets the one a file begins with. */
 static int setup_open(void **state)
 {
-    return setup(state) < 0 ? -1 : svc_accounts_open(dir, NULL, &accounts, &err);
+    if (setup(state) < 0 || open_one(&accounts, &err) < 0)
+        return -1;
+    return server ? svc_accounts_add(accounts, "default", "all", NOW, &first, &err)
+                  : svc_accounts_first_keys(accounts, &first, &err);
 }
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
@@ -86,25 +140,14 @@ static int teardown(void **state)
 static void reopen(void)
 {
     accounts = svc_accounts_close(accounts);
-    ok(svc_accounts_open(dir, NULL, &accounts, &err));
+    ok(open_one(&accounts, &err));
 }
 
 static void refuses_to_open(int number, const char *words)
 {
     accounts = svc_accounts_close(accounts);
-    fails(svc_accounts_open(dir, NULL, &accounts, &err), number, words);
+    fails(open_one(&accounts, &err), number, words);
     assert_null(accounts);
-}
-
-/* Do as somebody with the sqlite3 program. */
-static void sql(const char *text)
-{
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(in_dir("accounts.db"), &db), SQLITE_OK);
-    if (sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK)
-        fail_msg("%s: %s", text, sqlite3_errmsg(db));
-    (void)sqlite3_close(db);
 }
 
 /* ---- opening ---- */
@@ -197,6 +240,49 @@ static void an_old_file_is_never_lost(void **state)
     assert_int_equal(access(in_dir("keys"), F_OK), 0);
 }
 
+static void a_shared_store_is_opened_by_the_right_master_key(void **state)
+{
+    char moved[128];
+
+    (void)state;
+    strcpy(moved, in_dir("moved.key"));
+    assert_string_equal(svc_accounts_first(accounts), "");
+    accounts = svc_accounts_close(accounts);
+    assert_int_equal(rename(in_dir("master.key"), moved), 0);
+    refuses_to_open(ENOENT, "give the same to all services");
+    ok(svc_seal_make(in_dir("master.key"), &err));
+    refuses_to_open(EKEYREJECTED, "is not the one");
+    assert_int_equal(rename(moved, in_dir("master.key")), 0);
+    reopen();
+    ok(svc_accounts_find(accounts, first.access_key, &key, &err));
+    assert_string_equal(key.secret, first.secret_key);
+}
+
+static void *open_in_thread(void *ret)
+{
+    struct svc_accounts *mine = NULL;
+    struct im_error error = { 0 };
+
+    *(int *)ret = open_one(&mine, &error);
+    (void)svc_accounts_close(mine);
+    return NULL;
+}
+
+static void many_begin_a_shared_store_at_once(void **state)
+{
+    pthread_t thread[THREADS];
+    int result[THREADS];
+
+    (void)state;
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, open_in_thread, &result[i]), 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        (void)pthread_join(thread[i], NULL);
+        assert_int_equal(result[i], 0);
+    }
+    reopen();
+}
+
 /* ---- finding ---- */
 
 static void unknown_keys_get_a_secret_nobody_knows(void **state)
@@ -252,19 +338,23 @@ static void the_first_account_may_have_no_key(void **state)
 
 static void secrets_do_not_move_between_rows(void **state)
 {
+    static const char swap[] =
+        "UPDATE access_key SET sealed = (SELECT sealed FROM access_key ORDER BY seq DESC LIMIT 1) "
+        "WHERE account = (SELECT id FROM account WHERE name = 'a')";
+    static const char give[] =
+        "UPDATE access_key SET account = (SELECT id FROM account WHERE name = 'a')";
     struct svc_keys other;
 
     (void)state;
     ok(svc_accounts_add(accounts, "a", "all", NOW, &keys, &err));
     ok(svc_accounts_add(accounts, "b", "all", NOW, &other, &err));
-    sql("UPDATE access_key SET sealed = (SELECT sealed FROM access_key ORDER BY seq DESC LIMIT 1) "
-        "WHERE account = (SELECT id FROM account WHERE name = 'a')");
+    sql(swap, swap);
     fails(svc_accounts_find(accounts, keys.access_key, &key, &err), EBADMSG, keys.access_key);
     ok(svc_accounts_find(accounts, other.access_key, &key, &err));
     /* a key given to another account */
-    sql("UPDATE access_key SET account = (SELECT id FROM account WHERE name = 'a')");
+    sql(give, give);
     fails(svc_accounts_find(accounts, other.access_key, &key, &err), EBADMSG, other.access_key);
-    sql("UPDATE access_key SET sealed = x'01'");
+    sql("UPDATE access_key SET sealed = x'01'", "UPDATE access_key SET sealed = '\\x01'");
     fails(svc_accounts_find(accounts, other.access_key, &key, &err), EBADMSG, "damaged");
 }
 
@@ -319,7 +409,6 @@ static void sessions_have_a_token_and_an_end(void **state)
     struct svc_keys session;
 
     (void)state;
-    ok(svc_accounts_first_keys(accounts, &keys, &err));
     ok(svc_accounts_session(accounts, "default", NOW, NOW + 5, &session, &err));
     assert_memory_equal(session.access_key, "ASIA", 4);
     assert_int_equal(strlen(session.token), SVC_TOKEN_LEN);
@@ -331,13 +420,15 @@ static void sessions_have_a_token_and_an_end(void **state)
     assert_false(svc_key_takes_token(&key, ""));
     session.token[SVC_TOKEN_LEN - 1] ^= 1;
     assert_false(svc_key_takes_token(&key, session.token));
-    ok(svc_accounts_find(accounts, keys.access_key, &key, &err));
+    ok(svc_accounts_find(accounts, first.access_key, &key, &err));
     assert_false(key.temporary);
     assert_true(svc_key_takes_token(&key, ""));
     assert_false(svc_key_takes_token(&key, "x"));
     /* they are not what env.sh gets, and do not count as keys */
-    ok(svc_accounts_first_keys(accounts, &session, &err));
-    assert_string_equal(session.access_key, keys.access_key);
+    if (!server) {
+        ok(svc_accounts_first_keys(accounts, &session, &err));
+        assert_string_equal(session.access_key, first.access_key);
+    }
     ok(svc_accounts_rotate(accounts, "default", NOW, &session, &err));
 }
 
@@ -352,24 +443,89 @@ static void ended_sessions_are_forgotten_after_a_week(void **state)
     ok(svc_accounts_find(accounts, session.access_key, &key, &err));
     ok(svc_accounts_session(accounts, "default", NOW + 6 + week, NOW + 7 + week, &other, &err));
     assert_int_equal(svc_accounts_find(accounts, session.access_key, &key, &err), -ENOENT);
-    ok(svc_accounts_first_keys(accounts, &keys, &err));
+    ok(svc_accounts_find(accounts, first.access_key, &key, &err));
+}
+
+/* Sessions of the first account that end at NOW + 1. */
+static void add_sessions(int count)
+{
+    static char file_text[400], server_text[400];
+
+    (void)snprintf(
+        file_text, sizeof(file_text),
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) "
+        "INSERT INTO access_key (id, account, sealed, token_hash, expires_ms, created_ms)"
+        "SELECT printf('ASIA%%016d', i), '%s', x'00', zeroblob(32), %lld, 0 FROM n",
+        count, first.account, (long long)NOW + 1);
+    (void)snprintf(
+        server_text, sizeof(server_text),
+        "INSERT INTO access_key (id, account, sealed, token_hash, expires_ms, created_ms) "
+        "SELECT 'ASIA' || lpad(i::text, 16, '0'), '%s', '\\x00', decode(repeat('00', 32), 'hex'), "
+        "%lld, 0 FROM generate_series(1, %d) i",
+        first.account, (long long)NOW + 1, count);
+    sql(file_text, server_text);
 }
 
 static void sessions_are_limited(void **state)
 {
-    char text[400];
-
     (void)state;
-    (void)snprintf(
-        text, sizeof(text),
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) "
-        "INSERT INTO access_key (id, account, sealed, token_hash, expires_ms, created_ms)"
-        "SELECT printf('ASIA%%016d', i), '%s', x'00', zeroblob(32), %lld, 0 FROM n",
-        SVC_SESSIONS_MAX, svc_accounts_first(accounts), (long long)NOW + 1);
-    sql(text);
+    add_sessions(SVC_SESSIONS_MAX);
     fails(svc_accounts_session(accounts, "default", NOW, NOW + 9, &keys, &err), EBUSY, "1000");
     ok(svc_accounts_session(accounts, "default", NOW + 1, NOW + 9, &keys, &err));
 }
+
+/* ---- at once ---- */
+
+/* A change made by several who have each opened the store. */
+struct racer {
+    pthread_t thread;
+    bool adds; /* an account named "a"; else a key of it */
+    int r;
+    struct im_error err;
+};
+
+static void *race(void *arg)
+{
+    struct racer *racer = arg;
+    struct svc_accounts *mine = NULL;
+    struct svc_keys made;
+
+    racer->r = open_one(&mine, &racer->err);
+    if (racer->r == 0)
+        racer->r = racer->adds ? svc_accounts_add(mine, "a", "all", NOW, &made, &racer->err)
+                               : svc_accounts_rotate(mine, "a", NOW, &made, &racer->err);
+    (void)svc_accounts_close(mine);
+    return NULL;
+}
+
+/* How many made it; the others must have failed so. */
+static unsigned race_all(bool adds, int number, const char *words)
+{
+    struct racer racer[THREADS] = { 0 };
+    unsigned won = 0;
+
+    for (size_t i = 0; i < THREADS; i++) {
+        racer[i].adds = adds;
+        assert_int_equal(pthread_create(&racer[i].thread, NULL, race, &racer[i]), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++)
+        (void)pthread_join(racer[i].thread, NULL);
+    for (size_t i = 0; i < THREADS; i++) {
+        won += racer[i].r == 0;
+        if (racer[i].r != 0 && (racer[i].r != -number || !strstr(racer[i].err.message, words)))
+            fail_msg("%d, %s", racer[i].r, racer[i].err.message);
+    }
+    return won;
+}
+
+static void limits_hold_whoever_is_at_work(void **state)
+{
+    (void)state;
+    assert_int_equal(race_all(true, EEXIST, "there is an account 'a' already"), 1);
+    assert_int_equal(race_all(false, EBUSY, "enabled keys"), SVC_KEYS_MAX - 1);
+}
+
+/* ---- listing ---- */
 
 static int add_account(void *arg, const struct svc_listed_account *account)
 {
@@ -400,6 +556,49 @@ static void listings(void **state)
     fails(svc_accounts_list(accounts, "x", add_account, add_listed_key, &out, &err), ENOENT, "'x'");
 }
 
+static int count_key(void *arg, const struct svc_listed_key *listed)
+{
+    int *count = arg;
+
+    if (*count > 0) { /* behind the account's permanent key */
+        char wanted[24];
+
+        (void)snprintf(wanted, sizeof(wanted), "ASIA%016d", *count);
+        assert_string_equal(listed->id, wanted);
+    }
+    ++*count;
+    return 0;
+}
+
+static int no_account(void *arg, const struct svc_listed_account *account)
+{
+    (void)arg;
+    (void)account;
+    return 0;
+}
+
+static int stop_at_once(void *arg, const struct svc_listed_key *listed)
+{
+    (void)listed;
+    ++*(int *)arg;
+    return -ECANCELED;
+}
+
+static void long_listings_have_every_key_once(void **state)
+{
+    int count = 0;
+
+    (void)state;
+    add_sessions(MANY);
+    ok(svc_accounts_add(accounts, "next", "all", NOW, &keys, &err));
+    ok(svc_accounts_list(accounts, "default", no_account, count_key, &count, &err));
+    assert_int_equal(count, MANY + 1);
+    count = 0;
+    assert_int_equal(svc_accounts_list(accounts, NULL, no_account, stop_at_once, &count, &err),
+                     -ECANCELED);
+    assert_int_equal(count, 1);
+}
+
 static void permissions(void **state)
 {
     struct svc_caller caller = { .actions = "ImportVolume,ReadObjects" };
@@ -422,24 +621,36 @@ static void permissions(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest alone[] = {
         CASE(a_new_store_has_one_account_that_stays),
         CASE(the_master_key_must_be_the_right_one),
         CASE_CLOSED(a_named_master_key_is_not_made),
         CASE_CLOSED(the_old_file_becomes_the_first_account),
         CASE_CLOSED(an_old_file_is_never_lost),
+        CASE(the_first_account_may_have_no_key),
+        cmocka_unit_test(permissions),
+    };
+    const struct CMUnitTest shared[] = {
+        CASE(a_shared_store_is_opened_by_the_right_master_key),
+        CASE_CLOSED(many_begin_a_shared_store_at_once),
+    };
+    const struct CMUnitTest both[] = {
         CASE(unknown_keys_get_a_secret_nobody_knows),
         CASE(disabled_is_unknown),
-        CASE(the_first_account_may_have_no_key),
         CASE(secrets_do_not_move_between_rows),
         CASE(names),
         CASE(an_account_has_two_keys_at_most),
         CASE(sessions_have_a_token_and_an_end),
         CASE(ended_sessions_are_forgotten_after_a_week),
         CASE(sessions_are_limited),
+        CASE(limits_hold_whoever_is_at_work),
         CASE(listings),
-        cmocka_unit_test(permissions),
+        CASE(long_listings_have_every_key_once),
     };
+    int failed;
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    server = getenv("POSTGRES_URI");
+    failed = server ? cmocka_run_group_tests(shared, NULL, NULL)
+                    : cmocka_run_group_tests(alone, NULL, NULL);
+    return failed + cmocka_run_group_tests(both, NULL, NULL);
 }

@@ -65,6 +65,7 @@ static int setup(void **state)
     static char zone[] = "standalone";
     static char *zones[] = { zone };
     struct fixture *f = calloc(1, sizeof(*f));
+    struct task_options options;
     struct im_error err;
 
     assert_non_null(f);
@@ -74,7 +75,8 @@ static int setup(void **state)
     f->conf = (struct svc_conf){ .zones = { 1, zones }, .max_active = 3, .max_volume_gib = 16384 };
     f->api = (struct svc_api){ .conf = &f->conf, .wake = wake, .trouble = trouble, .worker = f };
     f->body = IM_BUFFER(1 << 20);
-    assert_int_equal(task_table_open(f->path, &f->api.tasks, &err), 0);
+    options = (struct task_options){ .where = f->path, .worker = "here", .alone = true };
+    assert_int_equal(task_table_open(&options, &f->api.tasks, &err), 0);
     *state = f;
     return 0;
 }
@@ -166,13 +168,6 @@ static void get(struct fixture *f, const char *id, struct task *task)
     assert_int_equal(task_get(f->api.tasks, ACCOUNT, id, task, &err), 0);
 }
 
-static int publish(void *arg, struct im_error *err)
-{
-    (void)arg;
-    (void)err;
-    return 0;
-}
-
 /* Work on the one task there is and complete it. */
 static void complete(struct fixture *f)
 {
@@ -180,13 +175,13 @@ static void complete(struct fixture *f)
     struct claim claim CLAIM_DONE = { 0 };
     struct im_error err;
     bool cancel;
-    int64_t now = im_clock_now_ms(), next;
+    int64_t wait;
 
-    assert_int_equal(task_claim(f->api.tasks, now, 60000, &claim, &next, &err), 0);
+    assert_int_equal(task_claim(f->api.tasks, 60000, &claim, &wait, &err), 0);
     assert_int_equal(
-        task_heartbeat(f->api.tasks, &claim, now, 60000, 128696000, "Progress: 50%", &cancel, &err),
-        0);
-    assert_int_equal(task_complete(f->api.tasks, &claim, now, &result, publish, NULL, &err), 0);
+        task_heartbeat(f->api.tasks, &claim, 60000, 128696000, "Progress: 50%", &cancel, &err), 0);
+    assert_int_equal(task_publish(f->api.tasks, &claim, &result, &err), 0);
+    assert_int_equal(task_complete(f->api.tasks, &claim, NULL, &err), 0);
 }
 
 static void import_volume_replies_to_the_letter(void **state)
@@ -616,6 +611,16 @@ static void a_failure_of_ours_tells_the_client_nothing_of_it(void **state)
     assert_refused(f, IMPORT, 500, "InternalError", "An internal error has occurred");
 }
 
+static void a_database_that_is_away_is_no_fault_of_the_request(void **state)
+{
+    (void)state;
+    assert_string_equal(svc_code_name(svc_code_of_failure(-EHOSTDOWN)), "ServiceUnavailable");
+    assert_string_equal(svc_code_name(svc_code_of_failure(ECONNABORTED)), "ServiceUnavailable");
+    assert_int_equal(svc_code_status(svc_code_of_failure(-ECONNABORTED)), 503);
+    assert_int_equal(svc_code_of_failure(-EIO), SVC_INTERNAL_ERROR);
+    assert_int_equal(svc_code_of_failure(0), SVC_INTERNAL_ERROR);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -642,6 +647,7 @@ int main(void)
         TEST(xml_never_holds_what_xml_cannot_hold),
         TEST(a_document_above_the_ceiling_is_an_error),
         TEST(a_failure_of_ours_tells_the_client_nothing_of_it),
+        cmocka_unit_test(a_database_that_is_away_is_no_fault_of_the_request),
     };
 
     svc_xml_global();

@@ -100,6 +100,23 @@ static struct svc_conf conf;
 static struct task_table *table;
 static struct dispatch *dispatch;
 static struct im_error err;
+static _Atomic int64_t later_ms; /* the table's clock is so far ahead */
+
+static int64_t read_clock(void *arg)
+{
+    (void)arg;
+    return im_clock_now_ms() + later_ms;
+}
+
+static int open_table(void)
+{
+    const struct task_options options = {
+        .where = db, .worker = "here", .alone = true, .clock_ms = read_clock
+    };
+
+    later_ms = 0;
+    return task_table_open(&options, &table, &err);
+}
 
 #define ok(call)                                                                                   \
     do {                                                                                           \
@@ -125,7 +142,7 @@ static void make_file(const char *path, const char *text, mode_t mode)
 
 static const char *in_dir(const char *name)
 {
-    static char path[192];
+    static char path[1100];
 
     (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
     return path;
@@ -214,7 +231,7 @@ static int setup(void **state)
                               .instances_dir = instances,
                               .launcher = launcher,
                               .workers = 2 };
-    return task_table_open(db, &table, &err);
+    return open_table();
 }
 
 static int teardown(void **state)
@@ -235,11 +252,11 @@ static void insert(const char *kind, struct task *ret_task)
     bool fresh;
 
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:1/%s", kind);
-    ok(task_insert(table, &wish, 100, im_clock_now_ms(), ret_task, &fresh, &err));
+    ok(task_insert(table, &wish, 100, ret_task, &fresh, &err));
 }
 
 /* An instance of two disks. */
-static void submit_instance(const char *first, const char *second, struct task *ret_task)
+static void insert_instance(const char *first, const char *second, struct task *ret_task)
 {
     static const struct task_machine machine = { "Linux", "x86_64", "{}" };
     char url[2][128];
@@ -252,7 +269,12 @@ static void submit_instance(const char *first, const char *second, struct task *
 
     (void)snprintf(url[0], sizeof(url[0]), "http://127.0.0.1:1/%s", first);
     (void)snprintf(url[1], sizeof(url[1]), "http://127.0.0.1:1/%s", second);
-    ok(task_insert(table, &wish, 100, im_clock_now_ms(), ret_task, &fresh, &err));
+    ok(task_insert(table, &wish, 100, ret_task, &fresh, &err));
+}
+
+static void submit_instance(const char *first, const char *second, struct task *ret_task)
+{
+    insert_instance(first, second, ret_task);
     dispatch_wake(dispatch);
 }
 
@@ -473,7 +495,7 @@ static void test_pending_cancelled(void **state)
     start();
     submit("pending", &task);
     wait_until(&task, task.stage[0].waits == 1);
-    ok(task_request_cancel(table, "alice", task.id, NULL, im_clock_now_ms(), &err));
+    ok(task_request_cancel(table, "alice", task.id, NULL, &err));
     dispatch_wake(dispatch);
     wait_cancelled(&task, "Cancelled by user");
     assert_nothing_left(0);
@@ -534,7 +556,7 @@ static void test_transient_ends(void **state)
         struct claim taken CLAIM_DONE = { 0 };
         int64_t next;
 
-        ok(task_claim(table, im_clock_now_ms(), 1000, &taken, &next, &err));
+        ok(task_claim(table, 1000, &taken, &next, &err));
         ok(task_postpone(table, &taken, 0, TASK_TRIED, NULL, &err));
     }
     start();
@@ -623,7 +645,7 @@ static void test_cancel_group(void **state)
     assert_int_equal(read_pids(&task, pids), 2);
     assert_true(is_alive(pids[0]) && is_alive(pids[1]));
     began = im_clock_monotonic_ms();
-    ok(task_request_cancel(table, "alice", task.id, "not needed", im_clock_now_ms(), &err));
+    ok(task_request_cancel(table, "alice", task.id, "not needed", &err));
     dispatch_wake(dispatch);
     wait_cancelled(&task, "not needed");
     assert_true(im_clock_monotonic_ms() - began < CANCEL_MS);
@@ -644,7 +666,7 @@ static void test_cancel_woken(void **state)
     submit("gentle", &task);
     wait_until(&task, exists(in_dir("started")));
     began = im_clock_monotonic_ms();
-    ok(task_request_cancel(table, "alice", task.id, NULL, im_clock_now_ms(), &err));
+    ok(task_request_cancel(table, "alice", task.id, NULL, &err));
     dispatch_wake(dispatch);
     wait_cancelled(&task, "Cancelled by user");
     assert_true(im_clock_monotonic_ms() - began < 1500);
@@ -662,7 +684,7 @@ static void test_cancel_seen_at_heartbeat(void **state)
     submit("gentle", &task);
     wait_until(&task, exists(in_dir("started")));
     began = im_clock_monotonic_ms();
-    ok(task_request_cancel(table, "alice", task.id, NULL, im_clock_now_ms(), &err));
+    ok(task_request_cancel(table, "alice", task.id, NULL, &err));
     wait_cancelled(&task, "Cancelled by user");
     assert_true(im_clock_monotonic_ms() - began < CANCEL_MS);
     assert_nothing_left(0);
@@ -678,7 +700,7 @@ static void test_cancel_against_publication(void **state)
     touch("go");
     submit("gate", &task);
     wait_until(&task, says(&task, "Progress: 10%"));
-    ok(task_request_cancel(table, "alice", task.id, "too late?", im_clock_now_ms(), &err));
+    ok(task_request_cancel(table, "alice", task.id, "too late?", &err));
     touch("go2");
     wait_cancelled(&task, "too late?");
     assert_nothing_left(0);
@@ -721,7 +743,7 @@ static void test_stop_releases(void **state)
     assert_nothing_left(0);
     touch("go");
     touch("go2");
-    ok(task_request_cancel(table, "alice", b.id, NULL, im_clock_now_ms(), &err));
+    ok(task_request_cancel(table, "alice", b.id, NULL, &err));
     start();
     wait_completed(&a);
     assert_int_equal(a.stage[0].epoch, 2);
@@ -775,10 +797,11 @@ static void test_launch_gives_up(void **state)
     submit_instance("ok", "ok", &task);
     wait_until(&task, task.stage[2].tries == 1);
     dispatch = dispatch_stop(dispatch);
+    later_ms = 3600 * 1000;       /* the pause is over */
     for (int i = 0; i < 6; i++) { /* and six more attempts failed */
         struct claim taken CLAIM_DONE = { 0 };
 
-        ok(task_claim(table, INT64_C(1) << 42, 1000, &taken, &next, &err));
+        ok(task_claim(table, 1000, &taken, &next, &err));
         ok(task_postpone(table, &taken, 0, TASK_TRIED, NULL, &err));
     }
     start();
@@ -801,7 +824,7 @@ static void test_removal_needs_no_worker(void **state)
     submit("gate-b", &b);
     wait_until(&a, says(&a, "Progress"));
     wait_until(&b, says(&b, "Progress"));
-    ok(task_request_cancel(table, "alice", task.id, "enough", im_clock_now_ms(), &err));
+    ok(task_request_cancel(table, "alice", task.id, "enough", &err));
     dispatch_wake(dispatch);
     wait_cancelled(&task, "enough");
     assert_int_equal(count_entries(volumes), 0);
@@ -815,19 +838,51 @@ static void test_removal_needs_no_worker(void **state)
 
 /* ---- after a death of the service ---- */
 
-/* A task that a dead process worked on, having died `deaths` times in all. */
-static void orphan_task(const char *kind, int deaths, struct task *ret_task)
+/* Some claim of a task that a dead process worked on, having died `deaths` times in all. */
+static void orphan_claim(int deaths, struct claim *ret_claim)
 {
     int64_t next;
 
-    insert(kind, ret_task);
     for (int i = 1; i <= deaths; i++) {
-        struct claim claim CLAIM_DONE = { 0 };
-
-        ok(task_claim(table, im_clock_now_ms(), 1000000, &claim, &next, &err));
-        if (i < deaths)
-            ok(task_postpone(table, &claim, 0, TASK_DIED, NULL, &err));
+        ok(task_claim(table, 1000000, ret_claim, &next, &err));
+        if (i == deaths)
+            return;
+        ok(task_postpone(table, ret_claim, 0, TASK_DIED, NULL, &err));
+        claim_done(ret_claim);
     }
+}
+
+/* The task. */
+static void orphan_task(const char *kind, int deaths, struct task *ret_task)
+{
+    struct claim claim CLAIM_DONE = { 0 };
+
+    insert(kind, ret_task);
+    orphan_claim(deaths, &claim);
+}
+
+/* The last claim had decided that its part file is the volume of disk 1. */
+static void orphan_publishing(struct task *ret_task, int deaths, bool instance)
+{
+    static const struct stage_result result = { .digest = "sha256:d" };
+    struct claim claim CLAIM_DONE = { 0 };
+
+    if (instance)
+        insert_instance("ok", "ok", ret_task);
+    else
+        insert("ok", ret_task);
+    orphan_claim(deaths, &claim);
+    assert_int_equal(claim.stage->number, 1);
+    ok(task_publish(table, &claim, &result, &err));
+}
+
+/* Of the task's first disk. */
+static const char *part_path(const struct task *task, int epoch)
+{
+    static char path[192];
+
+    (void)snprintf(path, sizeof(path), "%s/.%s.1.%d.part", volumes, task->id, epoch);
+    return path;
 }
 
 static const char *volume_path(const struct task *task)
@@ -838,16 +893,87 @@ static const char *volume_path(const struct task *task)
     return path;
 }
 
-static void test_recover_adopts(void **state)
+static bool says_in(const char *path, const char *text)
+{
+    char *found IM_FREE = NULL;
+    struct im_error none;
+
+    return im_read_file(path, 4096, &found, NULL, &none) == 0 && strcmp(found, text) == 0;
+}
+
+/* The third death; but its work was done, and decided: it is published and not done again. */
+static void test_recover_publishes(void **state)
 {
     struct task task TASK_DONE = { 0 };
 
     (void)state;
-    orphan_task("ok", 3, &task); /* the third death; but its work was done */
-    make_file(volume_path(&task), "", 0600);
+    orphan_publishing(&task, 3, false);
+    make_file(part_path(&task, 3), "mine", 0600);
+    make_file(part_path(&task, 2), "of the one before", 0600);
     start();
     wait_completed(&task);
     assert_int_equal(runs("ok"), 0);
+    assert_true(says_in(volume_path(&task), "mine"));
+    assert_string_equal(task.stage[0].digest, "sha256:d");
+    assert_int_equal(task.stage[0].won_epoch, 3);
+    assert_nothing_left(1);
+}
+
+/* The volume had its name already. */
+static void test_recover_completes(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    orphan_publishing(&task, 1, false);
+    make_file(volume_path(&task), "mine", 0600);
+    start();
+    wait_completed(&task);
+    assert_int_equal(runs("ok"), 0);
+    assert_true(says_in(volume_path(&task), "mine"));
+    assert_nothing_left(1);
+}
+
+/* Neither part file nor volume is there: no attempt can succeed, and eight would only take time. */
+static void test_recover_without_files(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+
+    (void)state;
+    orphan_publishing(&task, 1, false);
+    start();
+    wait_until(&task, task.state == TASK_CANCELLED);
+    assert_non_null(strstr(task.status_message, "ServerError: "));
+    assert_int_equal(task.stage[0].tries, 0);
+    assert_int_equal(runs("ok"), 0);
+    assert_nothing_left(0);
+}
+
+/* Who lost finds its claim gone while it works: it removes what it made and nothing else. */
+static void test_zombie_leaves_the_volume(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    struct claim over CLAIM_DONE = { 0 };
+    int64_t next;
+    static const struct stage_result result = { .digest = "sha256:w" };
+
+    (void)state;
+    start();
+    touch("go");
+    submit("gate", &task);
+    wait_until(&task, says(&task, "Progress: 10%"));
+    later_ms = 3600 * 1000; /* its service slept, and another took over */
+    ok(task_claim(table, 1000000, &over, &next, &err));
+    assert_int_equal(over.stage->epoch, 2);
+    make_file(volume_path(&task), "the winner's", 0600);
+    ok(task_publish(table, &over, &result, &err));
+    ok(task_complete(table, &over, NULL, &err));
+    touch("go2");
+    dispatch = dispatch_stop(dispatch);
+    refresh(&task);
+    assert_int_equal(task.state, TASK_COMPLETED);
+    assert_int_equal(task.stage[0].won_epoch, 2);
+    assert_true(says_in(volume_path(&task), "the winner's"));
     assert_nothing_left(1);
 }
 
@@ -878,62 +1004,78 @@ static void test_recover_gives_up(void **state)
 
 static void test_recover_cancelling(void **state)
 {
-    struct task a TASK_DONE = { 0 }, b TASK_DONE = { 0 };
+    struct task a TASK_DONE = { 0 }, b TASK_DONE = { 0 }, c TASK_DONE = { 0 };
 
     (void)state;
     orphan_task("ok", 1, &a);
-    orphan_task("ok", 1, &b);
-    ok(task_request_cancel(table, "alice", a.id, "no", im_clock_now_ms(), &err));
-    ok(task_request_cancel(table, "alice", b.id, "no", im_clock_now_ms(), &err));
+    make_file(part_path(&a, 1), "", 0600);
+    ok(task_request_cancel(table, "alice", a.id, "no", &err));
+    orphan_publishing(&b, 1, true);
     make_file(volume_path(&b), "", 0600); /* renamed, but the row was never completed */
+    ok(task_request_cancel(table, "alice", b.id, "no", &err));
+    orphan_publishing(&c, 1, true);
+    make_file(part_path(&c, 1), "", 0600); /* not even renamed */
+    ok(task_request_cancel(table, "alice", c.id, "no", &err));
     start();
     wait_cancelled(&a, "no");
     wait_cancelled(&b, "no");
+    wait_cancelled(&c, "no");
     assert_int_equal(runs("ok"), 0);
     assert_nothing_left(0);
 }
 
-/* What dead claims left goes, whatever else is there stays. */
+/* What dead claims left goes, as the ledger tells; whatever else is there stays. */
 static void test_sweep(void **state)
 {
-    static const char *const ours[6] = {
-        "volumes/.import-i-0123abcd.21.7.part",
-        "volumes/.import-vol-0123abcd.1.7.part.manifest.json",
-        "volumes/.import-vol-0123abcd.1.part",
-        "volumes/.import-vol-0123abcd.18446744073709551615.part.new-4711",
-        "volumes/.imaging-aB3x_9",
-        "scratch/import-vol-zzzzzzzz.12/file",
-    };
-    static const char *const others[11] = {
+    static const char *const others[] = {
         "volumes/vol-00112233445566778.raw",
-        "volumes/import-vol-0123abcd.1.part",
-        "volumes/.import-vol-0123abc.1.part",
-        "volumes/.import-vol-0123ABCD.1.part",
-        "volumes/.import-vol-0123abcd.x.part",
-        "volumes/.import-vol-0123abcd.1.raw",
+        "volumes/.import-vol-0123abcd.1.1.part",
+        "volumes/import-vol-0123abcd.1.1.part",
         "volumes/.imaging-toolkit",
         "volumes/lost+found",
-        "scratch/import-vol-zzzzzzzz",
-        "scratch/import-vol-zzzzzzzz.12.keep",
+        "scratch/import-vol-zzzzzzzz.1.1",
         "scratch/mine",
     };
+    static const struct stage_result result = { 0 };
+    struct task task TASK_DONE = { 0 };
+    char ours[6][64];
 
     (void)state;
-    assert_int_equal(mkdir(in_dir("scratch/import-vol-zzzzzzzz.12"), 0700), 0);
-    for (size_t i = 0; i < 6; i++)
+    insert("ok", &task);
+    for (int i = 1; i <= 3; i++) { /* two that were given back, and the one that did it */
+        struct claim claim CLAIM_DONE = { 0 };
+        int64_t next;
+
+        ok(task_claim(table, 1000000, &claim, &next, &err));
+        if (i < 3) {
+            ok(task_postpone(table, &claim, 0, TASK_TRIED, NULL, &err));
+        } else {
+            ok(task_publish(table, &claim, &result, &err));
+            ok(task_complete(table, &claim, NULL, &err));
+        }
+    }
+    (void)snprintf(ours[0], sizeof(ours[0]), "volumes/.%s.1.1.part", task.id);
+    (void)snprintf(ours[1], sizeof(ours[1]), "volumes/.%s.1.2.part.manifest.json", task.id);
+    (void)snprintf(ours[2], sizeof(ours[2]), "volumes/.%s.1.2.part.new-4711", task.id);
+    (void)snprintf(ours[3], sizeof(ours[3]), "volumes/.imaging-aB3x_9");
+    (void)snprintf(ours[4], sizeof(ours[4]), "scratch/%s.1.1", task.id);
+    (void)snprintf(ours[5], sizeof(ours[5]), "scratch/%s.1.2", task.id);
+    for (size_t i = 0; i < 4; i++)
         touch(ours[i]);
-    for (size_t i = 0; i < 11; i++)
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         touch(others[i]);
     /* a link that points out of our directories goes, what it points to does not */
-    assert_int_equal(symlink(in_dir("toolkit"), in_dir("scratch/import-vol-zzzzzzzz.12")), -1);
-    assert_int_equal(symlink(dir, in_dir("scratch/import-vol-zzzzzzzz.13")), 0);
+    assert_int_equal(mkdir(in_dir(ours[4]), 0700), 0);
+    (void)strcat(ours[4], "/link");
+    assert_int_equal(symlink(dir, in_dir(ours[4])), 0);
+    *strrchr(ours[4], '/') = '\0';
+    assert_int_equal(symlink(dir, in_dir(ours[5])), 0);
     start();
     for (size_t i = 0; i < 6; i++)
         assert_false(exists(in_dir(ours[i])));
-    assert_false(exists(in_dir("scratch/import-vol-zzzzzzzz.12")));
-    assert_false(exists(in_dir("scratch/import-vol-zzzzzzzz.13")));
-    for (size_t i = 0; i < 11; i++)
-        assert_true(exists(in_dir(others[i])));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (!exists(in_dir(others[i])))
+            fail_msg("%s is gone", others[i]);
     assert_true(exists(toolkit));
 }
 
@@ -1023,7 +1165,10 @@ int main(void)
         with_dispatch(test_launch_heals),
         with_dispatch(test_launch_gives_up),
         with_dispatch(test_removal_needs_no_worker),
-        with_dispatch(test_recover_adopts),
+        with_dispatch(test_recover_publishes),
+        with_dispatch(test_recover_completes),
+        with_dispatch(test_recover_without_files),
+        with_dispatch(test_zombie_leaves_the_volume),
         with_dispatch(test_recover_repeats),
         with_dispatch(test_recover_gives_up),
         with_dispatch(test_recover_cancelling),

@@ -77,6 +77,7 @@ static const struct expected {
     { 4, "BrandNewCode", "odd", "ClientError: Disk validation failed: odd" },
     { 6, "ConnectionFailed", "refused", "ClientError: The upload cannot be read: refused" },
     { 6, "TimedOut", "slow", "ClientError: The upload cannot be read: slow" },
+    { 6, "StoreAway", "refused", "ClientError: The upload cannot be read: refused" },
     { 6, "ServerBusy", "503", INTERNAL "503" },
     { 1, "CannotWrite", "EIO", INTERNAL "EIO" },
     { 1, "", "x", INTERNAL "x" },

@@ -41,7 +41,7 @@ static int plan_with(struct stage *stage, const struct plan_objects *objects, ch
     const struct claim claim = { .task = { .id = id }, .stage = stage };
     struct claim_files files CLAIM_FILES_DONE = { 0 };
 
-    assert_int_equal(claim_files_init(&conf, &claim, &files, err), 0);
+    assert_int_equal(claim_files_init(&conf, &claim, stage->epoch, &files, err), 0);
     return plan_job(&claim, &files, objects, ret_json, err);
 }
 
@@ -58,7 +58,7 @@ static void test_names(void **state)
     struct im_error err;
 
     (void)state;
-    assert_int_equal(claim_files_init(&conf, &claim, &files, &err), 0);
+    assert_int_equal(claim_files_init(&conf, &claim, stage.epoch, &files, &err), 0);
     assert_string_equal(files.part, "/srv/volumes/.import-vol-0123abcd.1.3.part");
     assert_string_equal(files.volume, "/srv/volumes/vol-00112233445566778.raw");
     assert_string_equal(files.scratch, "/srv/scratch/import-vol-0123abcd.1.3");
@@ -78,6 +78,7 @@ static void test_job(void **state)
               "\"stages\":[{\"name\":\"grow\",\"size\":8589934592}],"
               "\"store\":\"/srv/volumes/.import-vol-0123abcd.1.3.part\","
               "\"volume\":\"vol-00112233445566778.raw\",\"digest\":\"fs-verity\",\"force\":true,"
+              "\"resume\":true,\"earlier\":\"/srv/volumes/.import-vol-0123abcd.1.\","
               "\"scratch\":\"/srv/scratch/import-vol-0123abcd.1.3\"}");
 }
 

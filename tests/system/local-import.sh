@@ -9,14 +9,14 @@ requires python3 sfdisk mke2fs qemu-img
 start_service "$tmp/service"
 
 # fetched WAY: GETs of parts of images/WAY/… that were answered with the whole part.
-fetched() { grep -cE "GET /objects/images/$1/[^ ]*part[^ ]*: 200," "$service_log" || :; }
+fetched() { grep -cE "GET /objects/images/$1/[^ ]*part[^:]*: 200," "$service_log" || :; }
 
 say "# what is uploaded here is not fetched again, whatever the format"
 for image in RAW:disk.raw vmdk:disk.vmdk; do
     task=$(import_disk "${image%%:*}" "${image#*:}" --prefix "${image%%:*}")
     wait_task "$task" completed
     same_as_raw disk.raw "$(volume_of "$task")"
-    grep -qE "GET /objects/images/${image%%:*}/[^ ]*part[^ ]*: 206," "$service_log" ||
+    grep -qE "GET /objects/images/${image%%:*}/[^ ]*part[^:]*: 206," "$service_log" ||
         fail "the store was not asked for files"
     [ "$(fetched "${image%%:*}")" = 0 ] || fail "parts were fetched all the same"
 done

@@ -1,5 +1,5 @@
-/* Digests, HMAC, AES-GCM and encodings against published values: RFC 1321, FIPS 180-4, RFC 2202, RFC
- * 4231, RFC 4648, and the paper on GCM. */
+/* Digests, HMAC, AES-GCM and encodings against published values: RFC 1321, FIPS 180-4, RFC 2202,
+ * RFC 4231, RFC 4648, and the paper on GCM. */
 
 #include <config.h>
 
@@ -116,6 +116,30 @@ static void random_bytes_fill_the_buffer_and_differ(void **state)
     im_random(second, 32);
     assert_memory_not_equal(first, second, 32);
     assert_int_equal(first[32], 0);
+}
+
+/* Begun, kept as numbers, gone on with and ended: the MD5 OpenSSL finds at once. */
+static void an_md5_that_is_gone_on_with(void **state)
+{
+    static uint8_t bytes[1024];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 256);
+    for (size_t first = 0; first <= 512; first += 64)
+        for (size_t rest = 0; rest <= 130; rest++) {
+            struct im_md5_run run = im_md5_run_new(), kept;
+            uint8_t md5[16], alone[16];
+
+            im_md5_run_add(&run, bytes, first / 128 * 64);
+            kept = (struct im_md5_run){ .len = run.len };
+            memcpy(kept.word, run.word, sizeof(kept.word));
+            im_md5_run_add(&kept, bytes + first / 128 * 64, first - first / 128 * 64);
+            assert_int_equal(kept.len, first);
+            im_md5_run_end(&kept, bytes + first, rest, md5);
+            im_hash(IM_MD5, bytes, first + rest, alone);
+            assert_memory_equal(md5, alone, 16);
+        }
 }
 
 /* Whatever lies beside it, an MD5 is the one OpenSSL finds alone: all lengths around a block's end,
@@ -237,6 +261,7 @@ int main(void)
         cmocka_unit_test(comparison_takes_every_byte),
         cmocka_unit_test(random_bytes_fill_the_buffer_and_differ),
         cmocka_unit_test(md5s_side_by_side),
+        cmocka_unit_test(an_md5_that_is_gone_on_with),
         cmocka_unit_test(sha256s_side_by_side),
     };
 

@@ -26,11 +26,12 @@ struct disk {
 };
 
 static int take(void *arg, const void *buf, size_t len, uint64_t offset, bool tag,
-                struct im_error *err)
+                uint64_t generation, struct im_error *err)
 {
     struct disk *disk = arg;
 
     (void)tag;
+    (void)generation;
     if (offset + len > sizeof(disk->bytes) || offset % GRAIN || len % GRAIN)
         return im_fail(err, EINVAL, "out of range");
     (void)pthread_mutex_lock(&disk->lock);
@@ -42,13 +43,14 @@ static int take(void *arg, const void *buf, size_t len, uint64_t offset, bool ta
 }
 
 static int refuse(void *arg, const void *buf, size_t len, uint64_t offset, bool tag,
-                  struct im_error *err)
+                  uint64_t generation, struct im_error *err)
 {
     (void)arg;
     (void)buf;
     (void)len;
     (void)offset;
     (void)tag;
+    (void)generation;
     return im_fail(err, ENOSPC, "the store is full");
 }
 

@@ -440,9 +440,39 @@ static void the_budget_ends_retries(void **state)
     assert_true(im_fetch_again(&tries, -ECONNRESET));
     assert_true(im_fetch_again(&tries, -EAGAIN));
     assert_false(im_fetch_again(&tries, -ECONNRESET));
-    im_fetch_healed(&tries);
-    assert_int_equal(atomic_load(&budget), 2 * IM_FETCH_RETRY_COST);
+    im_fetch_healed(&tries); /* what the last one took */
+    assert_int_equal(atomic_load(&budget), IM_FETCH_RETRY_COST);
     assert_false(im_fetch_again(&tries, -EACCES));
+    tries.done = 0;
+    im_fetch_healed(&tries);
+    assert_int_equal(atomic_load(&budget), IM_FETCH_RETRY_COST + IM_FETCH_SUCCESS);
+    atomic_store(&budget, IM_FETCH_BUDGET - 1);
+    im_fetch_healed(&tries);
+    im_fetch_healed(&tries);
+    assert_int_equal(atomic_load(&budget), IM_FETCH_BUDGET);
+}
+
+/* Without a single success: a hundred retries, however many requests they are spread over. */
+static void a_dead_store_is_left_alone(void **state)
+{
+    struct im_piece pieces[MANY];
+    char url[MANY][128];
+    const struct im_parts_options options = { .budget = 3 * IM_FETCH_RETRY_COST };
+    struct im_source *source = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < MANY; i++) {
+        (void)snprintf(url[i], sizeof(url[i]), "%s", server_url("503", "small"));
+        pieces[i] = (struct im_piece){ .url = url[i], .len = SMALL, .etag = "" };
+    }
+    assert_int_equal(im_parts_open("test", pieces, MANY, &options, &source, NULL), 0);
+    for (uint64_t i = 0; i < 10; i++) {
+        uint8_t byte;
+
+        assert_int_equal(im_source_read(source, &byte, 1, i * SMALL, NULL), -EAGAIN);
+    }
+    assert_int_equal(server_saw("GET", "/small", NULL), 10 + 3);
+    im_source_close(source);
 }
 
 static void *cancel_when_asked(void *arg)
@@ -1180,6 +1210,7 @@ int main(void)
         TEST(a_wrong_digest_of_a_large_object_ends_the_source),
         TEST(an_object_that_changes_is_noticed),
         TEST(the_budget_ends_retries),
+        TEST(a_dead_store_is_left_alone),
         TEST(a_stalled_read_can_be_cancelled),
         TEST(parts_are_fetched_once_and_memory_is_bounded),
         TEST(header_then_footer_then_forwards),

@@ -1,0 +1,104 @@
+/* place - a service's directories and its lock. */
+
+#include <config.h>
+
+#include "place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+
+/* How long a process that holds the lock may take to go. */
+#define LOCK_WAIT_MS 1000
+
+static int make_dir(const char *path, struct im_error *err)
+{
+    struct stat st;
+
+    if (mkdir(path, 0700) == 0)
+        return im_sync_parent(path) < 0 ? im_fail_errno(err, errno, "cannot create '%s'", path) : 0;
+    if (errno != EEXIST)
+        return im_fail_errno(err, errno, "cannot create the directory '%s'", path);
+    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+        return im_fail(err, ENOTDIR, "'%s' is in the way: a directory is needed there", path);
+    return 0;
+}
+
+/* A child of a process that was killed holds its lock until it is a program of its own. */
+static int flock_soon(int fd)
+{
+    const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+    int64_t end_ms = im_clock_monotonic_ms() + LOCK_WAIT_MS;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK || im_clock_monotonic_ms() >= end_ms)
+            return -1;
+        (void)nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+/* Two services on one directory would undo each other's work. */
+static int take_lock(const char *path, int *ret_lock, struct im_error *err)
+{
+    *ret_lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (*ret_lock < 0)
+        return im_fail_errno(err, errno, "cannot open '%s'", path);
+    if (flock_soon(*ret_lock) == 0)
+        return 0;
+    if (errno == EWOULDBLOCK)
+        return im_fail(err, EBUSY,
+                       "another imaging-service is at work in '%.*s'; stop it, or choose another "
+                       "directory",
+                       (int)(strrchr(path, '/') - path), path);
+    return im_fail_errno(err, errno, "cannot lock '%s'", path);
+}
+
+/* Directories that several services share are not made: one that is missing may be a share that is
+ * not mounted. */
+static int need_dir(const char *path, struct im_error *err)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return 0;
+    return im_fail(err, ENOTDIR,
+                   "the directory '%s' is not there; make it once for all services that share it, "
+                   "or mount it",
+                   path);
+}
+
+/* A directory of its own, with all that is kept. */
+static int take_alone(const struct svc_conf *conf, int *ret_lock, struct im_error *err)
+{
+    const char *const dirs[] = { conf->objects_dir, conf->volumes_dir, conf->scratch_dir };
+    int r = make_dir(conf->dir, err);
+
+    if (r == 0)
+        r = take_lock(conf->lock_path, ret_lock, err);
+    for (size_t i = 0; r == 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++)
+        r = make_dir(dirs[i], err);
+    return r;
+}
+
+static int take_shared(const struct svc_conf *conf, int *ret_lock, struct im_error *err)
+{
+    int r = make_dir(conf->scratch_dir, err);
+
+    if (r == 0)
+        r = take_lock(conf->lock_path, ret_lock, err);
+    if (r == 0)
+        r = need_dir(conf->volumes_dir, err);
+    return r < 0 ? r : need_dir(conf->state_dir, err);
+}
+
+int svc_place_take(const struct svc_conf *conf, int *ret_lock, struct im_error *err)
+{
+    return conf->database ? take_shared(conf, ret_lock, err) : take_alone(conf, ret_lock, err);
+}
