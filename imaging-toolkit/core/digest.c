@@ -220,18 +220,6 @@ int im_digest_add(struct im_digest *digest, const void *buf, size_t len, uint64_
     return 0;
 }
 
-int im_digest_skip(struct im_digest *digest, uint64_t len, uint64_t offset, struct im_error *err)
-{
-    uint64_t last = (offset + len - 1) / GROUP_BYTES;
-    int r = 0;
-
-    (void)pthread_mutex_lock(&digest->lock);
-    for (uint64_t group = offset / GROUP_BYTES; r == 0 && len > 0 && group <= last; group++)
-        r = mark(digest, group);
-    (void)pthread_mutex_unlock(&digest->lock);
-    return explain(r, offset, err);
-}
-
 /* ---- the end ---- */
 
 /* A file under its digest. */

@@ -24,9 +24,6 @@ struct im_digest *im_digest_free(struct im_digest *digest);
 int im_digest_add(struct im_digest *digest, const void *buf, size_t len, uint64_t offset,
                   struct im_error *err);
 
-/* Let the bytes be read again at the end instead: what was shared and never seen, for example. */
-int im_digest_skip(struct im_digest *digest, uint64_t len, uint64_t offset, struct im_error *err);
-
 /* Reads len bytes at offset of the finished file. */
 typedef int (*im_digest_read_fn)(void *arg, void *buf, size_t len, uint64_t offset,
                                  struct im_error *err);
