@@ -11,8 +11,9 @@
 
 struct dispatch;
 
-/* Recover from an earlier death (release leases, adopt or remove half-published volumes, empty the
- * scratch directory), then start conf->workers threads.  conf and table outlive the dispatcher. */
+/* Recover from an earlier death (give back what this service had leased, remove what its claims
+ * left, by the ledger), then start conf->workers threads.  conf and table outlive the dispatcher.
+ */
 int dispatch_start(const struct svc_conf *conf, struct task_table *table,
                    struct dispatch **ret_dispatch, struct im_error *err);
 

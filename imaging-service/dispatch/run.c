@@ -43,13 +43,15 @@ int64_t run_pause_ms(unsigned n, int64_t max)
     return pause < max ? pause : max;
 }
 
-void run_tell_write(const struct run *run, int r, const struct im_error *err)
+/* A row that moved on is no news; one that could not be written is ours to tell. */
+static void tell_write(const struct run *run, int r, const struct im_error *err)
 {
     if (r < 0 && r != -ESTALE)
         svc_log(SVC_ERROR, "%s: its row could not be written: %s", run->name, err->message);
 }
 
-void run_count_bytes(struct run *run, uint64_t bytes)
+/* So many bytes of the image are converted now; the number never falls. */
+static void count_bytes(struct run *run, uint64_t bytes)
 {
     if (bytes <= run->bytes)
         return;
@@ -64,11 +66,11 @@ int run_beat(struct run *run, uint64_t bytes, const char *message)
     int r;
 
     run->beat_ms = im_clock_monotonic_ms();
-    run_count_bytes(run, bytes);
+    count_bytes(run, bytes);
     r = task_heartbeat(run->worker->table, run->claim, WORKER_LEASE_MS, bytes, message, &cancel,
                        &err);
     if (r < 0 && r != -ESTALE && !run->deaf)
-        run_tell_write(run, r, &err);
+        tell_write(run, r, &err);
     run->deaf = r < 0;
     return r == -ESTALE ? r : cancel;
 }
@@ -100,7 +102,7 @@ int run_end(const struct run *run, const char *message)
                 message ? message : "its task is to stop");
         metric_add(METRIC_STAGES_ENDED, "cancelled", NULL, 1);
     }
-    run_tell_write(run, r, &err);
+    tell_write(run, r, &err);
     return r < 0 ? r : 1;
 }
 
@@ -133,7 +135,7 @@ int run_give_back(const struct run *run, enum task_return why, int64_t pause, co
     while (run_awaits(run, r));
     if (r == -ESTALE)
         return run_end(run, NULL);
-    run_tell_write(run, r, &err);
+    tell_write(run, r, &err);
     return r;
 }
 

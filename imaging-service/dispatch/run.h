@@ -53,16 +53,10 @@ void run_init(struct run *run, const struct worker *worker, const struct claim *
 /* PAUSE_MS × 2^n, at most max. */
 int64_t run_pause_ms(unsigned n, int64_t max);
 
-/* So many bytes of the image are converted now; the number never falls. */
-void run_count_bytes(struct run *run, uint64_t bytes);
-
 /* Tell the table that it goes on; message NULL: unchanged.  1 when the task is to stop, -ESTALE
  * when the claim is lost; else 0: a table that cannot be written now may be at the next beat, or
  * the lease runs out. */
 int run_beat(struct run *run, uint64_t bytes, const char *message);
-
-/* A row that moved on is no news; one that could not be written is ours to tell. */
-void run_tell_write(const struct run *run, int r, const struct im_error *err);
 
 /* After a write that returned r: true when the database is away (-EHOSTDOWN) or what it was to
  * write is locked by somebody (-ETIMEDOUT), a while later, unless the service stops; then it is to
