@@ -21,6 +21,7 @@
 #include "cmd/gc.h"
 #include "cmd/task.h"
 #include "conf/conf.h"
+#include "directories.h"
 #include "dispatch/dispatch.h"
 #include "http/httpd.h"
 #include "http/query-handler.h"
@@ -28,7 +29,6 @@
 #include "log.h"
 #include "objects/objects.h"
 #include "objects/target.h"
-#include "place.h"
 #include "status/status.h"
 #include "task/task.h"
 #include "xml.h"
@@ -234,7 +234,7 @@ static int start_status(struct service *service, struct im_error *err)
 
 static int start(struct service *service, struct im_error *err)
 {
-    int r = svc_place_take(&service->conf, &service->lock, err);
+    int r = svc_directories_take(&service->conf, &service->lock, err);
 
     if (r == 0)
         r = open_stores(service, err);

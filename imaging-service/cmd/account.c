@@ -171,8 +171,10 @@ static int set_actions(struct options *options, const char *list, struct im_erro
 }
 
 /* One option; 1 when it has been answered. */
-static int take_option(struct options *options, int option, const char *value, struct im_error *err)
+static int take_option(void *arg, int option, const char *value, struct im_error *err)
 {
+    struct options *options = arg;
+
     switch (option) {
     case 'm':
         options->master_key = value;
@@ -238,11 +240,8 @@ static int parse(int argc, char **argv, struct options *options, const struct co
                                            { "allow", required_argument, NULL, 'a' },
                                            { "duration", required_argument, NULL, 'd' },
                                            { 0 } };
-    int option, r = 0;
+    int r = place_parse(argc, argv, known, take_option, options, err);
 
-    opterr = 0; /* one line is enough */
-    while (r == 0 && (option = getopt_long(argc, argv, "h", known, NULL)) != -1)
-        r = take_option(options, option, option == '?' ? argv[optind - 1] : optarg, err);
     return r != 0 ? r : take_words(argc, argv, options, ret_command, err);
 }
 
@@ -282,7 +281,5 @@ int svc_account_command(int argc, char **argv)
         r = command->run(accounts, &options, &err);
     (void)svc_accounts_close(accounts);
     free(options.actions);
-    if (r < 0)
-        im_error_print("imaging-service", &err);
-    return r >= 0 ? EXIT_SUCCESS : understood ? EXIT_FAILURE : IM_USAGE;
+    return place_status(r, understood, &err);
 }

@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cmd/place.h"
 #include "cmd/rows.h"
+#include "directories.h"
 #include "dispatch/leftovers.h"
 
 static const char usage[] =
@@ -83,27 +83,17 @@ static int print_total(struct cleaning *cleaning, struct im_error *err)
 }
 
 /* A directory that is not there would look as if nothing were left over. */
-static int need_dir(const char *path, struct im_error *err)
-{
-    struct stat st;
-
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return 0;
-    return im_fail(err, ENOTDIR,
-                   "the directory '%s' is not there; mount it, or see whether these "
-                   "are the settings of the service",
-                   path);
-}
+static const char cure[] = "mount it, or see whether these are the settings of the service";
 
 static int clean(const struct svc_conf *conf, struct task_table *table,
                  const struct options *options, struct im_error *err)
 {
     json_t *rows JSON_DONE = options->place.json ? json_array() : NULL;
     struct cleaning cleaning = { .options = options, .rows = rows };
-    int r = need_dir(conf->volumes_dir, err);
+    int r = svc_directory_need(conf->volumes_dir, cure, err);
 
     if (r == 0)
-        r = need_dir(conf->scratch_dir, err);
+        r = svc_directory_need(conf->scratch_dir, cure, err);
     if (r == 0)
         r = leftovers_clean(conf, table, options->dry_run, tell, &cleaning, err);
     if (r == 0)
@@ -129,21 +119,23 @@ static int run(const struct options *options, struct im_error *err)
     return r;
 }
 
+static int take_option(void *arg, int option, const char *value, struct im_error *err)
+{
+    struct options *options = arg;
+
+    if (option != 'n')
+        return place_take(&options->place, option, value, "gc", usage, err);
+    options->dry_run = true;
+    return 0;
+}
+
 static int parse(int argc, char **argv, struct options *options, struct im_error *err)
 {
     static const struct option known[] = { PLACE_OPTIONS,
                                            { "dry-run", no_argument, NULL, 'n' },
                                            { 0 } };
-    int option, r = 0;
+    int r = place_parse(argc, argv, known, take_option, options, err);
 
-    opterr = 0; /* one line is enough */
-    while (r == 0 && (option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
-        if (option == 'n')
-            options->dry_run = true;
-        else
-            r = place_take(&options->place, option, option == '?' ? argv[optind - 1] : optarg, "gc",
-                           usage, err);
-    }
     if (r == 0 && optind < argc)
         return im_fail(err, EINVAL, "'%.80s' is one argument too many", argv[optind]);
     return r != 0 ? r : place_check(&options->place, err);
@@ -158,7 +150,5 @@ int svc_gc_command(int argc, char **argv)
 
     if (r == 0)
         r = run(&options, &err);
-    if (r < 0)
-        im_error_print("imaging-service", &err);
-    return r >= 0 ? EXIT_SUCCESS : understood ? EXIT_FAILURE : IM_USAGE;
+    return place_status(r, understood, &err);
 }

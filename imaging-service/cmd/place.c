@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A command does one thing after the other. */
@@ -39,6 +40,25 @@ int place_take(struct place *place, int option, const char *value, const char *c
                        "'%.80s' is no option or wants a value; see imaging-service %s --help",
                        value, command);
     }
+}
+
+int place_parse(int argc, char **argv, const struct option *known,
+                int (*take)(void *arg, int option, const char *value, struct im_error *err),
+                void *arg, struct im_error *err)
+{
+    int option, r = 0;
+
+    opterr = 0; /* one line is enough */
+    while (r == 0 && (option = getopt_long(argc, argv, "h", known, NULL)) != -1)
+        r = take(arg, option, option == '?' ? argv[optind - 1] : optarg, err);
+    return r;
+}
+
+int place_status(int r, bool understood, const struct im_error *err)
+{
+    if (r < 0)
+        im_error_print("imaging-service", err);
+    return r >= 0 ? EXIT_SUCCESS : understood ? EXIT_FAILURE : IM_USAGE;
 }
 
 int place_check(const struct place *place, struct im_error *err)

@@ -28,6 +28,16 @@ struct place {
 int place_take(struct place *place, int option, const char *value, const char *command,
                const char *usage, struct im_error *err);
 
+/* Let take(arg) have each option of the command line and its value; of what is no option, '?' and
+ * the word.  0 when optind stands at the first word that is none, or what take returned. */
+int place_parse(int argc, char **argv, const struct option *known,
+                int (*take)(void *arg, int option, const char *value, struct im_error *err),
+                void *arg, struct im_error *err);
+
+/* The exit status of a command that ended with r, after printing why it failed.  understood: its
+ * words made sense. */
+int place_status(int r, bool understood, const struct im_error *err);
+
 /* All options are read: -EINVAL unless one place was named. */
 int place_check(const struct place *place, struct im_error *err);
 

@@ -157,8 +157,10 @@ static const struct command {
 
 /* ---- arguments ---- */
 
-static int take_option(struct options *options, int option, const char *value, struct im_error *err)
+static int take_option(void *arg, int option, const char *value, struct im_error *err)
 {
+    struct options *options = arg;
+
     switch (option) {
     case 'a':
         options->account = value;
@@ -215,11 +217,8 @@ static int parse(int argc, char **argv, struct options *options, const struct co
                                            { "account", required_argument, NULL, 'a' },
                                            { "state", required_argument, NULL, 't' },
                                            { 0 } };
-    int option, r = 0;
+    int r = place_parse(argc, argv, known, take_option, options, err);
 
-    opterr = 0; /* one line is enough */
-    while (r == 0 && (option = getopt_long(argc, argv, "h", known, NULL)) != -1)
-        r = take_option(options, option, option == '?' ? argv[optind - 1] : optarg, err);
     return r != 0 ? r : take_words(argc, argv, options, ret_command, err);
 }
 
@@ -251,7 +250,5 @@ int svc_task_command(int argc, char **argv)
 
     if (r == 0)
         r = look_at(&options, command, &err);
-    if (r < 0)
-        im_error_print("imaging-service", &err);
-    return r >= 0 ? EXIT_SUCCESS : understood ? EXIT_FAILURE : IM_USAGE;
+    return place_status(r, understood, &err);
 }

@@ -36,9 +36,7 @@ static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
     return (uint64_t)((unsigned __int128)n * part / whole);
 }
 
-/* Its own alone: until the row has said so, the claim may be lost, and others' files a volume to
- * be.
- */
+/* Its own alone: until the row has said so the claim may be lost, and other files a volume to be. */
 static void remove_part(const struct run *run, bool for_good)
 {
     if (for_good)

@@ -1,8 +1,8 @@
-/* place - a service's directories and its lock. */
+/* directories - a service's directories and its lock. */
 
 #include <config.h>
 
-#include "place.h"
+#include "directories.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,18 +60,13 @@ static int take_lock(const char *path, int *ret_lock, struct im_error *err)
     return im_fail_errno(err, errno, "cannot lock '%s'", path);
 }
 
-/* Directories that several services share are not made: one that is missing may be a share that is
- * not mounted. */
-static int need_dir(const char *path, struct im_error *err)
+int svc_directory_need(const char *path, const char *cure, struct im_error *err)
 {
     struct stat st;
 
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         return 0;
-    return im_fail(err, ENOTDIR,
-                   "the directory '%s' is not there; make it once for all services that share it, "
-                   "or mount it",
-                   path);
+    return im_fail(err, ENOTDIR, "the directory '%s' is not there; %s", path, cure);
 }
 
 /* A directory of its own, with all that is kept. */
@@ -87,18 +82,21 @@ static int take_alone(const struct svc_conf *conf, int *ret_lock, struct im_erro
     return r;
 }
 
+/* Directories that several services share are not made: one that is missing may be a share that is
+ * not mounted. */
 static int take_shared(const struct svc_conf *conf, int *ret_lock, struct im_error *err)
 {
+    static const char cure[] = "make it once for all services that share it, or mount it";
     int r = make_dir(conf->scratch_dir, err);
 
     if (r == 0)
         r = take_lock(conf->lock_path, ret_lock, err);
     if (r == 0)
-        r = need_dir(conf->volumes_dir, err);
-    return r < 0 ? r : need_dir(conf->state_dir, err);
+        r = svc_directory_need(conf->volumes_dir, cure, err);
+    return r < 0 ? r : svc_directory_need(conf->state_dir, cure, err);
 }
 
-int svc_place_take(const struct svc_conf *conf, int *ret_lock, struct im_error *err)
+int svc_directories_take(const struct svc_conf *conf, int *ret_lock, struct im_error *err)
 {
     return conf->database ? take_shared(conf, ret_lock, err) : take_alone(conf, ret_lock, err);
 }
