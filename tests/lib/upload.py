@@ -13,6 +13,8 @@ import os
 import threading
 from xml.sax.saxutils import escape
 
+import ranged
+
 PART = 1 << 20
 
 
@@ -67,34 +69,12 @@ class Upload:
     def _handler(self):
         upload = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def handle(self):
-                try:
-                    super().handle()
-                except OSError:  # who asked is gone
-                    pass
-
+        class Handler(ranged.Handler):
             def answer(self, body):
                 if upload.missing or self.path.startswith("/none"):
                     self.send_error(404)
                     return
-                first, last = 0, len(body) - 1
-                if self.headers["Range"]:
-                    ends = self.headers["Range"].split("=")[1].split("-")
-                    first, last = int(ends[0]), min(int(ends[1]) if ends[1] else last, last)
-                    self.send_response(206)
-                    self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
-                else:
-                    self.send_response(200)
-                self.send_header("Content-Length", str(last - first + 1))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body[first:last + 1])
+                self.wfile.write(self.answer_head(body))
 
             def do_GET(self):  # noqa: N802
                 path = self.path.split("?")[0]

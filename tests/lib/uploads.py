@@ -17,6 +17,7 @@ import struct
 import subprocess
 import threading
 
+import ranged
 import service
 
 MIB = 1 << 20
@@ -182,19 +183,9 @@ class Uploads:
     def _handler(self):
         uploads = self.uploads
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        class Handler(ranged.Handler):
             disable_nagle_algorithm = True
             wbufsize = 65536
-
-            def log_message(self, *_):
-                pass
-
-            def handle(self):
-                try:
-                    super().handle()
-                except OSError:  # who asked is gone
-                    pass
 
             def find(self):
                 found = re.fullmatch(r"/([0-9]+)/([a-z.0-9]+)", self.path.split("?")[0])
@@ -206,22 +197,11 @@ class Uploads:
                 if body is None:
                     self.send_error(404)
                     return
-                first, last = 0, len(body) - 1
-                if self.headers["Range"]:
-                    ends = self.headers["Range"].split("=")[1].split("-")
-                    first, last = int(ends[0]), min(int(ends[1]) if ends[1] else last, last)
-                    self.send_response(206)
-                    self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
-                else:
-                    self.send_response(200)
-                self.send_header("ETag", '"%s"' % hashlib.md5(body).hexdigest())
-                self.send_header("Content-Length", str(last - first + 1))
-                self.end_headers()
-                if self.command == "GET":
-                    self.send_slowly(upload, body[first:last + 1])
+                self.send_slowly(upload, self.answer_head(
+                    body, ETag='"%s"' % hashlib.md5(body).hexdigest()))
 
             def send_slowly(self, upload, body):
-                step = PIECE if upload.rate else len(body)
+                step = PIECE if upload.rate else max(len(body), 1)
                 for at in range(0, len(body), step):
                     if upload.rate and not upload.gate.is_set():
                         upload.waiting.set()
