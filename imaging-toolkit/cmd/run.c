@@ -58,6 +58,7 @@ static int run_job(const struct im_job *job, struct im_progress *progress, struc
 
 static int run(int argc, char **argv, struct im_error *err)
 {
+    struct im_report *report IM_FREE = calloc(1, sizeof(*report));
     struct im_job job IM_JOB_DONE = { 0 };
     struct im_progress *progress;
     int fd = -1;
@@ -71,10 +72,11 @@ static int run(int argc, char **argv, struct im_error *err)
                     argv[optind]);
     if (r < 0)
         return (int)im_error_status(err);
-    progress = im_progress_new(fd);
+    progress = report ? im_progress_new(fd) : NULL;
     if (!progress)
         return (int)-im_fail(err, ENOMEM, "out of memory");
     r = read_job(&job, err);
+    job.report = report;
     if (r == 0)
         r = run_job(&job, progress, err);
     if (r < 0)

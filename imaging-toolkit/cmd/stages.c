@@ -49,7 +49,7 @@ static json_t *collect(void)
     for (size_t i = 0; im_formats[i]; i++)
         add(rows, "format", im_formats[i]->name, im_formats[i]->summary, im_formats[i]->needs);
     for (size_t i = 0; im_stages[i]; i++)
-        add(rows, "stage", im_stages[i]->name, im_stages[i]->summary, im_stages[i]->needs);
+        add(rows, "stage", im_stages[i]->name, im_stages[i]->summary, NULL);
     for (size_t i = 0; im_store_types[i]; i++)
         add(rows, "store", im_store_types[i]->name, im_store_types[i]->summary, NULL);
     return rows;

@@ -6,11 +6,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <jansson.h>
 
 #include "base/buffer.h"
 #include "base/bytes.h"
@@ -20,7 +19,6 @@
 #include "base/io.h"
 #include "core/digest.h"
 #include "core/inflate.h"
-#include "core/objects.h"
 #include "core/resume.h"
 #include "core/source.h"
 #include "core/store.h"
@@ -70,182 +68,47 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
     return subformat ? set_subformat(job, subformat, err) : 0;
 }
 
-/* ---- from JSON ---- */
-
-static int get_size(const json_t *value, const char *name, uint64_t *ret, struct im_error *err)
+/* Where in a chain a stage may stand: what opens, what unpacks, what works on the disk, its end. */
+static int place_of(const struct im_stage *stage)
 {
-    if (!json_is_integer(value) || json_integer_value(value) < 0)
-        return im_fail(err, EINVAL, "job: \"%s\" must be a number of bytes", name);
-    *ret = (uint64_t)json_integer_value(value);
-    return 0;
+    return stage->open ? 0 : stage->wrap ? 1 : stage->sink ? 3 : 2;
 }
 
-static int get_text(const json_t *value, const char *name, char **ret, struct im_error *err)
+int im_job_add_stage(struct im_job *job, const char *name, struct im_args **ret_args,
+                     struct im_error *err)
 {
-    if (!json_is_string(value) || !*json_string_value(value))
-        return im_fail(err, EINVAL, "job: \"%s\" must be a string that is not empty", name);
-    free(*ret);
-    *ret = strdup(json_string_value(value));
-    return *ret ? 0 : im_fail(err, ENOMEM, "out of memory");
-}
-
-/* {"prefix": URL, "dir": PATH} */
-static int get_objects(const json_t *value, struct im_error *err)
-{
-    int r = get_text(json_object_get(value, "prefix"), "objects.prefix", &im_objects.prefix, err);
-
-    return r < 0 ? r : get_text(json_object_get(value, "dir"), "objects.dir", &im_objects.dir, err);
-}
-
-static int get_format(const json_t *value, struct im_job *job, struct im_error *err)
-{
-    const char *name = json_string_value(value);
-
-    job->format = name ? im_format_find(name) : NULL;
-    if (!job->format)
-        return im_fail(err, EINVAL, "job: \"format\" is '%s'; see 'imaging-toolkit stages'",
-                       name ? name : "not a string");
-    return 0;
-}
-
-static int get_stage(const json_t *value, struct im_job *job, struct im_error *err)
-{
-    const char *name = json_string_value(json_object_get(value, "name"));
-    const json_t *size = json_object_get(value, "size");
-    const struct im_stage *stage = name ? im_stage_find(name) : NULL;
+    const struct im_stage *stage = im_stage_find(name);
     unsigned i = job->stage_count;
 
     if (!stage)
-        return im_fail(err, EINVAL, "job: there is no stage '%s'; see 'imaging-toolkit stages'",
-                       name ? name : "(no name)");
+        return im_fail(err, EINVAL, "there is no stage '%s'; see 'imaging-toolkit stages'", name);
     if (i == IM_JOB_STAGES_MAX)
-        return im_fail(err, EINVAL, "job: more than %d stages", IM_JOB_STAGES_MAX);
+        return im_fail(err, EINVAL, "more than %d stages", IM_JOB_STAGES_MAX);
+    if (i > 0 && (place_of(stage) < place_of(job->stage[i - 1].stage) || stage->open ||
+                  job->stage[i - 1].stage->sink))
+        return im_fail(err, EINVAL, "the stage '%s' cannot stand behind '%s'", name,
+                       job->stage[i - 1].stage->name);
     job->stage[i].stage = stage;
+    job->stage[i].optional = stage->optional;
     job->stage_count++;
-    return size ? get_size(size, "size", &job->stage[i].args.size, err) : 0;
-}
-
-static int get_stages(const json_t *value, struct im_job *job, struct im_error *err)
-{
-    const json_t *item;
-    size_t i;
-
-    if (!json_is_array(value))
-        return im_fail(err, EINVAL, "job: \"stages\" must be a list");
-    json_array_foreach(value, i, item)
-    {
-        int r = get_stage(item, job, err);
-
-        if (r < 0)
-            return r;
-    }
+    *ret_args = &job->stage[i].args;
     return 0;
 }
 
-static int get_member(const char *name, const json_t *value, struct im_job *job,
-                      struct im_error *err)
+int im_job_check(const struct im_job *job, struct im_error *err)
 {
-    uint64_t number = 0;
-    int r;
+    const struct im_stage *first = job->stage_count ? job->stage[0].stage : NULL;
+    const struct im_stage *last = first ? job->stage[job->stage_count - 1].stage : NULL;
+    bool opens = first && first->open, sinks = last && last->sink;
 
-    if (strcmp(name, "source") == 0)
-        return get_text(value, name, &job->source, err);
-    if (strcmp(name, "store") == 0)
-        return get_text(value, name, &job->store, err);
-    if (strcmp(name, "scratch") == 0)
-        return get_text(value, name, &job->scratch, err);
-    if (strcmp(name, "format") == 0)
-        return get_format(value, job, err);
-    if (strcmp(name, "stages") == 0)
-        return get_stages(value, job, err);
-    if (strcmp(name, "bytes") == 0)
-        return get_size(value, name, &job->bytes, err);
-    if (strcmp(name, "max_size") == 0)
-        return get_size(value, name, &job->max_size, err);
-    if (strcmp(name, "extents") == 0)
-        return get_text(value, name, &job->extents, err);
-    if (strcmp(name, "objects") == 0)
-        return get_objects(value, err);
-    if (strcmp(name, "volume") == 0)
-        return get_text(value, name, &job->volume, err);
-    if (strcmp(name, "round_up") == 0)
-        return get_size(value, name, &job->round_up, err);
-    if (strcmp(name, "digest") == 0 && json_is_string(value))
-        return im_digest_parse(json_string_value(value), &job->digests, err);
-    if (strcmp(name, "level") == 0 && json_is_string(value))
-        return im_level_parse(json_string_value(value), &job->level, err);
-    if ((strcmp(name, "to") == 0 || strcmp(name, "subformat") == 0) && json_is_string(value))
-        return 0; /* get_output looks at both */
-    if (strcmp(name, "sync") == 0 && json_is_boolean(value)) {
-        job->no_sync = json_is_false(value);
-        return 0;
-    }
-    if (strcmp(name, "force") == 0 && json_is_boolean(value)) {
-        job->force = json_is_true(value);
-        return 0;
-    }
-    if (strcmp(name, "resume") == 0 && json_is_boolean(value)) {
-        job->resume = json_is_true(value);
-        return 0;
-    }
-    if (strcmp(name, "earlier") == 0)
-        return get_text(value, name, &job->earlier, err);
-    if (strcmp(name, "jobs") == 0) {
-        r = get_size(value, name, &number, err);
-        if (r == 0 && (number < 1 || number > IM_INFLATE_JOBS_MAX))
-            r = im_fail(err, EINVAL, "job: \"jobs\" is %" PRIu64 ", not 1 to %d", number,
-                        IM_INFLATE_JOBS_MAX);
-        job->jobs = (unsigned)number;
-        return r;
-    }
-    return im_fail(err, EINVAL, "job: \"%s\" is not known or has the wrong type", name);
-}
-
-static int get_output(const json_t *object, struct im_job *job, struct im_error *err)
-{
-    const char *to = json_string_value(json_object_get(object, "to"));
-    int r = im_job_set_output(job, to ? to : "raw",
-                              json_string_value(json_object_get(object, "subformat")), err);
-
-    if (r < 0)
-        im_error_prefix(err, "job");
-    return r;
-}
-
-static int get_members(json_t *object, struct im_job *job, struct im_error *err)
-{
-    const char *name;
-    json_t *value;
-
-    json_object_foreach(object, name, value)
-    {
-        int r = get_member(name, value, job, err);
-
-        if (r < 0)
-            return r;
-    }
-    if (!job->source || !job->format || !job->store)
-        return im_fail(err, EINVAL, "job: \"source\", \"format\" and \"store\" are required");
-    return get_output(object, job, err);
-}
-
-int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err)
-{
-    struct im_job job IM_JOB_DONE = { .max_size = UINT64_MAX };
-    json_error_t where;
-    json_t *object = json_loads(json, JSON_REJECT_DUPLICATES, &where);
-    int r;
-
-    if (!object)
-        return im_fail(err, EINVAL, "job: line %d, column %d: %s", where.line, where.column,
-                       where.text);
-    r = json_is_object(object) ? get_members(object, &job, err)
-                               : im_fail(err, EINVAL, "job: a JSON object is expected");
-    json_decref(object);
-    if (r < 0)
-        return r;
-    *ret_job = job;
-    memset(&job, 0, sizeof(job)); /* handed over */
+    if (job->source && opens)
+        return im_fail(err, EINVAL, "the stage '%s' opens what is read: there can be no source",
+                       first->name);
+    if (job->store && sinks)
+        return im_fail(err, EINVAL, "the stage '%s' takes what is written: there can be no store",
+                       last->name);
+    if ((!job->source && !opens) || !job->format || (!job->store && !sinks))
+        return im_fail(err, EINVAL, "\"source\", \"format\" and \"store\" are required");
     return 0;
 }
 
@@ -257,6 +120,8 @@ void im_job_done(struct im_job *job)
     free(job->extents);
     free(job->earlier);
     free(job->volume);
+    for (unsigned i = 0; i < job->stage_count; i++)
+        im_args_done(&job->stage[i].args);
     memset(job, 0, sizeof(*job));
 }
 
@@ -274,7 +139,8 @@ struct run {
     struct im_resume *resume;              /* NULL: nothing is kept for another process */
     bool afresh;                           /* what an earlier one has kept is no good */
     struct im_disk *at[IM_JOB_STAGES_MAX]; /* the disk as each stage left it */
-    struct im_findings findings;           /* of stages that look */
+    struct im_context context;             /* of the stages */
+    struct im_report *report;              /* what they say */
 };
 
 static void run_done(struct run *run)
@@ -310,12 +176,26 @@ static int check_bytes(const struct im_job *job, const struct im_source *source,
                         source->size, job->bytes);
 }
 
+static int grow(struct run *run, uint64_t size, struct im_error *err)
+{
+    const struct im_stage *stage = im_stage_find("grow");
+    struct im_args args = { 0 };
+    char text[24];
+    int r;
+
+    (void)snprintf(text, sizeof(text), "%" PRIu64, size);
+    r = im_args_add(&args, stage->name, stage->params, "size", text, err);
+    if (r == 0)
+        r = stage->apply(&args, &run->context, &run->disk, err);
+    im_args_done(&args);
+    return r;
+}
+
 /* Let the disk grow to a multiple of job->round_up; all formats but raw hold whole sectors. */
 static int round_up(const struct im_job *job, struct run *run, struct im_error *err)
 {
     uint64_t unit = job->round_up;
-    struct im_args args = { 0 };
-    uint64_t rest;
+    uint64_t rest, size;
 
     if (unit == 0)
         unit = job->to->encode && run->disk->size != IM_SIZE_UNKNOWN ? SECTOR : 1;
@@ -329,10 +209,10 @@ static int round_up(const struct im_job *job, struct run *run, struct im_error *
     rest = run->disk->size % unit;
     if (rest == 0)
         return 0;
-    if (__builtin_add_overflow(run->disk->size, unit - rest, &args.size))
+    if (__builtin_add_overflow(run->disk->size, unit - rest, &size))
         return im_fail(err, EFBIG, "a disk of %" PRIu64 " bytes cannot be rounded up to %" PRIu64,
                        run->disk->size, unit);
-    return im_stage_find("grow")->apply(&args, &run->disk, err);
+    return grow(run, size, err);
 }
 
 /* ---- what another process may go on with ---- */
@@ -355,9 +235,13 @@ static int identify(const struct run *run, uint8_t ret_identity[IM_JOURNAL_IDENT
     int r = im_buffer_printf(&text, "%s\n%s\n%" PRIu64 "\n", PACKAGE_VERSION, job->format->name,
                              job->round_up);
 
-    for (unsigned i = 0; r == 0 && i < job->stage_count; i++)
-        r = im_buffer_printf(&text, "%s %" PRIu64 "\n", job->stage[i].stage->name,
-                             job->stage[i].args.size);
+    for (unsigned i = 0; r == 0 && i < job->stage_count; i++) {
+        const struct im_args *args = &job->stage[i].args;
+
+        r = im_buffer_printf(&text, "%s\n", job->stage[i].stage->name);
+        for (unsigned j = 0; r == 0 && j < args->count; j++)
+            r = im_buffer_printf(&text, " %s=%s\n", args->arg[j].param->name, args->arg[j].text);
+    }
     if (r == 0)
         r = run->source->ops->identify(run->source, &text);
     if (r == 0)
@@ -381,6 +265,40 @@ static int begin_resume(struct run *run, struct im_error *err)
     return r < 0 ? r : 0;
 }
 
+/* What the job names, or what the first stage opens; then out of whatever it is packed in. */
+static int open_source(struct run *run, struct im_error *err)
+{
+    const struct im_job *job = run->job;
+    bool opens = job->stage_count > 0 && job->stage[0].stage->open;
+    int r = opens ? im_stage_open(job->stage[0].stage, &job->stage[0].args, &run->context,
+                                  &run->source, err)
+                  : im_source_open(job->source, &run->source, err);
+
+    if (r == 0)
+        r = check_bytes(job, run->source, err);
+    for (unsigned i = 0; r == 0 && i < job->stage_count; i++)
+        if (job->stage[i].stage->wrap)
+            r = im_stage_wrap(job->stage[i].stage, &job->stage[i].args, &run->context, &run->source,
+                              err);
+    return r;
+}
+
+static int apply_stages(struct run *run, struct im_error *err)
+{
+    const struct im_job *job = run->job;
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < job->stage_count; i++) {
+        const struct im_stage *stage = job->stage[i].stage;
+
+        if (stage->apply)
+            r = im_stage_apply(stage, &job->stage[i].args, job->stage[i].optional, &run->context,
+                               &run->disk, run->report, err);
+        run->at[i] = run->disk;
+    }
+    return r;
+}
+
 static int open_disk(struct run *run, struct im_error *err)
 {
     const struct im_job *job = run->job;
@@ -392,25 +310,18 @@ static int open_disk(struct run *run, struct im_error *err)
     int r = 0;
 
     /* first, so that nobody else takes what is left, whatever becomes of us */
-    if (job->resume && !job->to->encode && strcmp(job->store, "-") != 0)
+    if (job->resume && job->store && !job->to->encode && strcmp(job->store, "-") != 0)
         r = im_resume_take(job->store, job->earlier, &run->resume, err);
     if (r == 0)
-        r = im_source_open(job->source, &run->source, err);
-    if (r == 0)
-        r = check_bytes(job, run->source, err);
+        r = open_source(run, err);
     if (r == 0)
         r = begin_resume(run, err);
     if (r == 0)
         r = im_format_open(job->format, run->source, &options, &run->disk, err);
     if (r == 0)
         r = check_size(job, run->disk, err);
-    for (unsigned i = 0; r == 0 && i < job->stage_count; i++) {
-        const struct im_stage *stage = job->stage[i].stage;
-
-        if (stage->apply)
-            r = stage->apply(&job->stage[i].args, &run->disk, err);
-        run->at[i] = run->disk;
-    }
+    if (r == 0)
+        r = apply_stages(run, err);
     return r < 0 ? r : round_up(job, run, err);
 }
 
@@ -429,6 +340,19 @@ static int open_manifest(struct run *run, struct im_error *err)
                 : im_fail(err, ENOMEM, "out of memory");
 }
 
+/* The last stage is the store. */
+static int open_sink(struct run *run, struct im_error *err)
+{
+    const struct im_job *job = run->job;
+    unsigned last = job->stage_count - 1;
+
+    if (job->to->encode || run->disk->size == IM_SIZE_UNKNOWN)
+        return im_fail(err, EOPNOTSUPP, "'%s' takes a raw disk whose size is known beforehand",
+                       job->stage[last].stage->name);
+    return im_stage_sink(job->stage[last].stage, &job->stage[last].args, &run->context,
+                         run->disk->size, &run->store, err);
+}
+
 static int open_store(struct run *run, struct im_error *err)
 {
     const struct im_job *job = run->job;
@@ -439,9 +363,10 @@ static int open_store(struct run *run, struct im_error *err)
         .partial = run->resume ? run->resume->partial : NULL,
     };
     bool on_the_way = job->digests & IM_DIGEST_FSVERITY && !job->to->encode;
-    int r = im_store_open(job->store, &options, &run->store, err);
+    int r =
+        job->store ? im_store_open(job->store, &options, &run->store, err) : open_sink(run, err);
 
-    if (r == 0 && job->digests && run->store->fd < 0)
+    if (r == 0 && job->digests && (run->store->fd < 0 || !job->store))
         r = im_fail(err, EINVAL, "a digest of what goes into a pipe has no place; write a file");
     if (r == 0 && job->digests)
         r = open_manifest(run, err);
@@ -455,6 +380,20 @@ static int open_store(struct run *run, struct im_error *err)
 static bool readable_again(const struct run *run)
 {
     return run->store->fd >= 0 && !run->job->to->encode;
+}
+
+/* Let one stage look at a disk that the file fd (-1: no file) is, byte for byte. */
+static int look_at(struct run *run, unsigned i, struct im_disk *disk, int fd, struct im_error *err)
+{
+    struct im_look look = {
+        .disk = disk, .fd = fd, .context = &run->context, .report = run->report
+    };
+
+    int r = im_stage_look(run->job->stage[i].stage, &run->job->stage[i].args,
+                          run->job->stage[i].optional, &look, err);
+
+    im_look_done(&look);
+    return r;
 }
 
 /* Let those stages look that can be served from the image without fetching it twice. */
@@ -473,26 +412,30 @@ static int look_before(struct run *run, struct im_error *err)
                            "'%s' cannot look at an image that comes through a pipe and goes where "
                            "it cannot be read again; write a raw disk into a file",
                            stage->name);
-        r = stage->look(run->at[i], &run->findings, err);
+        r = look_at(run, i, run->at[i], -1, err);
     }
     return r;
 }
 
-/* The others look at what has been written.  Offsets do not move in any stage, so it is the disk at
- * every place of the chain, up to its size there. */
+/* The others look at what has been written.  Offsets do not move in any stage that follows a
+ * validator, so it is the disk at every place of the chain, up to its size there. */
 static int look_after(struct run *run, struct im_copy_result *result, struct im_error *err)
 {
     const struct im_job *job = run->job;
     int r = 0;
 
     for (unsigned i = 0; r == 0 && i < job->stage_count; i++) {
-        const struct im_stage *stage = job->stage[i].stage;
+        uint64_t size = im_min(run->at[i]->size, result->size);
+        struct im_disk *disk;
 
-        if (stage->look && !run->source->direct && readable_again(run))
-            r = im_stage_look_at_file(stage, run->store->fd, im_min(run->at[i]->size, result->size),
-                                      &run->findings, err);
+        if (!job->stage[i].stage->look || run->source->direct || !readable_again(run))
+            continue;
+        disk = im_disk_of_file(run->store->fd, size);
+        r = disk ? look_at(run, i, disk, run->store->fd, err)
+                 : im_fail(err, ENOMEM, "out of memory");
+        im_disk_close(disk);
     }
-    result->boot_mode = run->findings.boot_mode;
+    result->boot_mode = run->report->boot_mode;
     return r;
 }
 
@@ -582,13 +525,11 @@ static int write_manifest(struct run *run, const struct im_copy_result *result,
 }
 
 /* The manifest first: a volume is never without the one it was promised. */
-static int commit(struct run *run, const struct im_copy_result *result, struct im_error *err)
+static int commit_file(struct run *run, const struct im_copy_result *result, struct im_error *err)
 {
     char *manifest IM_FREE = im_manifest_path(run->job->store);
     int r = manifest ? 0 : im_fail(err, ENOMEM, "out of memory");
 
-    im_progress_finish(run->progress);
-    im_progress_stage(run->progress, "commit");
     if (r == 0 && run->job->digests)
         r = write_manifest(run, result, err);
     else if (r == 0 && run->job->force && run->store->fd >= 0)
@@ -599,6 +540,14 @@ static int commit(struct run *run, const struct im_copy_result *result, struct i
     if (r < 0 && run->job->digests)
         (void)unlink(manifest);
     return r;
+}
+
+static int commit(struct run *run, const struct im_copy_result *result, struct im_error *err)
+{
+    im_progress_finish(run->progress);
+    im_progress_stage(run->progress, "commit");
+    return run->job->store ? commit_file(run, result, err)
+                           : im_store_commit(run->store, result->file_size, err);
 }
 
 static int run_job(struct run *run, struct im_copy_result *result, struct im_error *err)
@@ -622,17 +571,32 @@ static int run_job(struct run *run, struct im_copy_result *result, struct im_err
     return r < 0 ? r : commit(run, result, err);
 }
 
-int im_job_run(const struct im_job *job, struct im_progress *progress,
-               struct im_copy_result *ret_result, struct im_error *err)
+/* Ready to be run; the report is `report`. */
+static struct run run_of(const struct im_job *job, struct im_progress *progress,
+                         struct im_report *report, int64_t started_ms)
 {
-    struct run run = { .job = job, .progress = progress, .started_ms = im_clock_now_ms() };
+    return (struct run){
+        .job = job,
+        .progress = progress,
+        .started_ms = started_ms,
+        .report = report,
+        .context = { .scratch = job->scratch ? job->scratch : im_scratch_default(),
+                     .jobs = job->jobs ? job->jobs : im_jobs_default() },
+    };
+}
+
+static int run_reported(const struct im_job *job, struct im_progress *progress,
+                        struct im_report *report, struct im_copy_result *ret_result,
+                        struct im_error *err)
+{
+    struct run run = run_of(job, progress, report, im_clock_now_ms());
     int r = run_job(&run, ret_result, err);
 
     if (r == -ESTALE && run.resume) {
         run_done(&run); /* what was kept goes with it */
-        run = (struct run){
-            .job = job, .progress = progress, .started_ms = run.started_ms, .afresh = true
-        };
+        run = run_of(job, progress, report, run.started_ms);
+        run.afresh = true;
+        *report = (struct im_report){ 0 };
         *ret_result = (struct im_copy_result){ 0 };
         r = run_job(&run, ret_result, err);
     }
@@ -644,16 +608,12 @@ int im_job_run(const struct im_job *job, struct im_progress *progress,
     return r;
 }
 
-char *im_job_result_json(const struct im_job *job, const struct im_copy_result *result)
+int im_job_run(const struct im_job *job, struct im_progress *progress,
+               struct im_copy_result *ret_result, struct im_error *err)
 {
-    json_t *object = json_pack("{s:s, s:s, s:s}", "format", job->format->name, "to", job->to->name,
-                               "store", job->store);
-    json_t *numbers = im_result_json(result);
-    char *text = NULL;
+    struct im_report *own IM_FREE = job->report ? NULL : calloc(1, sizeof(*own));
+    struct im_report *report = job->report ? job->report : own;
 
-    if (object && numbers && json_object_update(object, numbers) == 0)
-        text = json_dumps(object, JSON_COMPACT);
-    json_decref(numbers);
-    json_decref(object);
-    return text;
+    return report ? run_reported(job, progress, report, ret_result, err)
+                  : im_fail(err, ENOMEM, "out of memory");
 }

@@ -14,8 +14,8 @@
 #define IM_JOB_STAGES_MAX 16
 
 struct im_job {
-    char *source; /* spec, see core/source.h */
-    char *store;  /* spec, see core/store.h */
+    char *source; /* spec, see core/source.h; NULL: the first stage opens it */
+    char *store;  /* spec, see core/store.h; NULL: the last stage is a sink */
     const struct im_format *format;
     const struct im_format *to; /* what the store gets; raw when not said */
     const char *subformat;      /* of `to`, static; NULL: its first */
@@ -33,12 +33,26 @@ struct im_job {
                       files whose names begin with the store's (core/resume.h) */
     char *earlier; /* with resume: what names of earlier attempts begin with, or NULL */
     unsigned jobs; /* inflating threads; 0: one per core */
+    struct im_report *report; /* gets what validators and optional stages say; NULL: dropped; not
+                                 owned */
+    /* In order: at most one that opens (then there is no source), those that unpack, those of the
+     * disk, at most one sink (then there is no store).  A validator stands behind every stage that
+     * moves offsets. */
     unsigned stage_count;
     struct {
         const struct im_stage *stage;
         struct im_args args;
+        bool optional;
     } stage[IM_JOB_STAGES_MAX];
 };
+
+/* Add a stage at the end, without arguments; `optional` as the stage itself says.  *ret_args is
+ * where they go.  -EINVAL: there is none of that name, one too many, or out of order. */
+int im_job_add_stage(struct im_job *job, const char *name, struct im_args **ret_args,
+                     struct im_error *err);
+
+/* Is there one source, one format and one store?  -EINVAL. */
+int im_job_check(const struct im_job *job, struct im_error *err);
 
 /* Threads to use when nobody said: one per core, at most IM_INFLATE_JOBS_MAX. */
 unsigned im_jobs_default(void);
@@ -52,8 +66,8 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
  *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
  *  "objects": {"prefix": URL, "dir": DIR}, "resume": BOOL, "earlier": PREFIX,
- *  "scratch": DIR, "jobs": N, "stages": [{"name": NAME, "size": BYTES}, …]}
- * source, format and store are required, unknown members are refused.  -EINVAL. */
+ *  "scratch": DIR, "jobs": N, "stages": [{"name": NAME, "optional": BOOL, ARGUMENT: text, number or
+ * BOOL, …}, …]} source, format and store are required, unknown members are refused.  -EINVAL. */
 int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err);
 void im_job_done(struct im_job *job);
 #define IM_JOB_DONE __attribute__((cleanup(im_job_done)))

@@ -1,4 +1,4 @@
-/* stage - find a stage by name; let one look at what has been written. */
+/* stage - find one, ask whether it can work here, run it as required or as optional. */
 
 #include <config.h>
 
@@ -7,9 +7,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/io.h"
+#include "base/library.h"
+#include "base/spawn.h"
 #include "core/registry.h"
 
 const struct im_stage *im_stage_find(const char *name)
@@ -20,16 +25,121 @@ const struct im_stage *im_stage_find(const char *name)
     return NULL;
 }
 
-struct written {
+void im_look_done(struct im_look *look)
+{
+    if (look->guest)
+        look->guest_free(look->guest);
+    look->guest = NULL;
+}
+
+/* A shared library, a file, or a program. */
+static int check_need(const char *need, struct im_error *err)
+{
+    char *found IM_FREE = NULL;
+
+    if (*need != '/' && strstr(need, ".so"))
+        return im_library_load(need, NULL, NULL, err);
+    if (*need == '/' && access(need, R_OK) == 0)
+        return 0;
+    found = *need == '/' ? NULL : im_spawn_find(need);
+    return found ? 0 : im_fail(err, ENOPKG, "unavailable: %s is missing; install it", need);
+}
+
+int im_stage_available(const struct im_stage *stage, struct im_error *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && stage->needs && stage->needs[i]; i++)
+        r = check_need(stage->needs[i], err);
+    return r;
+}
+
+int im_stage_open(const struct im_stage *stage, const struct im_args *args,
+                  const struct im_context *context, struct im_source **ret_source,
+                  struct im_error *err)
+{
+    int r = im_stage_available(stage, err);
+
+    return r < 0 ? r : stage->open(args, context, ret_source, err);
+}
+
+int im_stage_wrap(const struct im_stage *stage, const struct im_args *args,
+                  const struct im_context *context, struct im_source **source, struct im_error *err)
+{
+    int r = im_stage_available(stage, err);
+
+    return r < 0 ? r : stage->wrap(args, context, source, err);
+}
+
+int im_stage_sink(const struct im_stage *stage, const struct im_args *args,
+                  const struct im_context *context, uint64_t size, struct im_store **ret_store,
+                  struct im_error *err)
+{
+    int r = im_stage_available(stage, err);
+
+    return r < 0 ? r : stage->sink(args, context, size, ret_store, err);
+}
+
+int im_stage_apply(const struct im_stage *stage, const struct im_args *args, bool optional,
+                   const struct im_context *context, struct im_disk **disk,
+                   struct im_report *report, struct im_error *err)
+{
+    struct im_error local = { 0 };
+    int r = im_stage_available(stage, &local);
+
+    if (r == 0)
+        r = stage->apply(args, context, disk, &local);
+    if (r < 0 && optional && r != -ECANCELED) {
+        report->rule = stage->name;
+        im_report_warning(report, NULL, "not done: %s", local.message);
+        return 0;
+    }
+    if (r < 0 && err)
+        *err = local;
+    return r;
+}
+
+/* What it found from `first` on is no reason to stop. */
+static void make_warnings(struct im_report *report, unsigned first)
+{
+    for (unsigned i = first; i < report->count; i++)
+        if (report->finding[i].severity == IM_FAULT)
+            report->finding[i].severity = IM_WARNING;
+}
+
+int im_stage_look(const struct im_stage *stage, const struct im_args *args, bool optional,
+                  struct im_look *look, struct im_error *err)
+{
+    struct im_report *report = look->report;
+    const struct im_finding *fault;
+    struct im_error local = { 0 };
+    unsigned first = report->count;
+    int r = im_stage_available(stage, &local);
+
+    report->rule = stage->name;
+    if (r == 0)
+        r = stage->look(args, look, &local);
+    if (r < 0 && optional && r != -ECANCELED) {
+        im_report_unknown(report, "%s", local.message);
+        r = 0;
+    }
+    if (optional)
+        make_warnings(report, first);
+    if (r < 0 && err)
+        *err = local;
+    fault = r == 0 && !optional ? im_report_first_fault(report, stage->name) : NULL;
+    return fault ? im_finding_fail(fault, err) : r;
+}
+
+struct file_disk {
     struct im_disk disk;
     int fd;
 };
 
-static int written_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset,
-                        struct im_error *err)
+static int file_disk_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset,
+                          struct im_error *err)
 {
-    const struct written *written = (struct written *)disk;
-    ssize_t n = im_pread(written->fd, buf, len, offset);
+    ssize_t n = im_pread(((const struct file_disk *)disk)->fd, buf, len, offset);
 
     if (n < 0)
         return im_fail_code(err, EIO, "ReadFailed",
@@ -39,12 +149,13 @@ static int written_read(struct im_disk *disk, void *buf, size_t len, uint64_t of
     return 0;
 }
 
-static const struct im_disk_ops written_ops = { .name = "written", .read = written_read };
+static const struct im_disk_ops file_disk_ops = { .name = "file", .read = file_disk_read };
 
-int im_stage_look_at_file(const struct im_stage *stage, int fd, uint64_t size,
-                          struct im_findings *findings, struct im_error *err)
+struct im_disk *im_disk_of_file(int fd, uint64_t size)
 {
-    struct written written = { .disk = { .ops = &written_ops, .size = size }, .fd = fd };
+    struct file_disk *file = im_disk_new(sizeof(*file), &file_disk_ops, size, NULL);
 
-    return stage->look(&written.disk, findings, err);
+    if (file)
+        file->fd = fd;
+    return file ? &file->disk : NULL;
 }

@@ -28,8 +28,9 @@
 #define EFI_SYSTEM 0xefu
 
 /* AWS's sentences; ours follow. */
-#define NO_TABLE "No valid partitions. Not a valid volume. "
-#define NO_BOOT  "No bootable partition found. "
+#define NO_TABLE "No valid partitions. Not a valid volume."
+#define NO_BOOT  "No bootable partition found."
+#define CODE     "NotBootable"
 
 struct mbr {
     unsigned partitions; /* without the protective one */
@@ -92,19 +93,20 @@ static int find_content(struct im_disk *disk, const struct content **ret_content
 
 /* There is no table, or one without partitions: `fault` says so as long as nothing better is known.
  */
-static int refuse_without_table(struct im_disk *disk, const char *fault, struct im_error *err)
+static int report_without_table(struct im_look *look, const char *fault, struct im_error *err)
 {
     const struct content *content;
-    int r = find_content(disk, &content, err);
+    int r = find_content(look->disk, &content, err);
 
     if (r < 0)
         return r;
     if (content)
-        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
-                            NO_TABLE "The disk holds %s in place of a partition table; import a "
-                                     "whole disk, with its table and boot loader",
-                            content->name);
-    return im_fail_code(err, EOPNOTSUPP, "NotBootable", NO_TABLE "%s", fault);
+        im_report_fault(look->report, CODE, NO_TABLE,
+                        "import a whole disk, with its table and boot loader",
+                        "The disk holds %s in place of a partition table", content->name);
+    else
+        im_report_fault(look->report, CODE, NO_TABLE, NULL, "%s", fault);
+    return 0;
 }
 
 /* ---- the master boot record ---- */
@@ -202,86 +204,96 @@ static int parse_mbr(const uint8_t sector[SECTOR], uint64_t sectors, struct mbr 
 
 /* ---- the verdict ---- */
 
-static int judge_mbr(const struct mbr *mbr, const char **ret_mode, struct im_error *err)
+static void judge_mbr(const struct mbr *mbr, struct im_report *report)
 {
     if (mbr->active || mbr->code)
-        *ret_mode = "legacy-bios";
+        report->boot_mode = "legacy-bios";
     else if (mbr->efi_system)
-        *ret_mode = "uefi";
+        report->boot_mode = "uefi";
     else
-        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
-                            NO_BOOT "The MBR has %u partitions, but none is active or an EFI "
-                                    "system partition, and there is no boot code",
-                            mbr->partitions);
-    return 0;
+        im_report_fault(report, CODE, NO_BOOT, NULL,
+                        "The MBR has %u partitions, but none is active or an EFI system partition, "
+                        "and there is no boot code",
+                        mbr->partitions);
 }
 
-static int judge_gpt(const struct mbr *mbr, const struct gpt *gpt, const char **ret_mode,
-                     struct im_error *err)
+static void judge_gpt(const struct mbr *mbr, const struct gpt *gpt, struct im_report *report)
 {
     bool hybrid = mbr->partitions > 0 && (mbr->active || mbr->code);
 
     if (gpt->efi_system)
-        *ret_mode = "uefi";
+        report->boot_mode = "uefi";
     else if (gpt->bios_boot || gpt->legacy_boot || hybrid)
-        *ret_mode = "legacy-bios";
+        report->boot_mode = "legacy-bios";
     else
-        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
-                            NO_BOOT "The GPT has %u partitions, but none is an EFI system or a "
-                                    "BIOS boot partition",
-                            gpt->partitions);
-    return 0;
+        im_report_fault(report, CODE, NO_BOOT, NULL,
+                        "The GPT has %u partitions, but none is an EFI system or a BIOS boot "
+                        "partition",
+                        gpt->partitions);
 }
 
-/* The first table is damaged; is the copy in the last sector whole?  Then firmware might start the
- * disk, but not every one does, and whatever damaged it may have damaged more. */
-static int refuse_damaged_gpt(struct im_disk *disk, struct im_error *err)
+/* The first table is damaged (`fault`); is the copy in the last sector whole?  Then firmware might
+ * start the disk, but not every one does, and whatever damaged it may have damaged more. */
+static int report_damaged_gpt(struct im_look *look, const char *fault, struct im_error *err)
 {
-    struct im_error fault = { 0 };
+    struct im_error second = { 0 };
     struct gpt copy;
-    uint64_t last = disk->size / SECTOR - 1;
-    int r = gpt_read(disk, last, &copy, &fault);
+    uint64_t last = look->disk->size / SECTOR - 1;
+    int r = gpt_read(look->disk, last, &copy, &second);
 
     if (r == 0)
-        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
-                            NO_BOOT "The GPT is damaged (%s), but its copy in sector %" PRIu64
-                                    " is whole: restore it from there, for example with gdisk",
-                            err->message, last);
-    if (r != -EILSEQ) {
-        *err = fault;
-        return r;
-    }
-    return im_fail_code(err, EOPNOTSUPP, "NotBootable",
-                        NO_TABLE "The MBR stands for a GPT, but %s; the copy is no help: %s",
-                        err->message, fault.message);
+        im_report_fault(look->report, CODE, NO_BOOT, NULL,
+                        "The GPT is damaged (%s), but its copy in sector %" PRIu64
+                        " is whole: restore it from there, for example with gdisk",
+                        fault, last);
+    else if (r == -EILSEQ)
+        im_report_fault(look->report, CODE, NO_TABLE, NULL,
+                        "The MBR stands for a GPT, but %s; the copy is no help: %s", fault,
+                        second.message);
+    else if (err)
+        *err = second;
+    return r == -EILSEQ ? 0 : r;
 }
 
-static int look(struct im_disk *disk, struct im_findings *findings, struct im_error *err)
+static int look(const struct im_args *args, struct im_look *look, struct im_error *err)
 {
-    struct im_error local = { 0 }, *fault = err ? err : &local;
+    struct im_disk *disk = look->disk;
+    struct im_error fault = { 0 };
     uint8_t sector[SECTOR];
     struct mbr mbr = { 0 };
     struct gpt gpt = { 0 };
     int r;
 
-    if (disk->size < SECTOR)
-        return im_fail_code(err, EOPNOTSUPP, "NotBootable",
-                            NO_TABLE "The disk has only %" PRIu64 " bytes", disk->size);
+    (void)args;
+    if (disk->size < SECTOR) {
+        im_report_fault(look->report, CODE, NO_TABLE, NULL, "The disk has only %" PRIu64 " bytes",
+                        disk->size);
+        return 0;
+    }
     r = im_disk_read(disk, sector, sizeof(sector), 0, err);
     if (r < 0)
         return r;
-    if (parse_mbr(sector, disk->size / SECTOR, &mbr, fault) < 0)
-        return refuse_without_table(disk, fault->message, fault);
-    if (!mbr.protective)
-        return judge_mbr(&mbr, &findings->boot_mode, err);
-    r = gpt_read(disk, 1, &gpt, fault);
+    if (parse_mbr(sector, disk->size / SECTOR, &mbr, &fault) < 0)
+        return report_without_table(look, fault.message, err);
+    if (!mbr.protective) {
+        judge_mbr(&mbr, look->report);
+        return 0;
+    }
+    r = gpt_read(disk, 1, &gpt, &fault);
     if (r == -EILSEQ)
-        return refuse_damaged_gpt(disk, fault);
-    return r < 0 ? r : judge_gpt(&mbr, &gpt, &findings->boot_mode, err);
+        return report_damaged_gpt(look, fault.message, err);
+    if (r == 0)
+        judge_gpt(&mbr, &gpt, look->report);
+    else if (err)
+        *err = fault;
+    return r;
 }
 
 const struct im_stage im_stage_boot_layout = {
     .name = "boot-layout",
     .summary = "refuse a disk whose partition tables name nothing that firmware could start",
+    .class = IM_VALIDATOR,
+    .takes = IM_DISK,
+    .gives = IM_DISK,
     .look = look,
 };

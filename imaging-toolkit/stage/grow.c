@@ -57,26 +57,37 @@ static const struct im_disk_ops grown_ops = {
     .walk = grown_walk,
 };
 
-static int grow_apply(const struct im_args *args, struct im_disk **disk, struct im_error *err)
+static int grow_apply(const struct im_args *args, const struct im_context *context,
+                      struct im_disk **disk, struct im_error *err)
 {
     uint64_t image_size = (*disk)->size;
+    uint64_t size = im_arg_number(args, "size", 0);
     struct im_disk *grown;
 
-    if (image_size > args->size)
+    (void)context;
+    if (image_size > size)
         return im_fail(err, EFBIG,
                        "the image holds %" PRIu64 " bytes but the volume only %" PRIu64
                        "; ask for a volume of at least %" PRIu64 " GiB",
-                       image_size, args->size,
-                       (image_size >> 30) + ((image_size & 0x3fffffff) != 0));
-    grown = im_disk_new(sizeof(*grown), &grown_ops, args->size, *disk);
+                       image_size, size, (image_size >> 30) + ((image_size & 0x3fffffff) != 0));
+    grown = im_disk_new(sizeof(*grown), &grown_ops, size, *disk);
     if (!grown)
         return im_fail(err, ENOMEM, "out of memory");
     *disk = grown;
     return 0;
 }
 
+static const struct im_param params[] = {
+    { "size", IM_PARAM_SIZE, true, NULL, "bytes of the disk; the new space reads as zeros" },
+    { 0 },
+};
+
 const struct im_stage im_stage_grow = {
     .name = "grow",
-    .summary = "enlarge to size=BYTES; the new space reads as zeros",
+    .summary = "enlarge the disk",
+    .class = IM_LAYOUT,
+    .takes = IM_DISK,
+    .gives = IM_DISK,
+    .params = params,
     .apply = grow_apply,
 };

@@ -12,6 +12,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -85,14 +87,21 @@ static int copy_to(const char *path, uint64_t size, bool force, bool commit, str
 {
     struct im_disk *disk = im_disk_new(sizeof(*disk), &test_ops, SIZE, NULL);
     const struct im_stage *grow = im_stage_find("grow");
-    const struct im_args args = { .size = size };
+    const struct im_context context = { .scratch = ".", .jobs = 1 };
+    struct im_args args = { 0 };
+    char text[24];
     struct im_store_options options = { .size = size, .force = force };
     struct im_copy_limits limits = { .jobs = 1, .max_size = UINT64_MAX };
     struct im_progress *progress = im_progress_new(-1);
     struct im_copy_result result = { 0 };
     struct im_store *store = NULL;
-    int r = grow->apply(&args, &disk, err);
+    int r;
 
+    (void)snprintf(text, sizeof(text), "%" PRIu64, size);
+    r = im_args_add(&args, "grow", grow->params, "size", text, err);
+    if (r == 0)
+        r = grow->apply(&args, &context, &disk, err);
+    im_args_done(&args);
     if (r == 0)
         r = im_store_open(path, &options, &store, err);
     if (r == 0)

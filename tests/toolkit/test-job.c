@@ -36,7 +36,7 @@ static void a_whole_job_is_understood(void **state)
     assert_int_equal(job.jobs, 3);
     assert_int_equal(job.stage_count, 1);
     assert_string_equal(job.stage[0].stage->name, "grow");
-    assert_int_equal(job.stage[0].args.size, 1073741824);
+    assert_int_equal(im_arg_number(&job.stage[0].args, "size", 0), 1073741824);
 }
 
 static void the_object_store_of_this_machine_is_known(void **state)
@@ -90,6 +90,11 @@ static void a_bad_job_is_refused_with_the_reason(void **state)
         { "{" GOOD ",\"stages\":{}}", "must be a list" },
         { "{" GOOD ",\"stages\":[{\"name\":\"shrink\"}]}", "no stage 'shrink'" },
         { "{" GOOD ",\"stages\":[1]}", "no stage" },
+        { "{" GOOD ",\"stages\":[{\"name\":\"grow\"}]}", "'grow' needs size" },
+        { "{" GOOD ",\"stages\":[{\"name\":\"grow\",\"size\":\"1\",\"depth\":1}]}",
+          "no parameter" },
+        { "{" GOOD ",\"stages\":[{\"name\":\"grow\",\"size\":-1}]}", "not a size" },
+        { "{" GOOD ",\"stages\":[{\"name\":\"grow\",\"size\":[]}]}", "neither text" },
         { "{" GOOD ",\"objects\":\"/o\"}", "\"objects.prefix\"" },
         { "{" GOOD ",\"objects\":{\"dir\":\"/o\"}}", "\"objects.prefix\"" },
         { "{" GOOD ",\"colour\":\"red\"}", "\"colour\" is not known" },
