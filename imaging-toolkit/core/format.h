@@ -76,6 +76,11 @@ struct im_format {
     int (*open)(struct im_source *source, const struct im_open *options, struct im_disk **ret_disk,
                 struct im_error *err);
 
+    /* Most bytes of scratch a disk opened from source will hold at once; reads little.  NULL: none.
+     */
+    int (*required_capacity)(struct im_source *source, const struct im_open *options,
+                             uint64_t *ret_bytes, struct im_error *err);
+
     /* What can be written, the default first, NULL-terminated; NULL: only read. */
     const char *const *subformats;
 
@@ -85,6 +90,10 @@ struct im_format {
     int (*encode)(struct im_disk *disk, struct im_store *store, const struct im_encode *options,
                   struct im_progress *progress, struct im_copy_result *ret_result,
                   struct im_error *err);
+
+    /* Most bytes of scratch encode will hold at once for this disk.  NULL: none. */
+    int (*encode_capacity)(struct im_disk *disk, const struct im_encode *options,
+                           uint64_t *ret_bytes, struct im_error *err);
 };
 
 /* The format called name (any case, or an alias), or NULL. */
