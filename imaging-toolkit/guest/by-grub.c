@@ -235,7 +235,7 @@ static int grub_list(void *state, const char *path, struct im_buffer *names, siz
     int r = directory ? answer_new(&answer, err) : im_fail(err, ENOMEM, "out of memory");
 
     if (r == 0)
-        r = ask(state, "ls", "-l", directory, 2 * GUEST_NAMES_BYTES, &answer, err);
+        r = ask(state, "ls", "-la", directory, 2 * GUEST_NAMES_BYTES, &answer, err);
     if (r == 0 && *answer.fault)
         r = complaint(&answer, path, err);
     if (r == 0) {

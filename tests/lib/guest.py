@@ -502,14 +502,14 @@ def make_vfat(path, tree, serial, label, tmp):
             env={**os.environ, "PATH": PATH, "MTOOLS_SKIP_CHECK": "1"})
 
 
-def make_fs(path, size, fs, tree, uuid=ROOT_UUID, label=None):
+def make_fs(path, size, fs, tree, uuid=ROOT_UUID, label=None, options=()):
     """A file system of `size` bytes with the tree, as file `path`; fs as blkid calls it, swap, or None:
     zeros."""
     with open(path, "wb") as out:
         out.truncate(size)
     with tempfile.TemporaryDirectory(prefix="guest.") as tmp:
         if fs in ("ext2", "ext3", "ext4"):
-            make_ext(path, fs, tree, uuid, label, tmp)
+            make_ext(path, fs, tree, uuid, label, tmp, options)
         elif fs == "xfs":
             make_xfs(path, tree, uuid, label, tmp)
         elif fs == "vfat":
@@ -537,9 +537,10 @@ def pour(source, disk, offset):
 class Part:
     """A partition to be: type of GPT_TYPES, and what is in it."""
 
-    def __init__(self, kind, size, fs=None, tree=None, uuid=ROOT_UUID, label=None, active=False):
+    def __init__(self, kind, size, fs=None, tree=None, uuid=ROOT_UUID, label=None, active=False,
+                 options=()):
         self.kind, self.size, self.fs, self.tree = kind, size, fs, tree or {}
-        self.uuid, self.label, self.active = uuid, label, active
+        self.uuid, self.label, self.active, self.options = uuid, label, active, options
 
 
 def assemble(out, parts, table="mbr", code=True, logical=False):
@@ -580,7 +581,7 @@ def assemble(out, parts, table="mbr", code=True, logical=False):
         for part, offset in zip(parts, offsets):
             if part.fs:
                 pour(make_fs(os.path.join(tmp, "fs"), part.size, part.fs, part.tree, part.uuid,
-                             part.label), disk, offset)
+                             part.label, part.options), disk, offset)
     return offsets
 
 
@@ -597,11 +598,12 @@ def sized(fs, mib):
 
 
 def build(out, tree=None, table="mbr", fs="ext4", boot=False, esp=False, bios=False, swap=False,
-          code=True, logical=False, mib=None, os="debian", label=None):
+          code=True, logical=False, mib=None, os="debian", label=None, options=()):
     """A disk at `out` with the tree (None: of os=debian, redhat, windows); table none, mbr or gpt.
-    boot, esp, bios, swap: partitions of their own, before the root's, whose size is `mib`."""
+    boot, esp, bios, swap: partitions of their own, before the root's, whose size is `mib`; options
+    are mke2fs's for the root.  Gives the byte offsets of the partitions."""
     if os == "windows":
-        return build_windows(out, tree, table, esp, code, mib or 24, label)
+        return build_windows(out, tree, table, esp, code, mib or 12, label)
     if tree is None:
         tree = {"debian": debian, "redhat": redhat}[os](fs=fs, boot=boot, esp=esp)
     parts = []
@@ -615,9 +617,10 @@ def build(out, tree=None, table="mbr", fs="ext4", boot=False, esp=False, bios=Fa
         parts.append(Part("linux", 16 * MIB, "ext4", below, BOOT_UUID, active=True))
     if swap:
         parts.append(Part("swap", MIB, "swap", uuid="99999999-0000-4000-8000-000000000000"))
-    parts.append(Part("linux", sized(fs, mib), fs, tree, label=label, active=not boot))
+    parts.append(Part("linux", sized(fs, mib), fs, tree, label=label, active=not boot,
+                      options=options))
     if table == "none":
-        make_fs(out, parts[-1].size, fs, tree, label=label)
+        make_fs(out, parts[-1].size, fs, tree, label=label, options=options)
         return [0]
     return assemble(out, parts, table, code and (table == "mbr" or bios), logical)
 
