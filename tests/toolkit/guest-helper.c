@@ -157,6 +157,12 @@ static int storm(struct im_disk *disk, const struct im_context *context, uint64_
     return r;
 }
 
+static void print(const struct im_buffer *text, int r)
+{
+    if (r == 0 && text->len > 0)
+        (void)fwrite(text->data, 1, text->len, stdout);
+}
+
 static int ask(struct im_guest *guest, int argc, char **argv, struct im_error *err)
 {
     size_t max = argc > 5 ? (size_t)strtoul(argv[5], NULL, 10) : 16u << 20;
@@ -171,10 +177,10 @@ static int ask(struct im_guest *guest, int argc, char **argv, struct im_error *e
         r = im_fail(err, EINVAL, "no path");
     } else if (strcmp(argv[3], "read") == 0) {
         r = im_guest_read(guest, argv[4], max, &text, err);
-        (void)fwrite(text.data, 1, r < 0 ? 0 : text.len, stdout);
+        print(&text, r);
     } else if (strcmp(argv[3], "head") == 0) {
         r = im_guest_head(guest, argv[4], max, &text, err);
-        (void)fwrite(text.data, 1, r < 0 ? 0 : text.len, stdout);
+        print(&text, r);
     } else if (strcmp(argv[3], "stat") == 0) {
         r = im_guest_stat(guest, argv[4], &file, err);
         if (r == 0)
