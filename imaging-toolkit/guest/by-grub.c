@@ -192,26 +192,84 @@ static int grub_read(void *state, const char *path, uint64_t max, struct guest_s
     return r;
 }
 
-/* A line is "SIZE DATE NAME", or "DIR DATE NAME/", in columns; other lines are parts of names that
- * hold line ends. */
-static int take_line(char *line, struct im_buffer *names, size_t *count)
-{
-    char *name = line + strcspn(line, " ");
-    size_t len;
+/* ---- lists ----
+ *
+ * `ls -a` prints all names with a blank behind each, so that names with blanks cannot be told
+ * apart; `ls -la` has a line for each, but leaves out links to directories, and now and then a
+ * file.  The second is the first with gaps, in the same order: together they tell everything but
+ * where a name with blanks ends that stands in a gap. */
 
-    name += strspn(name, " ");
-    name += strcspn(name, " ");
-    if (*name != ' ' || *++name == '\0')
-        return 0;
-    len = strlen(name);
-    if (strncmp(line, "DIR ", 4) == 0 && name[len - 1] == '/')
-        name[--len] = '\0';
-    if (len == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+/* The next name in the lines "SIZE DATE NAME" and "DIR DATE NAME/"; NULL: that was the last.  What
+ * has no such columns is the rest of a name with a line end. */
+static const char *next_line(char **lines)
+{
+    char *line;
+
+    while ((line = strsep(lines, "\n"))) {
+        char *name = line + strcspn(line, " ");
+
+        name += strspn(name, " ");
+        name += strcspn(name, " ");
+        if (*name == ' ' && name[1] != '\0')
+            return name + 1;
+    }
+    return NULL;
+}
+
+static int add_name(const char *name, size_t len, struct im_buffer *names, size_t *count)
+{
+    int r;
+
+    if (len > 1 && name[len - 1] == '/')
+        len--;
+    if (len == 0 || (len == 1 && *name == '.') || (len == 2 && memcmp(name, "..", 2) == 0))
         return 0;
     if (*count == IM_GUEST_NAMES_MAX)
         return -EFBIG;
     (*count)++;
-    return im_buffer_add(names, name, len + 1);
+    r = im_buffer_add(names, name, len);
+    return r < 0 ? r : im_buffer_add(names, "", 1);
+}
+
+static int merge(const char *brief, char *lines, struct im_buffer *names, size_t *count)
+{
+    const char *line = next_line(&lines);
+    int r = 0;
+
+    while (r == 0 && *brief && *brief != '\n') {
+        size_t len = line ? strlen(line) : 0;
+        bool known = line && strncmp(brief, line, len) == 0 && brief[len] == ' ';
+
+        if (known)
+            line = next_line(&lines);
+        else
+            len = strcspn(brief, " ");
+        r = add_name(brief, len, names, count);
+        brief += len + (brief[len] == ' ');
+    }
+    return r;
+}
+
+/* What `ls OPTION` prints of a directory, as new text. */
+static int list_text(struct grub *grub, const char *option, const char *path, char **ret_text,
+                     struct im_error *err)
+{
+    struct answer answer ANSWER_DONE = { .fd = -1 };
+    char *directory IM_FREE = im_asprintf("%s/", strcmp(path, "/") == 0 ? "" : path);
+    char *text IM_FREE = NULL;
+    int r = directory ? answer_new(&answer, err) : im_fail(err, ENOMEM, "out of memory");
+
+    if (r == 0)
+        r = ask(grub, "ls", option, directory, 2 * GUEST_NAMES_BYTES, &answer, err);
+    if (r == 0 && *answer.fault)
+        r = complaint(&answer, path, err);
+    if (r < 0)
+        return r;
+    text = calloc(1, (size_t)answer.len + 1);
+    if (!text || im_pread(answer.fd, text, (size_t)answer.len, 0) < (ssize_t)answer.len)
+        return im_fail(err, ENOMEM, "out of memory");
+    *ret_text = im_steal(text);
+    return 0;
 }
 
 /* Nothing is told of what cannot be listed; reading it as a file tells why. */
@@ -228,27 +286,14 @@ static int why_empty(struct grub *grub, const char *path, struct im_error *err)
 static int grub_list(void *state, const char *path, struct im_buffer *names, size_t *ret_count,
                      struct im_error *err)
 {
-    struct answer answer ANSWER_DONE = { .fd = -1 };
-    char *directory IM_FREE = im_asprintf("%s/", strcmp(path, "/") == 0 ? "" : path);
-    char *text IM_FREE = NULL, *line, *rest;
+    char *brief IM_FREE = NULL, *lines IM_FREE = NULL;
     size_t count = 0;
-    int r = directory ? answer_new(&answer, err) : im_fail(err, ENOMEM, "out of memory");
+    int r = list_text(state, "-a", path, &brief, err);
 
     if (r == 0)
-        r = ask(state, "ls", "-la", directory, 2 * GUEST_NAMES_BYTES, &answer, err);
-    if (r == 0 && *answer.fault)
-        r = complaint(&answer, path, err);
-    if (r == 0) {
-        text = calloc(1, (size_t)answer.len + 1);
-        if (!text || im_pread(answer.fd, text, (size_t)answer.len, 0) < (ssize_t)answer.len)
-            r = im_fail(err, ENOMEM, "out of memory");
-    }
-    rest = text;
-    while (r == 0 && (line = strsep(&rest, "\n")))
-        r = take_line(line, names, &count) < 0
-                ? im_fail(err, EFBIG, "there are more than %u names in '%s'", IM_GUEST_NAMES_MAX,
-                          path)
-                : 0;
+        r = list_text(state, "-la", path, &lines, err);
+    if (r == 0 && merge(brief, lines, names, &count) < 0)
+        r = im_fail(err, EFBIG, "there are more than %u names in '%s'", IM_GUEST_NAMES_MAX, path);
     if (r == 0 && count == 0)
         r = why_empty(state, path, err);
     if (r == 0)

@@ -107,7 +107,7 @@ int im_guest_stat(struct im_guest *guest, const char *path, struct im_file *ret_
                   struct im_error *err);
 
 /* The names in a directory, without . and .., each ended by a NUL, in `names`; *ret_count of them,
- * in the directory's order.  Of what grub-fstest reads, links to directories are not told. */
+ * in the directory's order. */
 int im_guest_list(struct im_guest *guest, const char *path, struct im_buffer *names,
                   size_t *ret_count, struct im_error *err);
 

@@ -10,7 +10,7 @@ debian(), redhat() and windows() give one that a test changes before build() wri
     del tree["etc/fstab"]
     guest.build("disk.raw", tree, table="gpt", fs="ext4")
 
-File systems are made by mke2fs, mkfs.xfs, mkfs.vfat with mtools, and mkntfs with ntfscp;
+File systems are made by mke2fs, mkfs.xfs, mkfs.btrfs, mkfs.vfat with mtools, and mkntfs with ntfscp;
 a missing program ends the test with status 77.  Contents that programs would run are stand-ins: they have the
 right first bytes and nothing else.
 """
@@ -514,6 +514,11 @@ def make_fs(path, size, fs, tree, uuid=ROOT_UUID, label=None, options=()):
             make_xfs(path, tree, uuid, label, tmp)
         elif fs == "vfat":
             make_vfat(path, tree, uuid if len(uuid) == 9 else ESP_ID, label, tmp)
+        elif fs == "btrfs":
+            top = os.path.join(tmp, "tree")
+            stage_tree(tree, top)
+            run("mkfs.btrfs", "-q", "-f", "-M", "-U", uuid, *(("-L", label) if label else ()),
+                "-r", top, path)
         elif fs == "ntfs":
             make_ntfs(path, tree, label)
         elif fs == "swap":
@@ -594,7 +599,7 @@ def split(tree, top):
 
 
 def sized(fs, mib):
-    return (mib or (40 if fs == "xfs" else 24)) * MIB
+    return (mib or {"xfs": 40, "btrfs": 40}.get(fs, 24)) * MIB
 
 
 def build(out, tree=None, table="mbr", fs="ext4", boot=False, esp=False, bios=False, swap=False,

@@ -283,7 +283,9 @@ class Files(Case):
         self.failed("ENOTDIR", "", "list", "/a/file")
         self.failed("ENOENT", "", "list", "/nothing")
         self.assertEqual(self.names("/empty"), [])
-        self.assertEqual(sorted(set(self.names("/dir")) - {"b"}), ["dot", "file", "top", "up"])
+        self.assertEqual(sorted(self.names("/dir")), ["b", "dot", "file", "top", "up"])
+        self.assertEqual(set(self.names("/")) - {"lost+found"},
+                         {"etc", *(name.split("/")[0] for name in self.LINKS)})
 
     def test_links(self):
         for fs in self.kinds():
@@ -374,6 +376,21 @@ class Files(Case):
         self.assertEqual(os.listdir(self.scratch), ["other"])
         os.unlink(os.path.join(self.scratch, "other"))
 
+    def test_many_names(self):
+        names = ["file%05d.dll" % i for i in range(2000)]
+        for fs in self.kinds():
+            guest.build(self.disk, {**SMALL, **{"d/" + name: b"" for name in names}}, fs=fs)
+            self.assertEqual(sorted(self.names("/d")), names)
+
+    def test_btrfs(self):
+        if not shutil.which("mkfs.btrfs", path=guest.PATH):
+            self.skipTest("mkfs.btrfs is not installed")
+        for top in "", "@/":
+            guest.build(self.disk, {top + path: content for path, content in SMALL.items()},
+                        fs="btrfs")
+            self.assertRegex(self.ask("table"), "type=btrfs .* clean tree root%s " % ("/@" if top else ""))
+            self.assertEqual(self.ask("read", "/etc/os-release"), "ID=small\n")
+
     def test_fat_and_ntfs(self):
         guest.build(self.disk, os="windows", esp=True, table="gpt", tree={
             "Windows/System32/Config/SYSTEM": b"hive", "Program Files/a b": b"with blanks",
@@ -382,6 +399,8 @@ class Files(Case):
         self.assertEqual(self.ask("read", "/windows/SYSTEM32/config/system"), "hive")
         self.assertEqual(self.ask("read", "/Program Files/a b"), "with blanks")
         self.assertEqual(self.names("/program files"), ["a b"])
+        self.assertEqual([name for name in self.names("/") if name[0] != "$"],
+                         ["Program Files", "Windows"])
 
 
 class Damage(Case):
@@ -404,6 +423,8 @@ class Damage(Case):
             self.assertIn("trees=0", self.ask("table"), hex(at))
             self.poke(offset + 1024 + at, kept)
         self.assertIn("trees=1", self.ask("table"))
+        self.poke(offset + 1024 + 0x150, struct.pack("<I", 0xffff))  # blocks, the upper half
+        self.assertIn("more groups than 16 TiB need", self.ask("table"))
 
     def test_a_directory_without_end(self):
         """Its map of blocks leads to itself: a billion blocks."""
