@@ -100,7 +100,8 @@ int im_bundle_open_key(const struct im_bundle *bundle, enum im_bundle_for reader
         return im_fail_code(err, EBADMSG, "WrongKey",
                             "the bundle's key was sealed for an RSA key of %zu bits, but this one "
                             "has %zu; give the key of the one it was made for",
-                            8 * key->len, 8 * im_rsa_size(mine));
+                            8 * (key->len != im_rsa_size(mine) ? key->len : vector->len),
+                            8 * im_rsa_size(mine));
     return 0;
 }
 

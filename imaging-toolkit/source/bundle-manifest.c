@@ -62,13 +62,19 @@ static int fetch(const char *url, struct im_bundle_place *place, struct im_error
     struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
     atomic_int budget = IM_FETCH_BUDGET;
     const struct im_fetch_rules rules = { .cancel = &im_cancelled, .budget = &budget };
+    struct im_error why = { 0 }; /* of a try that was not the last, too */
     int r;
 
     if (!http)
         return im_fail(err, ENOMEM, "out of memory");
-    r = im_fetch_exchange(http, &request, &rules, WHAT, &response, err);
-    if (r < 0)
-        return r == -EFBIG ? too_large(err) : r;
+    r = im_fetch_exchange(http, &request, &rules, WHAT, &response, &why);
+    if (r == -EFBIG)
+        return too_large(err);
+    if (r < 0) {
+        if (err)
+            *err = why;
+        return r;
+    }
     return im_bundle_parse(response.text.len ? response.text.data : "", response.text.len,
                            &place->bundle, err);
 }

@@ -176,7 +176,7 @@ const char *im_tar_type_name(char type)
     case 'S':
         return "a sparse file (made by 'tar -S')";
     default:
-        return "of no known type";
+        return "something that is no file";
     }
 }
 
