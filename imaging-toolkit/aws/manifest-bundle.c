@@ -7,7 +7,7 @@
 
 #include <config.h>
 
-#include "aws/bundle.h"
+#include "aws/bundle-inner.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -35,9 +35,6 @@
 #define TEXT_MAX       8192
 #define NAME_MAX_BYTES 255
 #define URL_MAX        4096
-
-/* What deflate can make of one byte, rounded up; a gzip file cannot hold more. */
-#define INFLATION_MAX 1040
 
 /* In which kind of manifest an element is required. */
 enum { OF_BUNDLE = 1, OF_DOWNLOAD = 2 };
@@ -277,32 +274,6 @@ static char *trim(char *text)
     return text;
 }
 
-static int digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* Hex text into at most `room` bytes. */
-static int parse_hex(const char *text, uint8_t *ret, size_t room, size_t *ret_len)
-{
-    size_t len = strlen(text);
-
-    if (len == 0 || len % 2 != 0 || len / 2 > room)
-        return -EINVAL;
-    for (size_t i = 0; i < len / 2; i++) {
-        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-
-        if (high < 0 || low < 0)
-            return -EINVAL;
-        ret[i] = (uint8_t)(high << 4 | low);
-    }
-    *ret_len = len / 2;
-    return 0;
-}
-
 static int end_version(struct reader *reader, const char *text)
 {
     char shown[64];
@@ -338,7 +309,7 @@ static int end_sha1(struct reader *reader, const struct rule *rule, const char *
     size_t len = 0;
     char shown[64];
 
-    if (parse_hex(text, field, IM_BUNDLE_SHA1, &len) < 0 || len != IM_BUNDLE_SHA1)
+    if (im_bundle_hex(text, field, IM_BUNDLE_SHA1, &len) < 0 || len != IM_BUNDLE_SHA1)
         return refuse(reader, "<%s> is '%s', not the 40 hex digits of a SHA-1", name_of(rule),
                       im_text_printable(shown, sizeof(shown), text));
     reader->bundle->has_digest |= !reader->part;
@@ -353,7 +324,7 @@ static int end_sealed(struct reader *reader, const struct rule *rule, const char
 
     if (rule->kind == SIGNATURE && strcmp(text, "UNSIGNED") == 0)
         return 0;
-    if (parse_hex(text, sealed->data, sizeof(sealed->data), &sealed->len) < 0)
+    if (im_bundle_hex(text, sealed->data, sizeof(sealed->data), &sealed->len) < 0)
         return refuse(reader, "<%s> is not 1 to %d bytes in hex", name_of(rule), IM_RSA_MAX);
     return 0;
 }
@@ -515,49 +486,6 @@ static int take_node(struct reader *reader)
     }
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* A part that comes twice would be decrypted twice. */
-static int check_names(struct reader *reader)
-{
-    const struct im_bundle *bundle = reader->bundle;
-    const char **names IM_FREE = calloc(bundle->part_count, sizeof(*names));
-    char shown[160];
-
-    if (!names)
-        return im_fail(reader->err, ENOMEM, "out of memory");
-    for (size_t i = 0; i < bundle->part_count; i++)
-        names[i] = bundle->part[i].name;
-    qsort(names, bundle->part_count, sizeof(*names), compare_names);
-    for (size_t i = 1; i < bundle->part_count; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            return refuse(reader, "two parts are '%s'",
-                          bundle->download ? im_text_url(shown, sizeof(shown), names[i])
-                                           : im_text_printable(shown, sizeof(shown), names[i]));
-    return 0;
-}
-
-static int check_sizes(struct reader *reader)
-{
-    const struct im_bundle *bundle = reader->bundle;
-    uint64_t count = bundle->part_count;
-
-    if (bundle->bundled_size % IM_CBC_KEY != 0 || bundle->bundled_size < count)
-        return refuse(reader, "%" PRIu64 " bytes in %" PRIu64 " parts are no whole AES blocks",
-                      bundle->bundled_size, count);
-    if (bundle->bundled_size > count * IM_BUNDLE_PART_MAX)
-        return refuse(reader,
-                      "%" PRIu64 " bytes in %" PRIu64 " parts make parts of more than %u bytes",
-                      bundle->bundled_size, count, IM_BUNDLE_PART_MAX);
-    if (bundle->size / INFLATION_MAX > bundle->bundled_size)
-        return refuse(reader, "an image of %" PRIu64 " bytes cannot come out of %" PRIu64,
-                      bundle->size, bundle->bundled_size);
-    return 0;
-}
-
 static int check_whole(struct reader *reader)
 {
     struct im_bundle *bundle = reader->bundle;
@@ -569,8 +497,7 @@ static int check_whole(struct reader *reader)
     if (reader->parts_seen != bundle->part_count)
         return refuse(reader, "%zu parts are announced, but there are %zu", bundle->part_count,
                       reader->parts_seen);
-    r = check_names(reader);
-    return r < 0 ? r : check_sizes(reader);
+    return im_bundle_prove(bundle, reader->err);
 }
 
 /* What must hold before libxml2 may look: its own defences are not relied upon. */
@@ -630,45 +557,6 @@ static int read_document(struct reader *reader)
     return check_whole(reader);
 }
 
-/* ---- what is signed ---- */
-
-/* Append the one element `name` as it stands in the document.  -ENOENT: it is not there exactly
- * once in the plainest form of its tags. */
-static int add_element(struct im_buffer *out, const char *xml, size_t len, const char *name)
-{
-    char open[64], close[64];
-    int open_len = snprintf(open, sizeof(open), "<%s>", name);
-    int close_len = snprintf(close, sizeof(close), "</%s>", name);
-    const char *end = xml + len, *first, *last, *after;
-
-    first = memmem(xml, len, open, (size_t)open_len);
-    last = first ? memmem(first, (size_t)(end - first), close, (size_t)close_len) : NULL;
-    if (!last)
-        return -ENOENT;
-    after = last + close_len;
-    if (memmem(first + 1, (size_t)(end - first) - 1, open, (size_t)open_len) ||
-        memmem(after, (size_t)(end - after), close, (size_t)close_len))
-        return -ENOENT;
-    return im_buffer_add(out, first, (size_t)(after - first));
-}
-
-static int find_signed(struct im_bundle *bundle, const char *xml, size_t len, struct im_error *err)
-{
-    static const char *const of_bundle[] = { "machine_configuration", "image", NULL };
-    static const char *const of_download[] = { "version", "file-format", "bundle", "image", NULL };
-    const char *const *names = bundle->download ? of_download : of_bundle;
-    struct im_buffer text IM_BUFFER_DONE = IM_BUFFER(IM_BUNDLE_MANIFEST_MAX);
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && names[i]; i++)
-        r = add_element(&text, xml, len, names[i]);
-    if (r == -ENOENT)
-        return 0;
-    bundle->signed_len = text.len;
-    bundle->is_signed = r == 0 ? im_buffer_steal(&text) : NULL;
-    return bundle->is_signed ? 0 : im_fail(err, ENOMEM, "out of memory");
-}
-
 int im_bundle_parse(const char *xml, size_t len, struct im_bundle **ret_bundle,
                     struct im_error *err)
 {
@@ -687,7 +575,7 @@ int im_bundle_parse(const char *xml, size_t len, struct im_bundle **ret_bundle,
         r = im_fail(err, ENOMEM, "out of memory");
     }
     if (r == 0)
-        r = find_signed(reader.bundle, xml, len, err);
+        r = im_bundle_find_signed(reader.bundle, xml, len, err);
     if (reader.xml)
         xmlFreeTextReader(reader.xml);
     im_buffer_done(&reader.text);

@@ -5,6 +5,7 @@ clients: tar of one file, gzip, AES-128-CBC, parts; the key and the vector as he
 import gzip
 import hashlib
 import os
+import random
 import re
 import secrets
 import shutil
@@ -218,3 +219,37 @@ class Case(unittest.TestCase):
             self.assertNotIn(secret.encode(), text)
         self.assertNotIn(b"PRIVATE KEY", text)
         self.assertNotIn(b"Sanitizer", text)
+
+
+IMAGE = random.Random(1).randbytes(150000) + bytes(100000) + b"end"
+
+
+class Reading(Case):
+    """What becomes of a bundle that is given to `unbundle`."""
+
+    def unbundle(self, manifest, *options, key="user", cert="user", out=None, **more):
+        cert = ["--cert", self.keys.crt(cert)] if cert else []
+        return self.run_toolkit("unbundle", "--key", self.keys.key(key), *cert, *options, manifest,
+                                out or self.out, **more)
+
+    def accepted(self, bundle, *options, manifest=None, image=IMAGE, **more):
+        done = self.unbundle(manifest or bundle.write(self.path("in")), *options, **more)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        with open(self.out, "rb") as file:
+            self.assertEqual(file.read(), image)
+        os.unlink(self.out)
+        self.nothing_left()
+        self.no_secret(done, bundle.key, bundle.vector)
+
+    def refused(self, bundle, saying, status=4, manifest=None, **more):
+        done = self.unbundle(manifest or bundle.write(self.path("in")), **more)
+        text = done.stderr.decode()
+        self.assertRegex(text, saying)
+        self.assertEqual((done.returncode, done.stdout), (status, b""), text)
+        self.assertEqual(len(text.splitlines()), 1, text)
+        self.nothing_left()
+        self.no_secret(done, bundle.key, bundle.vector)
+        return text
+
+    def bundle(self, **more):
+        return Bundle(self.keys, IMAGE, **more)
