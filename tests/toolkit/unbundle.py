@@ -74,6 +74,23 @@ class Good(bundles.Reading):
         bundle = Bundle(self.keys, image, tar=bytes(tar))
         self.refused(bundle, "holds 9663676416 bytes, but its manifest says")
 
+        def pax(records, size):
+            header = bytearray(tar_of(image, "--format=ustar"))
+            header[124:136] = b"%011o\0" % size
+            extended = bytearray(header[:512])
+            extended[124:136] = b"%011o\0" % len(records)
+            extended[156:157] = b"x"
+            for block in header, extended:
+                block[148:156] = b" " * 8
+                block[148:156] = b"%06o\0 " % sum(block[:512])
+            return bytes(extended + records.ljust(512, b"\0") + header)
+
+        self.accepted(Bundle(self.keys, image, tar=pax(b"13 size=3000\n", 0)), image=image)
+        self.accepted(Bundle(self.keys, image, tar=pax(b"12 mtime=77\n13 size=3000\n", 5)), image=image)
+        self.accepted(Bundle(self.keys, image, tar=pax(b"12 mtime=77\n", 3000)), image=image)
+        for records in b"13 size=3001\n", b"13 size=+300\n", b"14 size=3000\n", b"1 size=3000\n", b"size=3000\n":
+            self.refused(Bundle(self.keys, image, tar=pax(records, 3000)), "")
+
     def test_joined_gzip_members(self):
         tar = tar_of(IMAGE)
         self.accepted(self.bundle(tar=tar, packed=gzip.compress(tar[:1000]) + gzip.compress(tar[1000:])))
