@@ -57,8 +57,10 @@ class Manifests(bundles.Reading):
             os.unlink(self.out)
         altered = bundle.write(self.path("in"), text.replace("<image><name>", "<image >\n<name>"))
         self.refused(bundle, "laid out anew", manifest=altered)
-        altered = bundle.write(self.path("in"), text.replace("<user>", "<x><image></image></x><user>"))
-        self.refused(bundle, "laid out anew", manifest=altered)
+        for old, new in (("<user>", "<x><image></image></x><user>"),
+                         ("</image>", "</image ><x><image></image></x>")):
+            altered = bundle.write(self.path("in"), text.replace(old, new))
+            self.refused(bundle, "laid out anew", manifest=altered)
 
     def test_signer(self):
         bundle = self.bundle()

@@ -89,7 +89,8 @@ class Good(bundles.Reading):
         self.accepted(Bundle(self.keys, image, tar=pax(b"12 mtime=77\n13 size=3000\n", 5)), image=image)
         self.accepted(Bundle(self.keys, image, tar=pax(b"12 mtime=77\n", 3000)), image=image)
         for records in b"13 size=3001\n", b"13 size=+300\n", b"14 size=3000\n", b"1 size=3000\n", b"size=3000\n":
-            self.refused(Bundle(self.keys, image, tar=pax(records, 3000)), "")
+            self.refused(Bundle(self.keys, image, tar=pax(records, 3000)),
+                         "cannot be opened by this key|holds 3001 bytes")
 
     def test_joined_gzip_members(self):
         tar = tar_of(IMAGE)
@@ -183,6 +184,20 @@ class Parts(bundles.Reading):
             bundle = self.bundle(sealed=sealed)
             bundle.key, bundle.vector = whole.key, whole.vector
             self.refused(bundle, saying)
+        # the gzip file is whole, but the block behind it is no padding
+        tar = tar_of(IMAGE)
+        for last, saying in (bytes([16] * 16), None), (bytes(16), "the end of the last part is damaged"):
+            packed = bytearray(gzip.compress(tar, 1))
+            extra = (-len(packed) - 2) % 16
+            packed[3] |= 4  # an extra field
+            packed[10:10] = struct.pack("<H", extra) + bytes(extra)
+            bundle = self.bundle(tar=tar, sealed=bundles.openssl(
+                "enc", "-aes-128-cbc", "-nopad", "-K", "0" * 32, "-iv", "0" * 32, data=packed + last))
+            bundle.key = bundle.vector = "0" * 32
+            if saying:
+                self.refused(bundle, saying)
+            else:
+                self.accepted(bundle)
 
     def test_image_digest(self):
         bundle = self.bundle()
