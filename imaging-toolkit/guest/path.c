@@ -179,6 +179,15 @@ static int find(struct im_guest *guest, const struct im_fs *only, const char *pa
     return resolve(&walk, place, err);
 }
 
+/* What is missing is told by the path that was asked for, not by where in a file system it led. */
+static int told(const struct im_guest *guest, const struct im_fs *only, const char *path, int r,
+                struct im_error *err)
+{
+    if (r == -ENOENT && (only || guest->root))
+        return im_fail(err, ENOENT, "there is no '%s'", path);
+    return r;
+}
+
 /* ---- reading ---- */
 
 struct text_sink {
@@ -233,7 +242,9 @@ static int read_into(struct im_guest *guest, const struct im_fs *only, const cha
     struct place place;
     int r = find(guest, only, path, &place, err);
 
-    return r < 0 ? r : read_at(&place, path, sink, err);
+    if (r == 0)
+        r = read_at(&place, path, sink, err);
+    return told(guest, only, path, r, err);
 }
 
 int im_guest_copy(struct im_guest *guest, const char *path, uint64_t max, int fd, uint64_t *ret_len,
@@ -253,7 +264,9 @@ static int stat_of(struct im_guest *guest, const struct im_fs *only, const char 
     struct place place;
     int r = find(guest, only, path, &place, err);
 
-    return r < 0 ? r : place.reader->stat(place.state, place.path, ret_file, err);
+    if (r == 0)
+        r = place.reader->stat(place.state, place.path, ret_file, err);
+    return told(guest, only, path, r, err);
 }
 
 static int list_of(struct im_guest *guest, const struct im_fs *only, const char *path,
@@ -262,7 +275,9 @@ static int list_of(struct im_guest *guest, const struct im_fs *only, const char 
     struct place place;
     int r = find(guest, only, path, &place, err);
 
-    return r < 0 ? r : place.reader->list(place.state, place.path, names, ret_count, err);
+    if (r == 0)
+        r = place.reader->list(place.state, place.path, names, ret_count, err);
+    return told(guest, only, path, r, err);
 }
 
 int im_guest_read(struct im_guest *guest, const char *path, size_t max, struct im_buffer *text,

@@ -320,6 +320,7 @@ class Files(Case):
         guest.build(self.disk, tree, boot=True)
         self.assertEqual(self.ask("read", "/kernel"), "CONFIG_VIRTIO_BLK=m\n")
         self.assertEqual(self.ask("read", "/lib/os-release"), self.ask("read", "/etc/os-release"))
+        self.failed("ENOENT", "there is no '/boot/no/file'", "read", "/boot/no/file")
         tree["etc/fstab"] = guest.fstab()  # nothing is mounted
         guest.build(self.disk, tree, boot=True)
         self.failed("ENOENT", "", "read", "/kernel")
