@@ -33,9 +33,9 @@ static const char find_kernel[] =
     "    set A=0; set B=0; set C=0; set D=0\n"
     "    for f in /boot/vmlinuz-*; do\n"
     "        set a=0; set b=0; set c=0; set d=0; set better=0\n"
-    "        regexp --set=1:a --set=2:b '-([0-9]+)[.]([0-9]+)' \"$f\"\n"
-    "        regexp --set=1:c '-[0-9]+[.][0-9]+[.]([0-9]+)' \"$f\"\n"
-    "        regexp --set=1:d '-[0-9]+[.][0-9]+[.][0-9]+[.-]([0-9]+)' \"$f\"\n"
+    "        regexp --set=1:a --set=2:b 'vmlinuz-([0-9]+)[.]([0-9]+)' \"$f\"\n"
+    "        regexp --set=1:c 'vmlinuz-[0-9]+[.][0-9]+[.]([0-9]+)' \"$f\"\n"
+    "        regexp --set=1:d 'vmlinuz-[0-9]+[.][0-9]+[.][0-9]+[.-]([0-9]+)' \"$f\"\n"
     "        if [ $a -gt $A ]; then set better=1; fi\n"
     "        if [ $a -eq $A -a $b -gt $B ]; then set better=1; fi\n"
     "        if [ $a -eq $A -a $b -eq $B -a $c -gt $C ]; then set better=1; fi\n"
@@ -84,16 +84,16 @@ static int add_words(const char *words, struct im_buffer *text)
     return r;
 }
 
-/* "linux KERNEL root=… words", to be tried. */
+/* "if linux KERNEL root=… words; then", which says why not. */
 static int add_linux(const struct grub_plan *plan, bool ramdisk, struct im_buffer *text)
 {
-    int r = im_buffer_printf(text, "linux \"$kernel\" root=%s=%s ro console=tty0 console=ttyS0",
+    int r = im_buffer_printf(text, "if linux \"$kernel\" root=%s=%s ro console=tty0 console=ttyS0",
                              ramdisk ? "UUID" : "PARTUUID",
                              ramdisk ? plan->root_uuid : plan->root_partuuid);
 
     if (r == 0)
         r = add_words(plan->words, text);
-    return r;
+    return r < 0 ? r : im_buffer_puts(text, "; then\n");
 }
 
 /* The boot partition's number is tried first: another disk may come from the same image. */
@@ -118,18 +118,21 @@ static int find_root(const struct grub_plan *plan, struct im_buffer *text)
 
 static int start(const struct grub_plan *plan, struct im_buffer *text)
 {
-    int r = im_buffer_puts(text, "echo \"Starting $kernel $initrd\"\n"
-                                 "if [ -z \"$kernel\" ]; then\n"
+    int r = im_buffer_puts(text, "if [ -z \"$kernel\" ]; then\n"
                                  "    echo 'No kernel was found in / or /boot.'\n"
-                                 "elif [ -n \"$initrd\" ]; then\n    ");
+                                 "elif [ -n \"$initrd\" ]; then\n"
+                                 "    echo \"Starting $kernel with $initrd\"\n    ");
 
     if (r == 0)
         r = add_linux(plan, true, text);
     if (r == 0)
-        r = im_buffer_puts(text, "\n    initrd \"$initrd\"\n    boot\nelse\n    ");
+        r = im_buffer_puts(text, "        if initrd \"$initrd\"; then boot; fi\n"
+                                 "    fi\n"
+                                 "else\n"
+                                 "    echo \"Starting $kernel without a ramdisk\"\n    ");
     if (r == 0)
         r = add_linux(plan, false, text);
-    return r < 0 ? r : im_buffer_puts(text, "\n    boot\nfi\n");
+    return r < 0 ? r : im_buffer_puts(text, "        boot\n    fi\nfi\n");
 }
 
 int grub_config(const struct grub_plan *plan, struct im_buffer *text, struct im_error *err)
