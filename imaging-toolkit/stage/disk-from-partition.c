@@ -16,6 +16,7 @@
 #include "base/crypto.h"
 #include "core/stage.h"
 #include "stage/fat.h"
+#include "stage/find-kernel.h"
 #include "stage/grub.h"
 #include "stage/layout-fill.h"
 #include "stage/layout.h"
@@ -145,20 +146,41 @@ static int open_files(struct making *making, struct im_error *err)
     return r;
 }
 
-/* auto: a kernel is given, or may be inside. */
+/* Without kernel=, is there one inside?  Only ext is looked into, at no cost; of the others, and of
+ * what comes through a pipe, it is supposed.  A FAT is no root. */
+static int look_inside(const struct making *making, bool *ret_boot, struct im_error *err)
+{
+    const struct superblock *superblock = &making->superblock;
+    int r;
+
+    *ret_boot = superblock->kind == SUPERBLOCK_EXT || superblock->kind == SUPERBLOCK_XFS;
+    if (superblock->kind != SUPERBLOCK_EXT || making->image->size == IM_SIZE_UNKNOWN)
+        return 0;
+    r = find_kernel(making->image, making->context, ret_boot, err);
+    return r == -ENOPKG ? 0 : r; /* nobody here can look */
+}
+
 static int settle_boot(struct making *making, struct im_error *err)
 {
     const char *boot = im_arg_text(making->args, "boot");
     const char *words = im_arg_text(making->args, "cmdline");
-    enum superblock_kind kind = making->superblock.kind;
+    bool asked = boot && strcmp(boot, "yes") == 0, found = false;
+    int r;
 
     if (boot && strcmp(boot, "no") == 0) {
         if (im_arg_text(making->args, "kernel") || words)
-            return im_fail(err, EINVAL, "kernel=, ramdisk= and cmdline= are of no use with boot=no");
+            return im_fail(err, EINVAL,
+                           "kernel=, ramdisk= and cmdline= are of no use with boot=no");
         return 0;
     }
-    making->boot = (boot && strcmp(boot, "yes") == 0) || making->kernel || kind == SUPERBLOCK_EXT ||
-                   kind == SUPERBLOCK_XFS;
+    r = making->kernel ? 0 : look_inside(making, &found, err);
+    if (r < 0)
+        return r;
+    making->boot = asked || making->kernel || found;
+    if (asked && !making->kernel && !found)
+        return im_fail(err, EOPNOTSUPP,
+                       "boot=yes, but there is no kernel: neither /vmlinuz nor /boot/vmlinuz… in "
+                       "the file system; give kernel=");
     if (making->boot && !*making->superblock.uuid)
         return im_fail(err, EOPNOTSUPP,
                        "the file system has no UUID, which a boot loader finds it by: give it one "
