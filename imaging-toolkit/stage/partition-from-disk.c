@@ -191,8 +191,11 @@ static int refuse_choice(const struct im_guest *guest, const char *why, struct i
                    text.data ? text.data : "none");
 }
 
+/* The ephemeral one is empty; disk-from-partition made it. */
 static bool is_linux(const struct im_fs *fs)
 {
+    if (strcmp(fs->label, "ephemeral0") == 0)
+        return false;
     return strncmp(fs->type, "ext", 3) == 0 || strcmp(fs->type, "xfs") == 0 ||
            strcmp(fs->type, "btrfs") == 0;
 }
