@@ -390,9 +390,8 @@ static int make(struct making *making, struct im_error *err)
 static int plan_for(const struct im_args *args, const struct im_context *context,
                     const struct im_input *input, struct layout *ret_layout, struct im_error *err)
 {
-    struct making making IM_CLEANUP(making_done) = { .args = args,
-                                                     .context = context,
-                                                     .image = input->disk };
+    struct making making IM_CLEANUP(
+        making_done) = { .args = args, .context = context, .image = input->disk };
     int r = plan(&making, err);
 
     if (r == 0)
@@ -423,9 +422,8 @@ static int disk_from_partition_capacity(const struct im_args *args,
 static int disk_from_partition_apply(const struct im_args *args, const struct im_context *context,
                                      struct im_disk **disk, struct im_error *err)
 {
-    struct making making IM_CLEANUP(making_done) = { .args = args,
-                                                     .context = context,
-                                                     .image = *disk };
+    struct making making IM_CLEANUP(
+        making_done) = { .args = args, .context = context, .image = *disk };
     int r = plan(&making, err);
 
     if (r == 0)

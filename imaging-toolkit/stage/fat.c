@@ -103,7 +103,10 @@ static struct geometry geometry_of(uint64_t bytes)
 static void fill_boot_sector(uint8_t *p, const struct geometry *geometry, uint64_t offset,
                              uint32_t serial)
 {
-    memcpy(p, "\xeb\x58\x90" "IMAGING ", 11);
+    memcpy(p,
+           "\xeb\x58\x90"
+           "IMAGING ",
+           11);
     put16(p + 11, SECTOR);
     p[13] = (uint8_t)geometry->cluster;
     put16(p + 14, RESERVED);

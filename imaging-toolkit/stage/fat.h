@@ -15,9 +15,9 @@
 
 /* A file in the root directory, or in EFI/BOOT. */
 struct fat_file {
-    char name[12]; /* 8 and 3 characters, upper case, filled with blanks, without a dot */
-    bool efi;      /* in EFI/BOOT */
-    uint64_t len;  /* bytes, not 0; together below FAT_CONTENT_MAX */
+    char name[12];   /* 8 and 3 characters, upper case, filled with blanks, without a dot */
+    bool efi;        /* in EFI/BOOT */
+    uint64_t len;    /* bytes, not 0; together below FAT_CONTENT_MAX */
     uint64_t offset; /* result: where its bytes belong, in the file system */
 };
 

@@ -104,8 +104,7 @@ static int find_boot(const struct grub_plan *plan, struct im_buffer *text)
 
     if (r == 0)
         r = im_buffer_puts(text, "set kernel=/vmlinuz\n");
-    return r < 0 ? r
-                 : im_buffer_printf(text, "set initrd=%s\n", plan->ramdisk ? "/initrd" : "");
+    return r < 0 ? r : im_buffer_printf(text, "set initrd=%s\n", plan->ramdisk ? "/initrd" : "");
 }
 
 static int find_root(const struct grub_plan *plan, struct im_buffer *text)

@@ -71,12 +71,19 @@ static int make_memdisk(const struct im_buffer *config, struct im_error *err)
     unsigned sum = 0;
     int r = fd < 0 ? -errno : 0;
 
-    memcpy(header + 100, "0000644\0" "0000000\0" "0000000\0", 24);
+    memcpy(header + 100,
+           "0000644\0"
+           "0000000\0"
+           "0000000\0",
+           24);
     (void)snprintf(header + 124, 12, "%011zo", config->len);
     memcpy(header + 136, "00000000000", 12);
     memset(header + 148, ' ', 8); /* the sum counts its own place as blanks */
     header[156] = '0';
-    memcpy(header + 257, "ustar\0" "00", 8);
+    memcpy(header + 257,
+           "ustar\0"
+           "00",
+           8);
     for (size_t i = 0; i < sizeof(header); i++)
         sum += (unsigned char)header[i];
     (void)snprintf(header + 148, 8, "%06o", sum);
@@ -113,15 +120,29 @@ int grub_image(enum grub_firmware firmware, const struct im_buffer *config, stru
                struct im_error *err)
 {
     /* part_* to search: tables and file systems; all_video hands a screen on to the kernel */
-    const char *const argv[] = { MKIMAGE,     "-O",     targets[firmware].name,
-                                 "-m",        IM_BOX_FD3,
-                                 "-p",        "(memdisk)/boot/grub",
+    const char *const argv[] = { MKIMAGE,
+                                 "-O",
+                                 targets[firmware].name,
+                                 "-m",
+                                 IM_BOX_FD3,
+                                 "-p",
+                                 "(memdisk)/boot/grub",
                                  firmware == GRUB_BIOS ? "biosdisk" : "all_video",
-                                 "part_msdos", "part_gpt", "ext2",
-                                 "xfs",       "fat",    "normal",
-                                 "linux",     "regexp", "search",
-                                 "test",      "echo",   "serial",
-                                 "terminal",  "memdisk", "tar",
+                                 "part_msdos",
+                                 "part_gpt",
+                                 "ext2",
+                                 "xfs",
+                                 "fat",
+                                 "normal",
+                                 "linux",
+                                 "regexp",
+                                 "search",
+                                 "test",
+                                 "echo",
+                                 "serial",
+                                 "terminal",
+                                 "memdisk",
+                                 "tar",
                                  NULL };
     struct im_box box IM_BOX_DONE = IM_BOX(MKIMAGE, argv, -1);
     int memdisk IM_CLOSE = make_memdisk(config, err);

@@ -23,7 +23,7 @@ struct grub_plan {
     const char *root_partuuid; /* for a kernel without ramdisk, which knows no other */
     const char *boot_uuid; /* file system with /vmlinuz and perhaps /initrd; NULL: they are looked
                               for in the root */
-    unsigned boot_number; /* of its partition */
+    unsigned boot_number;  /* of its partition */
     bool gpt;
     bool ramdisk;      /* of the boot file system */
     const char *words; /* further words for the kernel, as grub_check_words allows; or NULL */

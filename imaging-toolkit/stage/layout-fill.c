@@ -51,8 +51,9 @@ static int fill_swap(const struct layout *layout, struct segments *segments, str
 
 uint64_t layout_ephemeral_scratch(uint64_t len)
 {
-    /* in each 128 MiB two bitmaps of 4 KiB and a descriptor; what is the same for all sizes */
-    return len ? len / 8192 + (8u << 20) : 0;
+    /* in each 128 MiB two bitmaps of 4 KiB and a descriptor, most of them not written; what is the
+     * same for all sizes.  1 TiB was seen to take 17 MB. */
+    return len ? len / 16384 + (4u << 20) : 0;
 }
 
 int layout_can_fill(const struct layout *layout, struct im_error *err)
@@ -73,13 +74,13 @@ static int make_ext(int fd, const struct layout *layout, struct im_error *err)
     char uuid[40], extended[128];
     uint8_t bytes[16];
     char *mke2fs IM_FREE = im_spawn_find(MKE2FS);
-    const char *const argv[] = { "env",       "E2FSPROGS_FAKE_TIME=1000000000",
-                                 mke2fs,      "-q",
-                                 "-F",        "-t",
-                                 "ext4",      "-L",
+    const char *const argv[] = { "env",        "E2FSPROGS_FAKE_TIME=1000000000",
+                                 mke2fs,       "-q",
+                                 "-F",         "-t",
+                                 "ext4",       "-L",
                                  "ephemeral0", "-U",
-                                 uuid,        "-E",
-                                 extended,    IM_BOX_FD3,
+                                 uuid,         "-E",
+                                 extended,     IM_BOX_FD3,
                                  NULL };
     struct im_box box IM_BOX_DONE = IM_BOX(MKE2FS, argv, -1);
     int r = layout_can_fill(layout, err);
@@ -97,32 +98,47 @@ static int make_ext(int fd, const struct layout *layout, struct im_error *err)
     return r;
 }
 
+/* The file in scratch as a source of its own. */
+static int open_scratch(const struct im_scratch *scratch, struct im_source **ret_source,
+                        struct im_error *err)
+{
+    int fd = fcntl(scratch->fd, F_DUPFD_CLOEXEC, 0);
+
+    return fd < 0 ? im_fail_errno(err, errno, "cannot open the ephemeral file system again")
+                  : im_source_from_fd(fd, "the ephemeral file system", ret_source, err);
+}
+
+static int make_ephemeral(struct im_scratch *scratch, const struct layout *layout,
+                          struct im_source **ret_source, struct im_error *err)
+{
+    uint64_t len = layout->part[LAYOUT_EPHEMERAL].len;
+    struct stat st;
+    int r;
+
+    if (ftruncate(scratch->fd, (off_t)len) < 0)
+        return im_fail_errno(err, errno, "cannot make a scratch file of %" PRIu64 " bytes", len);
+    r = make_ext(scratch->fd, layout, err);
+    if (r == 0 && fstat(scratch->fd, &st) == 0)
+        im_scratch_shrink(scratch, (uint64_t)st.st_blocks * 512);
+    return r < 0 ? r : open_scratch(scratch, ret_source, err);
+}
+
 static int fill_ephemeral(const struct layout *layout, const struct im_context *context,
                           struct segments *segments, struct im_error *err)
 {
     const struct layout_part *part = &layout->part[LAYOUT_EPHEMERAL];
     struct im_scratch *scratch = NULL;
     struct im_source *source = NULL;
-    struct stat st;
-    int fd;
     int r = im_scratch_take(context->scratch, layout_ephemeral_scratch(part->len), &scratch, err);
 
-    if (r < 0)
+    if (r == 0)
+        r = make_ephemeral(scratch, layout, &source, err);
+    if (r < 0) {
+        im_scratch_free(scratch);
         return r;
+    }
     segments_keep(segments, scratch);
-    if (ftruncate(scratch->fd, (off_t)part->len) < 0)
-        return im_fail_errno(err, errno, "cannot make a scratch file of %" PRIu64 " bytes",
-                             part->len);
-    r = make_ext(scratch->fd, layout, err);
-    if (r < 0)
-        return r;
-    if (fstat(scratch->fd, &st) == 0)
-        im_scratch_shrink(scratch, (uint64_t)st.st_blocks * 512);
-    fd = fcntl(scratch->fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return im_fail_errno(err, errno, "cannot open the ephemeral file system again");
-    r = im_source_from_fd(fd, "the ephemeral file system", &source, err);
-    return r < 0 ? r : segments_add_source(segments, part->offset, source, part->len, err);
+    return segments_add_source(segments, part->offset, source, part->len, err);
 }
 
 int layout_fill(const struct layout *layout, const struct im_context *context,

@@ -96,7 +96,7 @@ static const struct kind fat_root = { "root", MBR_FAT, GPT_FAT };
 
 static const struct kind *kind_of(const struct layout *layout, unsigned i)
 {
-    return i == LAYOUT_BOOT && layout->uefi        ? &efi_system
+    return i == LAYOUT_BOOT && layout->uefi       ? &efi_system
            : i == LAYOUT_ROOT && layout->fat_root ? &fat_root
                                                   : &kinds[i];
 }

@@ -61,8 +61,7 @@ static int settle_size(struct layout *layout, uint64_t needed, struct im_error *
         layout->size = im_round_up(needed, LAYOUT_ALIGN);
     if (layout->size < needed)
         return im_fail(err, ENOSPC,
-                       "size=%" PRIu64 " is too small: table and partitions need %" PRIu64
-                       " bytes",
+                       "size=%" PRIu64 " is too small: table and partitions need %" PRIu64 " bytes",
                        layout->size, needed);
     if (!layout->gpt && layout->size > MBR_MAX)
         return im_fail(err, EFBIG,
@@ -107,8 +106,8 @@ void layout_uuid(const struct layout *layout, const char *what, uint8_t ret_uuid
     memcpy(ret_uuid, p, 16);
     (void)snprintf(ret_text, 40,
                    "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", p[0],
-                   p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12],
-                   p[13], p[14], p[15]);
+                   p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12], p[13],
+                   p[14], p[15]);
 }
 
 uint32_t layout_disk_id(const struct layout *layout)

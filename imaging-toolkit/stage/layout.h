@@ -51,6 +51,7 @@ uint32_t layout_disk_id(const struct layout *layout);
 void layout_root_partuuid(const struct layout *layout, char ret_text[40]);
 
 /* Write the table: the first LAYOUT_HEAD bytes of the disk, and of a GPT the last LAYOUT_TAIL ones
- * (else *ret_tail is NULL); both are the caller's.  stage/layout-table.c; -ENOPKG without libfdisk. */
+ * (else *ret_tail is NULL); both are the caller's.  stage/layout-table.c; -ENOPKG without libfdisk.
+ */
 int layout_table(const struct layout *layout, uint8_t **ret_head, uint8_t **ret_tail,
                  struct im_error *err);

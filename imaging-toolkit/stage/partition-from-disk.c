@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "core/stage.h"
+#include "guest/as-file.h"
 #include "guest/guest.h"
 #include "guest/table.h"
 
@@ -264,8 +265,9 @@ static int check_table(const struct im_guest *guest, struct im_error *err)
         return im_fail(err, EOPNOTSUPP, "the partition table is damaged: %s; repair it first",
                        guest->table_fault);
     if (guest->table == IM_TABLE_NONE)
-        return im_fail(err, EOPNOTSUPP, "the disk has no partition table: it is a bare file system "
-                                        "already, or empty");
+        return im_fail(err, EOPNOTSUPP,
+                       "the disk has no partition table: it is a bare file system "
+                       "already, or empty");
     return 0;
 }
 
@@ -306,6 +308,18 @@ static int partition_from_disk_accepts(const struct im_args *args, const struct 
     return find_part(args, context, input->disk, &part, err);
 }
 
+/* To choose, file systems may have to be read as files. */
+static int partition_from_disk_capacity(const struct im_args *args,
+                                        const struct im_context *context,
+                                        const struct im_input *input, uint64_t *ret_bytes,
+                                        struct im_error *err)
+{
+    if (im_arg_number(args, "number", 0) == 0)
+        return im_look_capacity(args, context, input, ret_bytes, err);
+    *ret_bytes = 0;
+    return 0;
+}
+
 static int partition_from_disk_apply(const struct im_args *args, const struct im_context *context,
                                      struct im_disk **disk, struct im_error *err)
 {
@@ -337,5 +351,6 @@ const struct im_stage im_stage_partition_from_disk = {
     .gives = IM_DISK,
     .params = params,
     .accepts = partition_from_disk_accepts,
+    .required_capacity = partition_from_disk_capacity,
     .apply = partition_from_disk_apply,
 };

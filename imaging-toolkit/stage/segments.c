@@ -153,8 +153,8 @@ static int shift_place(struct im_sink *sink, struct im_source *source, uint64_t 
     int r = shift_range(shift, offset, len, err);
 
     return r < 0 ? r
-                 : shift->to->place(shift->to, source, origin, len,
-                                    offset + shift->segment->offset, err);
+                 : shift->to->place(shift->to, source, origin, len, offset + shift->segment->offset,
+                                    err);
 }
 
 static int shift_deflated(struct im_sink *sink, const void *zlib, size_t zlib_len, size_t len,

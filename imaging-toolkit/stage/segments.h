@@ -18,8 +18,8 @@ struct segments;
 struct segments *segments_new(uint64_t size, struct im_disk *below);
 
 /* Add a piece; pieces come in any order, do not overlap, lie inside the disk and are not empty.
- * bytes: owned by the segments from now on, also on failure; the shared ones are another piece's, or
- * outlive the disk.  -ENOMEM. */
+ * bytes: owned by the segments from now on, also on failure; the shared ones are another piece's,
+ * or outlive the disk.  -ENOMEM. */
 int segments_add_bytes(struct segments *segments, uint64_t offset, void *bytes, size_t len,
                        struct im_error *err);
 int segments_add_shared(struct segments *segments, uint64_t offset, const void *bytes, size_t len,

@@ -80,9 +80,9 @@ static int read_ext(const uint8_t *head, struct superblock *superblock, struct i
     uint32_t log = im_le32(p + 0x18);
     uint64_t blocks = im_le32(p + 0x04);
 
-    superblock->name = incompat & (EXT_64BIT | EXT_EXTENTS)       ? "ext4"
-                       : im_le32(p + 0x5c) & EXT_JOURNAL          ? "ext3"
-                                                                  : "ext2";
+    superblock->name = incompat & (EXT_64BIT | EXT_EXTENTS) ? "ext4"
+                       : im_le32(p + 0x5c) & EXT_JOURNAL    ? "ext3"
+                                                            : "ext2";
     if (incompat & EXT_JOURNAL_DEV)
         return im_fail(err, EOPNOTSUPP,
                        "this is the external journal of an ext file system; give the file system");
@@ -166,9 +166,10 @@ int superblock_read(const uint8_t head[SUPERBLOCK_HEAD], struct superblock *ret_
         if (!kinds[i].is(head))
             continue;
         if (found)
-            return im_fail(err, EOPNOTSUPP,
-                           "the image has the superblocks of two kinds of file systems; remove "
-                           "the stale one with wipefs (force=yes makes a partition of it as it is)");
+            return im_fail(
+                err, EOPNOTSUPP,
+                "the image has the superblocks of two kinds of file systems; remove "
+                "the stale one with wipefs (force=yes makes a partition of it as it is)");
         found = &kinds[i];
     }
     if (!found)

@@ -68,7 +68,8 @@ static struct im_disk *raw_disk(struct memory *memory)
     return disk;
 }
 
-/* Pieces of odd lengths with gaps between them, added from behind; what they must give in `model`. */
+/* Pieces of odd lengths with gaps between them, added from behind; what they must give in `model`.
+ */
 static struct im_disk *assemble(uint64_t *seed, uint8_t *model, uint64_t *ret_size,
                                 struct memory *below, uint8_t **ret_image, uint8_t **ret_file,
                                 enum face face)
@@ -329,9 +330,9 @@ static void no_superblock_is_too_odd(void **state)
 
 static void files_lie_inside_and_beside_each_other(void **state)
 {
-    static const uint64_t sizes[] = { 1,          511,        512,          513,
-                                      40u * MIB,  255u * MIB, 256u * MIB - 1, 256u * MIB,
-                                      300u * MIB, 768u * MIB };
+    static const uint64_t sizes[] = {
+        1, 511, 512, 513, 40u * MIB, 255u * MIB, 256u * MIB - 1, 256u * MIB, 300u * MIB, 768u * MIB
+    };
 
     (void)state;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
