@@ -157,7 +157,11 @@ static int look_inside(const struct making *making, bool *ret_boot, struct im_er
     if (superblock->kind != SUPERBLOCK_EXT || making->image->size == IM_SIZE_UNKNOWN)
         return 0;
     r = find_kernel(making->image, making->context, ret_boot, err);
-    return r == -ENOPKG ? 0 : r; /* nobody here can look */
+    if (r == -ENOPKG) /* nobody here can look */
+        return 0;
+    if (r < 0)
+        im_error_prefix(err, "no kernel can be looked for (boot=no does without one)");
+    return r;
 }
 
 static int settle_boot(struct making *making, struct im_error *err)

@@ -379,6 +379,12 @@ class Refusals(Case):
         self.refused("has no UUID", image, kernel=self.kernel)
         self.disk(image)
 
+    def test_a_damaged_file_system(self):
+        image = patched(self.copy(), 2048, bytes(2048))
+        self.refused("no kernel can be looked for (boot=no does without one): ", image)
+        self.disk(image, boot="no")
+        self.disk(image, kernel=self.kernel)
+
     def test_an_external_journal(self):
         image = os.path.join(self.tmp, "journal")
         with open(image, "wb") as file:
