@@ -74,8 +74,9 @@ class PartitionTable(Case):
 
     def test_primary(self):
         sectors = 4 * 2048
-        rows = (((1, 2048, 2048, 0x83, 0), None, None),
-                ((1, 4096, sectors - 4096), None, None),
+        rows = (((1, 4096, sectors - 4096), None, None),
+                ((1, 2040, 8), None, None),
+                ((1, 2040, 9), "Partitions 1 and 2 overlap: 2048 sectors from 2048", NO_TABLE),
                 ((1, 4096, sectors - 4095), "Partition 2 has 4097 sectors from sector 4096", NO_TABLE),
                 ((1, 4096, 0), "Partition 2 has 0 sectors", NO_TABLE),
                 ((1, 0, 8), "Partition 2 has 8 sectors from sector 0", NO_TABLE),
@@ -85,7 +86,7 @@ class PartitionTable(Case):
                 ((1, 4096, 8, 0x83, 1), "Entry 2 of the MBR has the status 0x01", NO_TABLE),
                 ((1, 4096, 8, 0, 1), "Entry 2 of the MBR has the status 0x01", NO_TABLE))
         self.parts("linux", "linux")
-        for fields, words, aws in rows[1:]:
+        for fields, words, aws in rows:
             with self.subTest(str(fields)):
                 self.entry(*fields)
                 self.assert_told(self.RULE, "error" if words else "ok", words or "2 partitions", aws)

@@ -130,6 +130,7 @@ FAULTS = [
     ("check-drivers", {IMAGE: guest.initrd()[:300]}, "damaged", INITRD),
     ("check-drivers", {IMAGE: b"neither archive nor compressed" * 9}, "neither a cpio", INITRD),
     ("check-drivers", {IMAGE: guest.cpio({"init": b"x"})[:150]}, "has no end", INITRD),
+    ("check-drivers", {IMAGE: gzip.compress(guest.cpio({"init": b"x"})[:150])}, "has no end", INITRD),
     ("check-network", {"etc/network/interfaces": None, "usr/bin/cloud-init": None},
      "Nothing configures the network", None),
     ("check-network", {"etc/network/interfaces": b"iface eth0 inet static\n address 10.0.0.5/24\n",
@@ -331,6 +332,8 @@ class Command(Case):
             self.assertEqual(names[name]["required"], name in REQUIRED, name)
             self.assertTrue(told(report, name), name)
         self.assertEqual(names["check-fstab"]["severity"], "warning")
+        order = [names[finding["rule"]]["required"] for finding in report["findings"]]
+        self.assertEqual(order, sorted(order, reverse=True))  # the required ones have room
         for finding in report["findings"]:
             self.assertLessEqual(set(finding), {"rule", "severity", "evidence", "cure", "code",
                                                 "aws"})

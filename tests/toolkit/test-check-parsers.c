@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "core/disk.h"
+#include "core/report.h"
 #include "stage/accounts.h"
 #include "stage/boot-entries.h"
 #include "stage/cpio.h"
@@ -511,6 +512,27 @@ static void long_chains_end(void **state)
     free(mbr);
 }
 
+/* ---- the report ---- */
+
+static void no_validator_fills_the_report(void **state)
+{
+    struct im_report *report = calloc(1, sizeof(*report));
+
+    (void)state;
+    assert_non_null(report);
+    report->rule = "talks";
+    for (int i = 0; i < 1000; i++)
+        im_report_warning(report, NULL, "%d", i);
+    assert_int_equal(report->count, IM_REPORT_RULE_MAX);
+    for (int i = 0; i < 1000; i++)
+        im_report_fault(report, NULL, NULL, NULL, "%d", i);
+    assert_int_equal(report->count, IM_REPORT_FAULT_MAX);
+    report->rule = "another";
+    im_report_fault(report, NULL, NULL, NULL, "what counts");
+    assert_string_equal(im_report_first_fault(report, "another")->evidence, "what counts");
+    free(report);
+}
+
 /* ---- bytes that mean ill ---- */
 
 static uint32_t chance(uint32_t *seed)
@@ -631,6 +653,7 @@ int main(void)
         cmocka_unit_test(kernels_say_what_they_are),
         cmocka_unit_test(superblocks_tell_sizes),
         cmocka_unit_test(long_chains_end),
+        cmocka_unit_test(no_validator_fills_the_report),
         cmocka_unit_test(nothing_breaks_the_parsers),
     };
 
