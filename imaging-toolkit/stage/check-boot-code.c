@@ -215,6 +215,12 @@ static int judge_esp(struct boot *boot, struct im_guest *guest, const struct im_
     bool found = false;
     int r = 0;
 
+    if (strcmp(fs->type, "vfat") != 0) {
+        im_report_warning(boot->look->report, INSTALL_EFI,
+                          "the EFI system partition %u holds %s, not FAT, which firmware reads",
+                          fs->part->number, *fs->type ? fs->type : "nothing that is known");
+        return 0;
+    }
     for (size_t i = 0; !found && i < sizeof(fallbacks) / sizeof(fallbacks[0]); i++) {
         r = judge_fallback(boot, guest, fs, &fallbacks[i], &found, &local);
         if (r == -ENOPKG || r == -EOPNOTSUPP) {

@@ -49,6 +49,12 @@ static bool fits_type(const char *wanted, const char *is)
            (strncmp(wanted, "ntfs", 4) == 0 && strcmp(is, "ntfs") == 0);
 }
 
+/* "host:/path" of NFS, "//host/share" of SMB; a swap file and the like is none. */
+static bool is_share(const char *device)
+{
+    return strstr(device, ":/") || strncmp(device, "//", 2) == 0;
+}
+
 static void judge_missing(const struct fstab_line *line, struct im_report *report)
 {
     if (may_be_missing(line))
@@ -118,7 +124,8 @@ static void judge_line(const struct im_guest *guest, const struct fstab_line *li
                           line->device, line->dir);
         break;
     case FSTAB_NO_DEVICE:
-        if (!may_be_missing(line) && !fstab_has_option(line->options, "_netdev"))
+        if (is_share(line->device) && !may_be_missing(line) &&
+            !fstab_has_option(line->options, "_netdev"))
             im_report_warning(report, "add the options nofail,_netdev",
                               "/etc/fstab mounts %s on %s: the system waits when it cannot be "
                               "reached",

@@ -41,7 +41,6 @@ struct found {
     char dhcp[192];   /* path of the first file that asks for DHCP; "" none */
     char fixed[192];  /* of the first that gives an address */
     char address[64]; /* which */
-    unsigned files;
 };
 
 static bool is_backup(const char *name)
@@ -88,8 +87,8 @@ static int read_file(struct found *found, enum netconf_kind kind, const char *pa
     if (r != LINUX_FOUND)
         return r < 0 ? r : 0;
     netconf_parse(kind, text.data, &conf);
-    if (conf.dhcp || *conf.address || *conf.mac || *conf.name)
-        found->files++;
+    if (conf.off)
+        return 0;
     judge_file(found, path, &conf);
     return 0;
 }

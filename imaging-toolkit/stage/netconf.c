@@ -56,9 +56,9 @@ static void ifupdown(char *line, struct netconf *conf)
         const char *family = linux_word(&line), *method = linux_word(&line);
 
         take_first(conf->name, sizeof(conf->name), first);
-        conf->dhcp |=
-            family && method && (strcmp(method, "dhcp") == 0 || strcmp(method, "auto") == 0);
-    } else if (strcmp(key, "address") == 0) {
+        conf->other = !family || strcmp(family, "inet") != 0;
+        conf->dhcp |= !conf->other && method && strcmp(method, "dhcp") == 0;
+    } else if (strcmp(key, "address") == 0 && !conf->other) {
         take_first(conf->address, sizeof(conf->address), first);
     } else if (strcmp(key, "hwaddress") == 0) {
         const char *mac = linux_word(&line);
@@ -86,7 +86,7 @@ static void netplan(char *line, struct netconf *conf)
     value = split(line, ':');
     if (!value)
         return;
-    if (strcmp(line, "dhcp4") == 0 || strcmp(line, "dhcp6") == 0)
+    if (strcmp(line, "dhcp4") == 0)
         conf->dhcp |= yes(value);
     else if (strcmp(line, "macaddress") == 0)
         take_first(conf->mac, sizeof(conf->mac), value);
@@ -111,7 +111,7 @@ static void networkd(char *line, struct netconf *conf)
     if (!value)
         return;
     if (strcmp(line, "DHCP") == 0)
-        conf->dhcp |= yes(value) || strncmp(value, "ipv", 3) == 0 || strcmp(value, "both") == 0 ||
+        conf->dhcp |= yes(value) || strcmp(value, "ipv4") == 0 || strcmp(value, "both") == 0 ||
                       strcmp(value, "v4") == 0;
     else if (strcmp(line, "Name") == 0)
         take_first(conf->name, sizeof(conf->name), value);
@@ -123,12 +123,17 @@ static void networkd(char *line, struct netconf *conf)
 
 static void keyfile(char *line, struct netconf *conf)
 {
-    const char *value = split(line, '=');
+    const char *value;
 
-    if (!value)
+    if (*line == '[')
+        conf->other = strcmp(line, "[ipv6]") == 0;
+    value = split(line, '=');
+    if (!value || conf->other)
         return;
     if (strcmp(line, "method") == 0)
-        conf->dhcp |= strcmp(value, "auto") == 0 || strcmp(value, "dhcp") == 0;
+        conf->dhcp |= strcmp(value, "auto") == 0;
+    else if (strcmp(line, "autoconnect") == 0)
+        conf->off = !yes(value);
     else if (strcmp(line, "interface-name") == 0)
         take_first(conf->name, sizeof(conf->name), value);
     else if (strcmp(line, "address1") == 0 || strcmp(line, "addresses") == 0)
@@ -145,6 +150,10 @@ static void ifcfg(char *line, struct netconf *conf)
         return;
     if (strcmp(line, "BOOTPROTO") == 0)
         conf->dhcp |= strncasecmp(value, "dhcp", 4) == 0 || strcasecmp(value, "bootp") == 0;
+    else if (strcmp(line, "ONBOOT") == 0)
+        conf->off = !yes(value);
+    else if (strcmp(line, "STARTMODE") == 0)
+        conf->off = strcmp(value, "off") == 0 || strcmp(value, "manual") == 0;
     else if (strcmp(line, "DEVICE") == 0)
         take_first(conf->name, sizeof(conf->name), value);
     else if (strncmp(line, "IPADDR", 6) == 0)

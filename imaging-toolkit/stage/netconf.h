@@ -14,10 +14,12 @@ enum netconf_kind {
 };
 
 struct netconf {
-    bool dhcp;
+    bool dhcp;        /* of IPv4 */
+    bool off;         /* it is not used at the start: what it says does not count */
     char name[64];    /* of the first interface but lo it is for; "" any */
     char address[64]; /* the first that is fixed; "" none */
     char mac[32];     /* the first it insists on; "" none */
+    bool other;       /* what is being read is not about IPv4 */
 };
 
 /* Read the text, which is cut up. */

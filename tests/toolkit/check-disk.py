@@ -219,6 +219,10 @@ class BootCode(Case):
                 self.parts(guest.Part("esp", 4 * MIB, "vfat", tree, guest.ESP_ID), table="gpt",
                            code=False)
                 self.assert_told(self.RULE, severity, words, aws)
+        self.parts(guest.Part("esp", MIB), table="gpt", code=False)
+        self.assert_told(self.RULE, "error", "There is neither boot code", NO_BOOT)
+        self.poke(0, b"code")
+        self.assert_told(self.RULE, "warning", "holds nothing that is known, not FAT")
 
 
 class FileSystem(Case):

@@ -135,6 +135,9 @@ FAULTS = [
      "Nothing configures the network", None),
     ("check-network", {"etc/network/interfaces": b"iface eth0 inet static\n address 10.0.0.5/24\n",
                        "usr/bin/cloud-init": None}, "gives an interface the address 10.0.0.5", None),
+    ("check-network", {"etc/network/interfaces": None, "usr/bin/cloud-init": None,
+                       "etc/sysconfig/network-scripts/ifcfg-eth0": b"BOOTPROTO=dhcp\nONBOOT=no\n"},
+     "Nothing configures the network", None),
     ("check-access", without_access(), "Nobody could log in", None),
     ("check-secrets", {"etc/shadow": guest.File("root:*:1::::::\nadmin::19000::::::\n", 0o600)},
      "The user admin has an empty password", None),
@@ -242,7 +245,10 @@ class Rules(Case):
 
     def test_whole_systems(self):
         """Nothing to complain of, on both families, in both tables, in every place."""
-        for options in ({}, {"boot": True}, {"table": "gpt", "esp": True, "bios": True},
+        lines = ("/swapfile none swap sw 0 0\n/dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\n"
+                 "proc /proc proc defaults 0 0\n/home /srv none bind 0 0\n"
+                 "nas:/x /mnt nfs nofail,_netdev 0 0\n")
+        for options in ({"changes": {"etc/fstab": guest.fstab(extra=lines)}}, {"boot": True}, {"table": "gpt", "esp": True, "bios": True},
                         {"system": guest.redhat, "table": "gpt", "esp": True, "boot": True},
                         {"logical": True, "swap": True}):
             with self.subTest(str(options)):

@@ -320,33 +320,41 @@ static void network_files_are_read(void **state)
         const char *text;
         struct netconf is;
     } rows[] = {
-        { NETCONF_IFUPDOWN, "auto lo\niface lo inet loopback\n", { false, "", "", "" } },
-        { NETCONF_IFUPDOWN, "iface eth0 inet dhcp\n", { true, "eth0", "", "" } },
+        { NETCONF_IFUPDOWN, "auto lo\niface lo inet loopback\n", { .dhcp = false } },
+        { NETCONF_IFUPDOWN, "iface eth0 inet dhcp\n", { .dhcp = true, .name = "eth0" } },
         { NETCONF_IFUPDOWN,
-          "iface eth0 inet static\n address 1.2.3.4\n hwaddress ether 0:1\n",
-          { false, "eth0", "1.2.3.4", "0:1" } },
+          "iface eth0 inet static\n address 1.2.3.4\n hwaddress ether 0:1\niface eth0 inet6 auto\n",
+          { .name = "eth0", .address = "1.2.3.4", .mac = "0:1" } },
         { NETCONF_NETPLAN,
           "network:\n ethernets:\n  ens3:\n   dhcp4: yes # x\n",
-          { true, "ens3", "", "" } },
+          { .dhcp = true, .name = "ens3" } },
         { NETCONF_NETPLAN,
           "network:\n ethernets:\n  id:\n   match:\n    macaddress: '0:1'\n   addresses:\n"
           "    - \"10.0.0.5/24\"\n",
-          { false, "id", "10.0.0.5/24", "0:1" } },
+          { .name = "id", .address = "10.0.0.5/24", .mac = "0:1" } },
         { NETCONF_NETPLAN,
-          "ethernets:\n e:\n  dhcp4: false\n  addresses: [10.0.0.5/24, x]\n",
-          { false, "e", "10.0.0.5/24", "" } },
-        { NETCONF_NETWORKD, "[Match]\nName=en*\n[Network]\nDHCP=ipv4\n", { true, "en*", "", "" } },
+          "ethernets:\n e:\n  dhcp4: false\n  dhcp6: true\n  addresses: [10.0.0.5/24, x]\n",
+          { .name = "e", .address = "10.0.0.5/24" } },
         { NETCONF_NETWORKD,
-          "[Match]\nMACAddress=0:1\n[Network]\nAddress=1.2.3.4/8\nDHCP=no\n",
-          { false, "", "1.2.3.4/8", "0:1" } },
-        { NETCONF_KEYFILE, "[ipv4]\nmethod=auto\n[ipv6]\nmethod=ignore\n", { true, "", "", "" } },
+          "[Match]\nName=en*\n[Network]\nDHCP=ipv4\n",
+          { .dhcp = true, .name = "en*" } },
+        { NETCONF_NETWORKD,
+          "[Match]\nMACAddress=0:1\n[Network]\nAddress=1.2.3.4/8\nDHCP=ipv6\n",
+          { .address = "1.2.3.4/8", .mac = "0:1" } },
+        { NETCONF_KEYFILE, "[ipv4]\nmethod=auto\n[ipv6]\nmethod=ignore\n", { .dhcp = true } },
         { NETCONF_KEYFILE,
-          "interface-name=ens33\n[ipv4]\naddress1=1.2.3.4/8,1.1.1.1\nmethod=manual\n",
-          { false, "ens33", "1.2.3.4/8,1.1.1.1", "" } },
-        { NETCONF_IFCFG, "DEVICE=\"eth0\"\nBOOTPROTO=dhcp\n#HWADDR=1\n", { true, "eth0", "", "" } },
+          "interface-name=ens33\n[ipv4]\naddress1=1.2.3.4/8,1.1.1.1\nmethod=manual\n[ipv6]\n"
+          "method=auto\n",
+          { .name = "ens33", .address = "1.2.3.4/8,1.1.1.1" } },
+        { NETCONF_KEYFILE,
+          "autoconnect=false\n[ipv4]\nmethod=auto\n",
+          { .dhcp = true, .off = true } },
         { NETCONF_IFCFG,
-          "BOOTPROTO='none'\nIPADDR=1.2.3.4\nHWADDR=0:1\n",
-          { false, "", "1.2.3.4", "0:1" } },
+          "DEVICE=\"eth0\"\nBOOTPROTO=dhcp\n#HWADDR=1\nONBOOT=yes\n",
+          { .dhcp = true, .name = "eth0" } },
+        { NETCONF_IFCFG,
+          "BOOTPROTO='none'\nIPADDR=1.2.3.4\nHWADDR=0:1\nSTARTMODE='off'\n",
+          { .off = true, .address = "1.2.3.4", .mac = "0:1" } },
     };
 
     (void)state;
@@ -358,6 +366,7 @@ static void network_files_are_read(void **state)
         netconf_parse(rows[i].kind, text, &conf);
         free(text);
         assert_int_equal(conf.dhcp, rows[i].is.dhcp);
+        assert_int_equal(conf.off, rows[i].is.off);
         assert_string_equal(conf.name, rows[i].is.name);
         assert_string_equal(conf.address, rows[i].is.address);
         assert_string_equal(conf.mac, rows[i].is.mac);
