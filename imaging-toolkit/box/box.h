@@ -26,6 +26,8 @@ struct im_box {
     int fd3;                 /* becomes 3; -1: none */
     uint64_t file_size;      /* bytes it may write to a file, 0: none */
     uint64_t work;           /* bytes it has to move; more of them give it more processor time */
+    uint64_t memory;         /* bytes of address space beyond what a child usually has */
+    uint64_t seconds;        /* of processor time beyond what it usually has */
     struct im_buffer text;   /* what it printed: standard error, and output where it has no other */
     int text_fd;             /* where that comes from */
     pid_t pid;               /* 0: not running */
