@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -24,6 +25,9 @@
 #define WORDS_MAX 64
 /* What the emulator keeps of translated code; the default is a quarter of the machine's memory. */
 #define TRANSLATED "64"
+
+/* An overlay grows by so much; it is qcow2's default. */
+#define CLUSTER 65536u
 
 /* Firmware and its variables in one file: put in place of a BIOS its variables live in the guest's
  * memory, and nothing needs a copy of them. */
@@ -182,6 +186,14 @@ int im_machine_listen(struct im_machine *machine, int timeout_ms, void *buf, siz
                    : im_fail_errno(err, errno, "cannot read the console of %s", IM_QEMU_SYSTEM);
     r = im_box_wait(&machine->box, err); /* nobody holds the pipe any more */
     return r < 0 ? r : 1;
+}
+
+bool im_machine_is_full(const struct im_machine *machine)
+{
+    struct stat st;
+
+    return machine->overlay >= 0 && fstat(machine->overlay, &st) == 0 &&
+           (uint64_t)st.st_size + CLUSTER > machine->overlay_max;
 }
 
 void im_machine_done(struct im_machine *machine)

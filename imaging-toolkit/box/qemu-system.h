@@ -45,6 +45,9 @@ int im_machine_start(struct im_machine *machine, struct im_error *err);
 int im_machine_listen(struct im_machine *machine, int timeout_ms, void *buf, size_t len,
                       size_t *ret_len, struct im_error *err);
 
+/* Has the guest written what its overlay may have?  It gets errors from now on. */
+bool im_machine_is_full(const struct im_machine *machine);
+
 /* Switch it off and release. */
 void im_machine_done(struct im_machine *machine);
 #define IM_MACHINE_DONE __attribute__((cleanup(im_machine_done)))

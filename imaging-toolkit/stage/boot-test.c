@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,7 +210,7 @@ static int choose_accel(const struct wishes *wishes, bool *ret_kvm, struct im_er
     return 0;
 }
 
-/* Run until the milestone, a trouble, the machine's end (*ret_ended) or the time. */
+/* Run until the milestone, a trouble, the machine's end (*ret_ended) or the time is up. */
 static int run(struct im_machine *machine, struct serial_watch *watch, const struct wishes *wishes,
                bool *ret_ended, struct im_error *err)
 {
@@ -222,7 +221,8 @@ static int run(struct im_machine *machine, struct serial_watch *watch, const str
     int r = im_machine_start(machine, err);
 
     while (r == 0 && now < timeout_ms && watch->reached < wishes->until &&
-           !serial_watch_ended(watch, now) && watch->starts <= STARTS_MAX) {
+           !serial_watch_ended(watch, now) && watch->starts <= STARTS_MAX &&
+           !im_machine_is_full(machine)) {
         r = im_machine_listen(machine, 50, text, sizeof(text), &len, err);
         now = im_clock_monotonic_ms() - began;
         if (r >= 0)
@@ -253,7 +253,7 @@ static void explain(const struct wishes *wishes, const struct serial_watch *watc
 {
     if (watch->trouble)
         (void)snprintf(buf, size, "%s", watch->trouble->what);
-    else if (ended && WIFSIGNALED(machine->box.status) && WTERMSIG(machine->box.status) == SIGXFSZ)
+    else if (im_machine_is_full(machine))
         (void)snprintf(buf, size, "it wrote more than the %" PRIu64 " bytes it may (overlay=SIZE)",
                        wishes->overlay);
     else if (ended)
@@ -271,7 +271,7 @@ static bool broke(const struct im_machine *machine, bool ended)
     int status = machine->box.status;
 
     return ended && !(WIFEXITED(status) && WEXITSTATUS(status) == 0) &&
-           !(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+           !im_machine_is_full(machine);
 }
 
 static int machine_broke(const struct im_machine *machine, struct im_error *err)
@@ -287,7 +287,8 @@ static void judge(const struct wishes *wishes, const struct serial_watch *watch,
 {
     const char *firmware = machine->firmware == IM_FIRMWARE_UEFI ? "UEFI" : "BIOS";
     bool nothing = watch->trouble && watch->trouble->no_loader;
-    bool stopped = watch->trouble || ended || watch->starts > STARTS_MAX;
+    bool stopped =
+        watch->trouble || ended || watch->starts > STARTS_MAX || im_machine_is_full(machine);
     const char *cure;
     char way[160], why[128], words[SHOWN_MAX + 1];
 

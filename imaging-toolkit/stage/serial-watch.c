@@ -9,8 +9,8 @@
 
 #include "base/bytes.h"
 
-/* Words of a milestone, in a line without some others.  All are looked for at any time: a guest
- * need not show every milestone. */
+/* Words of a milestone, in a line that, once it is whole, has not some others.  All are looked for
+ * at any time: a guest need not show every milestone. */
 static const struct words {
     enum watch_milestone milestone;
     const char *words, *without;
@@ -158,13 +158,13 @@ static bool from_boot_sector(const struct serial_watch *watch)
            strncmp(watch->line, BOOT_FAILED, im_min(watch->line_len, strlen(BOOT_FAILED))) != 0;
 }
 
-static void look_at_line(struct serial_watch *watch, int64_t now_ms)
+static void look_at_line(struct serial_watch *watch, bool whole, int64_t now_ms)
 {
     for (size_t i = 0; i < COUNT(milestones); i++) {
         const struct words *of = &milestones[i];
 
         if (watch->at_ms[of->milestone] < 0 && strstr(watch->line, of->words) &&
-            !(of->without && strstr(watch->line, of->without)))
+            (!of->without || (whole && !strstr(watch->line, of->without))))
             reach(watch, of->milestone, now_ms);
     }
     if (watch->reached < WATCH_BOOT_LOADER && from_boot_sector(watch))
@@ -195,7 +195,7 @@ static void end_line(struct serial_watch *watch, int64_t now_ms)
 {
     if (watch->line_len == 0)
         return;
-    look_at_line(watch, now_ms);
+    look_at_line(watch, true, now_ms);
     for (size_t i = 0; i < COUNT(starts); i++)
         watch->starts += strstr(watch->line, starts[i]) != NULL;
     if (strstr(watch->line, HANDING_OVER))
@@ -211,7 +211,7 @@ static void end_line(struct serial_watch *watch, int64_t now_ms)
 static void add_to_line(struct serial_watch *watch, char c, int64_t now_ms)
 {
     if (watch->line_len == WATCH_LINE_MAX) {
-        look_at_line(watch, now_ms);
+        look_at_line(watch, false, now_ms);
         memmove(watch->line, watch->line + WATCH_LINE_MAX - AGAIN, AGAIN);
         watch->line_len = AGAIN;
     }
@@ -253,7 +253,7 @@ void serial_watch_take(struct serial_watch *watch, const char *text, size_t len,
         else if (c == '\t' || (unsigned char)c >= ' ')
             add_to_line(watch, c == '\t' ? ' ' : c, now_ms);
     }
-    look_at_line(watch, now_ms); /* prompts are lines without an end */
+    look_at_line(watch, false, now_ms); /* prompts are lines without an end */
 }
 
 const struct watch_trouble *serial_watch_ended(const struct serial_watch *watch, int64_t now_ms)
