@@ -151,12 +151,13 @@ static int required_capacity(const struct im_args *args, const struct im_context
                              struct im_error *err)
 {
     struct wishes wishes;
+    uint64_t copy = 0;
     int r = read_wishes(args, &wishes, err);
 
-    (void)context;
-    (void)input;
     if (r == 0)
-        *ret_bytes = wishes.overlay;
+        r = im_look_capacity(args, context, input, &copy, err);
+    if (r == 0 && __builtin_add_overflow(wishes.overlay, copy, ret_bytes))
+        r = im_fail(err, EFBIG, "boot-test: overlay=%" PRIu64 " is too large", wishes.overlay);
     return r;
 }
 
