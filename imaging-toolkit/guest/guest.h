@@ -110,6 +110,9 @@ int im_guest_list(struct im_guest *guest, const char *path, struct im_buffer *na
  * system partition, say). */
 int im_fs_read(struct im_guest *guest, const struct im_fs *fs, const char *path, size_t max,
                struct im_buffer *text, struct im_error *err);
+/* The first len bytes of a file, or all of a shorter one. */
+int im_fs_head(struct im_guest *guest, const struct im_fs *fs, const char *path, size_t len,
+               struct im_buffer *text, struct im_error *err);
 int im_fs_stat(struct im_guest *guest, const struct im_fs *fs, const char *path,
                struct im_file *ret_file, struct im_error *err);
 int im_fs_list(struct im_guest *guest, const struct im_fs *fs, const char *path,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "guest/inner.h"
@@ -187,6 +188,7 @@ struct text_sink {
     int fd;       /* in place of text */
     uint64_t len; /* so far */
     uint64_t max;
+    bool cut; /* what is more than max is left out, and no error */
     const char *path;
 };
 
@@ -195,6 +197,8 @@ static int put(struct guest_sink *base, const void *buf, size_t len, struct im_e
     struct text_sink *sink = (struct text_sink *)base;
     int r;
 
+    if (sink->cut)
+        len = (size_t)im_min(len, sink->max - sink->len);
     sink->len += len;
     if (sink->len > sink->max)
         return im_fail(err, EFBIG, "'%s' has more than %llu bytes", sink->path,
@@ -215,13 +219,14 @@ static int read_at(struct place *place, const char *path, struct text_sink *sink
         r = im_fail(err, EISDIR, "'%s' is a directory", path);
     if (r == 0 && file.kind != IM_FILE_REGULAR)
         r = im_fail(err, EOPNOTSUPP, "'%s' is no regular file", path);
-    if (r == 0 && file.size > sink->max)
+    if (r == 0 && file.size > sink->max && !sink->cut)
         r = im_fail(err, EFBIG, "'%s' has %llu bytes, more than %llu", path,
                     (unsigned long long)file.size, (unsigned long long)sink->max);
     sink->sink.put = put;
     sink->path = path;
     return r < 0 ? r
-                 : place->reader->read(place->state, place->path, sink->max + 1, &sink->sink, err);
+                 : place->reader->read(place->state, place->path, sink->max + !sink->cut,
+                                       &sink->sink, err);
 }
 
 static int read_text(struct im_guest *guest, const struct im_fs *only, const char *path, size_t max,
@@ -288,6 +293,16 @@ int im_fs_read(struct im_guest *guest, const struct im_fs *fs, const char *path,
                struct im_buffer *text, struct im_error *err)
 {
     return read_text(guest, fs, path, max, text, err);
+}
+
+int im_fs_head(struct im_guest *guest, const struct im_fs *fs, const char *path, size_t len,
+               struct im_buffer *text, struct im_error *err)
+{
+    struct text_sink sink = { .text = text, .max = len, .cut = true };
+    struct place place;
+    int r = find(guest, fs, path, &place, err);
+
+    return r < 0 ? r : read_at(&place, path, &sink, err);
 }
 
 int im_fs_stat(struct im_guest *guest, const struct im_fs *fs, const char *path,
