@@ -4,14 +4,14 @@
     guest.py OUT [KEY=VALUE]...     table=gpt fs=xfs boot=yes os=redhat ...; keys are build()'s
 
 A tree is a dict of path -> bytes, File (bytes with a mode), Link, or None for an empty directory;
-debian() and redhat() give one that a test changes before build() writes the disk:
+debian(), redhat() and windows() give one that a test changes before build() writes the disk:
 
     tree = guest.debian()
     del tree["etc/fstab"]
     guest.build("disk.raw", tree, table="gpt", fs="ext4")
 
-File systems are made by mke2fs, mkfs.xfs, and mkfs.vfat with mtools; a missing
-program ends the test with status 77.  Contents that programs would run are stand-ins: they have the
+File systems are made by mke2fs, mkfs.xfs, mkfs.vfat with mtools, and mkntfs with ntfscp;
+a missing program ends the test with status 77.  Contents that programs would run are stand-ins: they have the
 right first bytes and nothing else.
 """
 import gzip
@@ -233,6 +233,200 @@ def redhat(fs="xfs", boot=False, esp=False, version="5.14.0-362.el9.x86_64"):
     return tree
 
 
+# ---- Windows
+
+def blank_hive():
+    """A registry hive with nothing but its root, as hivex wants it to begin with."""
+    hive = bytearray(8192)
+    struct.pack_into("<4sIIQIIIIIII", hive, 0, b"regf", 1, 1, 0, 1, 3, 0, 1, 0x20, 0x1000, 1)
+    total = 0
+    for i in range(0, 0x1fc, 4):
+        total ^= struct.unpack_from("<I", hive, i)[0]
+    struct.pack_into("<I", hive, 0x1fc, total)
+    struct.pack_into("<4sII", hive, 0x1000, b"hbin", 0, 0x1000)
+    none = 0xffffffff
+    struct.pack_into("<i2sHQIIIIIIIIIIIIIIIHH4s", hive, 0x1020, -0x60, b"nk", 0x2c, 0, 0, 0, 0, 0,
+                     none, none, 0, none, 0x80, none, 0, 0, 0, 0, 0, 4, 0, b"ROOT")
+    struct.pack_into("<i2sHIIII", hive, 0x1080, -0x30, b"sk", 0, 0x80, 0x80, 1, 0x14)
+    struct.pack_into("<i", hive, 0x10b0, 0x1000 - 0xb0)  # free
+    return bytes(hive)
+
+
+def hive(keys):
+    """A registry hive: keys is path -> {name: str, int or bytes}, paths with backslashes."""
+    try:
+        import hivex  # only Debian's own python has it
+    except ImportError:
+        print("skipped: python3-hivex is not installed")
+        sys.exit(77)
+    with tempfile.NamedTemporaryFile(prefix="guest.") as file:
+        file.write(blank_hive())
+        file.flush()
+        out = hivex.Hivex(file.name, write=True)
+        for path, values in keys.items():
+            node = out.root()
+            for name in path.split("\\"):
+                node = out.node_get_child(node, name) or out.node_add_child(node, name)
+            for name, value in values.items():
+                kind, data = {str: lambda v: (1, (v + "\0").encode("utf-16-le")),
+                              int: lambda v: (4, struct.pack("<I", v)),
+                              bytes: lambda v: (3, v)}[type(value)](value)
+                out.node_set_value(node, {"key": name, "t": kind, "value": data})
+        out.commit(None)
+        with open(file.name, "rb") as made:
+            return made.read()
+
+
+def windows_software(name="Windows Server 2022 Datacenter", build="20348"):
+    """Of the hive SOFTWARE."""
+    return {"Microsoft\\Windows NT\\CurrentVersion": {
+        "ProductName": name, "CurrentVersion": "6.3", "CurrentBuild": build,
+        "CurrentMajorVersionNumber": 10, "CurrentMinorVersionNumber": 0,
+        "EditionID": "ServerDatacenter", "InstallationType": "Server"}}
+
+
+def windows_system(drivers=("viostor", "vioscsi", "netkvm", "stornvme")):
+    """Of the hive SYSTEM; drivers are started at boot."""
+    top = "ControlSet001\\Services\\"
+    keys = {"Select": {"Current": 1, "Default": 1, "Failed": 0, "LastKnownGood": 1}}
+    for driver in drivers:
+        keys[top + driver] = {"Start": 3 if driver == "netkvm" else 0, "Type": 1, "ErrorControl": 1,
+                              "ImagePath": "System32\\drivers\\%s.sys" % driver,
+                              "Group": "NDIS" if driver == "netkvm" else "SCSI miniport"}
+    keys[top + "TermService"] = {"Start": 2, "Type": 0x20}
+    return keys
+
+
+def windows(drivers=("viostor", "vioscsi", "netkvm", "stornvme"), esp=False):
+    """A Windows Server 2022, as far as its registry tells."""
+    system32 = "Windows/System32/"
+    tree = {"bootmgr": b"bootmgr", "Boot/BCD": hive({"Objects": {}, "Description": {"KeyName": "BCD"}}),
+            system32 + "ntoskrnl.exe": pe(), system32 + "winload.exe": pe(),
+            system32 + "winload.efi": pe(),
+            system32 + "config/SYSTEM": hive(windows_system(drivers)),
+            system32 + "config/SOFTWARE": hive(windows_software()),
+            "Windows/explorer.exe": pe(), "Program Files/Common Files": None,
+            "Users/Administrator": None}
+    for driver in drivers:
+        tree[system32 + "drivers/%s.sys" % driver] = pe()
+    if esp:
+        tree["boot/efi/EFI/Microsoft/Boot/bootmgfw.efi"] = pe()
+        tree["boot/efi/EFI/BOOT/BOOTX64.EFI"] = pe()
+        tree["boot/efi/EFI/Microsoft/Boot/BCD"] = tree.pop("Boot/BCD")
+        del tree["bootmgr"]
+    return tree
+
+
+class Ntfs:
+    """ntfscp makes files, and only files.  A directory is made of an empty one: its record's data
+    become an empty index ("$INDEX_ROOT"), and the flag that says so is set wherever its name is.  Names are Windows' own then,
+    whose case does not count, and not POSIX's."""
+
+    RECORD = 1024
+    INDEX = 0x10000000  # in $FILE_NAME
+
+    def __init__(self, path, label):
+        self.path = path
+        self.empty = path + ".empty"
+        with open(self.empty, "wb"):
+            pass
+        run("mkntfs", "-F", "-Q", "-q", "-s", "512", "-c", "4096", "-p", "2048", "-H", "255", "-S",
+            "63", *(("-L", label) if label else ()), path)
+        self.made = {""}
+
+    def add(self, name, content):
+        parent = os.path.dirname(name)
+        if parent not in self.made:
+            self.add(parent, None)
+        if content is None and name in self.made:
+            return
+        source = self.empty if content is None else self.path + ".file"
+        if content is not None:
+            with open(source, "wb") as out:
+                out.write(content)
+        run("ntfscp", "-q", self.path, source, name)
+        self.made.add(name)
+        if content is None:
+            self.change(self.turn_into_directory, name.rsplit("/", 1)[-1])
+
+    def blocks(self, data):
+        """Records and index blocks: NTFS puts a check in the place of the last bytes of each of
+        their sectors."""
+        for magic, size in (b"FILE", self.RECORD), (b"INDX", 4096):
+            at = -size
+            while (at := data.find(magic, at + size)) >= 0:
+                if at % size == 0:
+                    checks = at + struct.unpack_from("<H", data, at + 4)[0]
+                    yield from ((at + i * SECTOR + 510, checks, checks + 2 + i * 2)
+                                for i in range(size // SECTOR))
+                at -= at % size
+
+    def change(self, function, *arguments):
+        with open(self.path, "r+b") as file:
+            data = bytearray(file.read())
+            places = list(self.blocks(data))
+            for end, _, kept in places:
+                data[end:end + 2] = data[kept:kept + 2]
+            function(data, *arguments)
+            for end, check, kept in places:
+                data[kept:kept + 2] = data[end:end + 2]
+                data[end:end + 2] = data[check:check + 2]
+            file.seek(0)
+            file.write(data)
+
+    def names(self, data, name):
+        """Where $FILE_NAME attributes of this name begin, in records and in indices."""
+        text = name.encode("utf-16-le")
+        at = data.find(text)
+        while at >= 0:
+            if data[at - 2] == len(name) and data[at - 1] <= 3:
+                yield at - 0x42
+            at = data.find(text, at + 1)
+
+    def turn_into_directory(self, data, name):
+        for place in self.names(data, name):
+            at = place - place % self.RECORD
+            if data[at:at + 4] == b"FILE" and data[at + 0x16] & 3 == 1:  # in use, no directory
+                record = data[at:at + self.RECORD]
+                if self.make_index(record):
+                    data[at:at + self.RECORD] = record
+            flags = struct.unpack_from("<I", data, place + 0x38)[0]
+            struct.pack_into("<I", data, place + 0x38, flags | self.INDEX)
+
+    def finish(self, data):
+        for name in {part for path in self.made for part in path.split("/") if part}:
+            for at in self.names(data, name):
+                data[at + 0x41] = 1
+
+    def make_index(self, record):
+        """Of a record whose data are empty."""
+        at = struct.unpack_from("<H", record, 0x14)[0]
+        while struct.unpack_from("<I", record, at)[0] != 0x80:
+            at += struct.unpack_from("<I", record, at + 4)[0]
+        if record[at + 8] or struct.unpack_from("<I", record, at + 16)[0]:
+            return False
+        index = struct.pack("<IIBBHHHIHH", 0x90, 0x50, 0, 4, 0x18, 0, record[at + 14], 0x30, 0x20, 0)
+        index += "$I30".encode("utf-16-le") + struct.pack("<IIIBxxx", 0x30, 1, 4096, 1)
+        index += struct.pack("<IIIBxxx", 0x10, 0x20, 0x20, 0) + struct.pack("<QHHHH", 0, 16, 0, 2, 0)
+        end = at + len(index)
+        record[at:end + 8] = index + struct.pack("<II", 0xffffffff, 0)
+        record[0x16] |= 2
+        struct.pack_into("<I", record, 0x18, end + 8)
+        return True
+
+
+def make_ntfs(path, tree, label):
+    """NTFS, too, is given no links."""
+    ntfs = Ntfs(path, label)
+    for name, content in tree.items():
+        if not isinstance(content, Link):
+            ntfs.add(name, content)
+    ntfs.change(ntfs.finish)
+    for more in ".empty", ".file":
+        if os.path.exists(path + more):
+            os.unlink(path + more)
+
+
 # ---- file systems, each in a file of its own
 
 def stage_tree(tree, top):
@@ -309,8 +503,8 @@ def make_vfat(path, tree, serial, label, tmp):
 
 
 def make_fs(path, size, fs, tree, uuid=ROOT_UUID, label=None):
-    """A file system of `size` bytes with the tree, as file `path`; fs as mke2fs and blkid call it,
-    or swap, lvm, luks, md (first bytes only), or None: zeros."""
+    """A file system of `size` bytes with the tree, as file `path`; fs as blkid calls it, swap, or None:
+    zeros."""
     with open(path, "wb") as out:
         out.truncate(size)
     with tempfile.TemporaryDirectory(prefix="guest.") as tmp:
@@ -320,6 +514,8 @@ def make_fs(path, size, fs, tree, uuid=ROOT_UUID, label=None):
             make_xfs(path, tree, uuid, label, tmp)
         elif fs == "vfat":
             make_vfat(path, tree, uuid if len(uuid) == 9 else ESP_ID, label, tmp)
+        elif fs == "ntfs":
+            make_ntfs(path, tree, label)
         elif fs == "swap":
             run("mkswap", "-U", uuid, *(("-L", label) if label else ()), path)
         elif fs is not None:
@@ -402,8 +598,10 @@ def sized(fs, mib):
 
 def build(out, tree=None, table="mbr", fs="ext4", boot=False, esp=False, bios=False, swap=False,
           code=True, logical=False, mib=None, os="debian", label=None):
-    """A disk at `out` with the tree (None: of os=debian or redhat); table none, mbr or gpt.
+    """A disk at `out` with the tree (None: of os=debian, redhat, windows); table none, mbr or gpt.
     boot, esp, bios, swap: partitions of their own, before the root's, whose size is `mib`."""
+    if os == "windows":
+        return build_windows(out, tree, table, esp, code, mib or 24, label)
     if tree is None:
         tree = {"debian": debian, "redhat": redhat}[os](fs=fs, boot=boot, esp=esp)
     parts = []
@@ -422,6 +620,20 @@ def build(out, tree=None, table="mbr", fs="ext4", boot=False, esp=False, bios=Fa
         make_fs(out, parts[-1].size, fs, tree, label=label)
         return [0]
     return assemble(out, parts, table, code and (table == "mbr" or bios), logical)
+
+
+def build_windows(out, tree, table, esp, code, mib, label):
+    tree = windows(esp=esp) if tree is None else tree
+    parts = []
+    if esp:
+        below, tree = split(tree, "boot/efi")
+        del tree["boot/efi"]
+        parts.append(Part("esp", 8 * MIB, "vfat", below, ESP_ID))
+    parts.append(Part("windows", mib * MIB, "ntfs", tree, label=label, active=True))
+    if table == "none":
+        make_fs(out, mib * MIB, "ntfs", tree, label=label)
+        return [0]
+    return assemble(out, parts, table, code and table == "mbr")
 
 
 def main():
