@@ -46,7 +46,7 @@ static int judge_hibernation(struct im_look *look, struct im_guest *guest, const
         return r < 0 ? r : 0;
     for (size_t i = 0; i < head.len && i < 4; i++)
         word[i] = (char)tolower((unsigned char)head.data[i]);
-    if (strcmp(word, "hibr") == 0 || strcmp(word, "rstr") == 0 || strcmp(word, "link") == 0)
+    if (strcmp(word, "hibr") == 0 || strcmp(word, "rstr") == 0)
         im_report_fault(look->report, "Hibernated", NULL, WAKE_UP,
                         "The Windows of %s is hibernated, or was shut down with fast startup: its "
                         "hiberfil.sys begins with \"%s\"",

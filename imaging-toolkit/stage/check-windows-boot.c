@@ -21,6 +21,7 @@
 #define NO_BOOT "No bootable partition found."
 
 #define MARK_ACTIVE "mark the partition that holds \\bootmgr as active (diskpart: active)"
+#define WHOLE_DISK  "import the whole disk, with its EFI system partition or active partition"
 #define REPAIR      "make them again from Windows' installation disc: bcdboot C:\\Windows"
 #define ADD_DEFAULT                                                                                \
     "copy \\EFI\\Microsoft\\Boot\\bootmgfw.efi to \\EFI\\Boot\\bootx64.efi, or run: bcdboot "      \
@@ -146,7 +147,7 @@ static int look(const struct im_args *args, struct im_look *look, struct im_erro
         return look_at_esp(look, guest, esp, err);
     if (guest->table == IM_TABLE_MBR)
         return look_at_mbr(look, guest, err);
-    im_report_fault(look->report, CODE, NO_BOOT, NULL,
+    im_report_fault(look->report, CODE, NO_BOOT, WHOLE_DISK,
                     guest->table == IM_TABLE_GPT ? "The GPT has no EFI system partition"
                                                  : "The disk has no partition table");
     return 0;

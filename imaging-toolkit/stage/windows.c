@@ -5,7 +5,10 @@
 #include "stage/windows.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
+
+#include "guest/hive.h"
 
 int windows_of(struct im_look *look, struct im_guest **ret_guest, struct im_error *err)
 {
@@ -63,4 +66,57 @@ int windows_head(struct im_look *look, struct im_guest *guest, const struct im_f
     int r = im_fs_head(guest, fs, path, len, bytes, &why);
 
     return windows_answer(look, path, r, &why, err);
+}
+
+/* ---- the registry ---- */
+
+#define MISSING_FILES "Unknown OS / Missing OS files"
+#define PUT_BACK                                                                                   \
+    "restore it from its backup in \\Windows\\System32\\config\\RegBack, or repair Windows from "  \
+    "its "                                                                                         \
+    "installation disc"
+
+int windows_hive(struct im_look *look, struct im_guest *guest, const char *path,
+                 struct im_hive **ret_hive, struct im_error *err)
+{
+    struct im_error why = { 0 };
+    int r = im_hive_of(guest, path, ret_hive, &why);
+
+    if (r == -ENOENT || r == -ENOTDIR) {
+        im_report_fault(look->report, "MissingFiles", MISSING_FILES, PUT_BACK,
+                        "There is no registry hive %s", path);
+        return WINDOWS_ABSENT;
+    }
+    if (r == -EBADMSG) {
+        im_report_fault(look->report, "RegistryDamaged", NULL, PUT_BACK,
+                        "The registry hive %s cannot be read: %s", path, why.message);
+        return WINDOWS_ABSENT;
+    }
+    return windows_answer(look, path, r, &why, err);
+}
+
+bool windows_control_set(struct im_report *report, struct im_hive *hive, char *set)
+{
+    struct im_buffer names IM_BUFFER_DONE = IM_BUFFER(IM_HIVE_KEYS_MAX * 64);
+    uint32_t number = 0;
+    size_t count = 0;
+    char key[WINDOWS_SET_MAX + 16];
+    int r = im_hive_number(hive, "Select", "Current", &number);
+
+    if (r < 0) {
+        im_report_fault(report, "RegistryDamaged", NULL, PUT_BACK,
+                        "The hive SYSTEM does not say which control set is the current one: it has "
+                        "no number Select\\Current");
+        return false;
+    }
+    (void)snprintf(set, WINDOWS_SET_MAX, "ControlSet%03" PRIu32, number);
+    (void)snprintf(key, sizeof(key), "%s\\Services", set);
+    if (im_hive_keys(hive, key, &names, &count) < 0 || count == 0) {
+        im_report_fault(report, "RegistryDamaged", NULL, PUT_BACK,
+                        "The hive SYSTEM names %s as its current control set, but that has no "
+                        "services",
+                        set);
+        return false;
+    }
+    return true;
 }

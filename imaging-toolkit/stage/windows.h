@@ -32,3 +32,16 @@ int windows_head(struct im_look *look, struct im_guest *guest, const struct im_f
  * can cause is an answer, the rest ends the look. */
 int windows_answer(struct im_look *look, const char *path, int r, const struct im_error *why,
                    struct im_error *err);
+
+/* The hive at IM_HIVE_SYSTEM or IM_HIVE_SOFTWARE.  enum windows_found; one that is missing or
+ * damaged is reported as a fault.  The caller closes it. */
+struct im_hive;
+int windows_hive(struct im_look *look, struct im_guest *guest, const char *path,
+                 struct im_hive **ret_hive, struct im_error *err);
+
+/* A name as short as "ControlSet001". */
+#define WINDOWS_SET_MAX 24
+
+/* The control set of SYSTEM that Windows starts with, by Select\Current, into set of
+ * WINDOWS_SET_MAX bytes.  false: there is none, which has been reported as a fault. */
+bool windows_control_set(struct im_report *report, struct im_hive *hive, char *set);
