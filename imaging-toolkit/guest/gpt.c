@@ -35,11 +35,13 @@ static const uint8_t bios_boot[16] = { 'H', 'a', 'h', '!', 'I', 'd', 'o', 'n',
 
 struct header {
     uint64_t lba;         /* where it is … */
+    uint64_t other;       /* … and the other one */
     uint64_t sectors;     /* … of so many */
     uint64_t first, last; /* sectors partitions may have */
     uint64_t entries;     /* first sector of the entries */
     uint32_t count, size; /* of entries, bytes of one */
     uint32_t crc;         /* of them all */
+    uint8_t guid[16];     /* of the disk */
 };
 
 struct range {
@@ -142,7 +144,9 @@ static int read_header(struct im_disk *disk, uint64_t lba, struct header *header
     header->count = im_le32(sector + 80);
     header->size = im_le32(sector + 84);
     header->crc = im_le32(sector + 88);
-    r = check_places(header, im_le64(sector + 24), im_le64(sector + 32), err);
+    header->other = im_le64(sector + 32);
+    memcpy(header->guid, sector + 56, sizeof(header->guid));
+    r = check_places(header, im_le64(sector + 24), header->other, err);
     return r < 0 ? r : check_entries_place(header, err);
 }
 
@@ -219,7 +223,11 @@ static int take_entry(const struct header *header, const uint8_t *entry, uint32_
                        number, range.first, range.last, header->first, header->last);
     gpt->partitions++;
     gpt->efi_system |= memcmp(entry, efi_system, 16) == 0;
-    gpt->bios_boot |= memcmp(entry, bios_boot, 16) == 0;
+    if (!gpt->bios_boot && memcmp(entry, bios_boot, 16) == 0) {
+        gpt->bios_boot = true;
+        gpt->bios_first = range.first;
+        gpt->bios_last = range.last;
+    }
     gpt->legacy_boot |= (im_le64(entry + 48) & ATTRIBUTE_LEGACY_BOOT) != 0;
     *ret_range = range;
     return 0;
@@ -278,6 +286,12 @@ int gpt_read_parts(struct im_disk *disk, uint64_t lba, struct im_part *part, uns
                        "the GPT's entries in sector %" PRIu64 " have the CRC %08" PRIx32
                        " instead of %08" PRIx32,
                        header.entries, crc, header.crc);
+    gpt = (struct gpt){ .other = header.other,
+                        .first = header.first,
+                        .last = header.last,
+                        .count = header.count,
+                        .crc = header.crc };
+    memcpy(gpt.guid, header.guid, sizeof(gpt.guid));
     r = take_entries(&header, entries, part, room, &gpt, err);
     if (r == 0)
         *ret_gpt = gpt;

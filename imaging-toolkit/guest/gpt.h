@@ -13,9 +13,14 @@
 
 struct gpt {
     unsigned partitions;
-    bool efi_system;  /* one of them is an EFI system partition */
-    bool bios_boot;   /* one is where GRUB puts itself on a BIOS */
-    bool legacy_boot; /* one has the attribute "legacy BIOS bootable" */
+    bool efi_system;                /* one of them is an EFI system partition */
+    bool bios_boot;                 /* one is where GRUB puts itself on a BIOS */
+    bool legacy_boot;               /* one has the attribute "legacy BIOS bootable" */
+    uint64_t bios_first, bios_last; /* its sectors, when there is one */
+    uint64_t other;                 /* sector of the other header: copy or original */
+    uint64_t first, last;           /* sectors partitions may have */
+    uint8_t guid[16];               /* of the disk */
+    uint32_t count, crc;            /* entries, and their CRC */
 };
 
 /* Read the table whose header is in sector `lba`: 1, or the disk's last for the copy.  Header and

@@ -93,6 +93,7 @@ def bzimage(version=KERNEL):
     image[0x1fe:0x200] = b"\x55\xaa"
     image[0x202:0x206] = b"HdrS"
     struct.pack_into("<HIHH", image, 0x206, 0x20f, 0, 0x1000, 0x600)  # version … kernel_version
+    image[0x236] = 1  # it has 64 bits
     image[0x800:0x800 + len(text)] = text
     return bytes(image)
 
