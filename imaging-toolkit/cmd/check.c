@@ -20,9 +20,11 @@
 
 static const char help[] =
     "usage: imaging-toolkit check [-f FORMAT] [--extents DIR] [--only RULE,...] [--skip RULE,...]\n"
-    "           [--require RULE,...] [--scratch DIR] [--output text|json] IMAGE\n"
+    "           [--require RULE,...] [--scratch DIR] [--output text|json] [--boot [BOOT OPTIONS]]\n"
+    "           IMAGE\n"
     "\n"
     "  imaging-toolkit check disk.vmdk\n"
+    "  imaging-toolkit check --boot --timeout 300 disk.vmdk\n"
     "\n"
     "Lets every validator look at the disk in the image and prints what they found: severity, "
     "rule,\n"
@@ -37,21 +39,62 @@ static const char help[] =
     "      --scratch DIR    place for copies that programs need\n"
     "      --output FORM    text or json\n"
     "\n"
+    "      --boot           start the disk in an emulated machine, too, without a network, and\n"
+    "                       follow its serial console; the image is not written to\n"
+    "      --timeout SECONDS, --marker TEXT, --until MILESTONE, --firmware auto|bios|uefi,\n"
+    "      --memory SIZE, --disk-bus virtio|ide|nvme\n"
+    "                       for --boot; see imaging-stage-boot-test(7)\n"
+    "\n"
     "'imaging-toolkit stages' lists the rules: they are the validators.\n";
 
+/* Options that are parameters of the boot test, by those names; what getopt gives for them is
+ * BOOT_OPTION and the row in `options`. */
+enum { BOOT = 256, BOOT_OPTION };
+#define BOOT_OPTIONS_MAX 8
+
 static const struct option options[] = {
-    { "from", required_argument, NULL, 'f' },    { "extents", required_argument, NULL, 'e' },
-    { "only", required_argument, NULL, 'O' },    { "skip", required_argument, NULL, 'S' },
-    { "require", required_argument, NULL, 'R' }, { "scratch", required_argument, NULL, 's' },
-    { "output", required_argument, NULL, 'o' },  { NULL, 0, NULL, 0 },
+    { "from", required_argument, NULL, 'f' },
+    { "extents", required_argument, NULL, 'e' },
+    { "only", required_argument, NULL, 'O' },
+    { "skip", required_argument, NULL, 'S' },
+    { "require", required_argument, NULL, 'R' },
+    { "scratch", required_argument, NULL, 's' },
+    { "output", required_argument, NULL, 'o' },
+    { "boot", no_argument, NULL, BOOT },
+    { "timeout", required_argument, NULL, BOOT_OPTION },
+    { "marker", required_argument, NULL, BOOT_OPTION + 1 },
+    { "until", required_argument, NULL, BOOT_OPTION + 2 },
+    { "firmware", required_argument, NULL, BOOT_OPTION + 3 },
+    { "memory", required_argument, NULL, BOOT_OPTION + 4 },
+    { "disk-bus", required_argument, NULL, BOOT_OPTION + 5 },
+    { NULL, 0, NULL, 0 },
 };
 
 struct request {
     const struct im_format *format;
     const char *extents, *scratch;
     const char *only, *skip, *require; /* lists with commas between, or NULL */
-    bool json;
+    bool json, boot;
+    unsigned boot_count;
+    struct {
+        const char *name, *value;
+    } boot_option[BOOT_OPTIONS_MAX]; /* of the boot test */
 };
+
+/* Keep it until there is a boot test to give it to. */
+static int set_boot_option(int option, struct request *request, struct im_error *err)
+{
+    unsigned i = request->boot_count;
+
+    if (i == BOOT_OPTIONS_MAX)
+        return im_fail(err, EINVAL, "more than %d options for --boot", BOOT_OPTIONS_MAX);
+    for (const struct option *row = options; row->name; row++)
+        if (row->val == option)
+            request->boot_option[i].name = row->name;
+    request->boot_option[i].value = optarg;
+    request->boot_count++;
+    return 0;
+}
 
 static int set_option(int option, struct request *request, struct im_error *err)
 {
@@ -76,8 +119,12 @@ static int set_option(int option, struct request *request, struct im_error *err)
         return 0;
     case 'o':
         return im_parse_output(optarg, &request->json, err);
+    case BOOT:
+        request->boot = true;
+        return 0;
     default:
-        return -EINVAL; /* err was filled by im_getopt */
+        return option > BOOT ? set_boot_option(option, request, err)
+                             : -EINVAL; /* err was filled by im_getopt */
     }
 }
 
@@ -113,6 +160,23 @@ static int each(const char *list, int (*what)(struct im_check *, const char *, s
     return r;
 }
 
+/* The dynamic rule is asked only where it is asked for. */
+static int add_boot(const struct request *request, struct im_check *check, struct im_error *err)
+{
+    struct im_check_rule *rule = NULL;
+    int r = 0;
+
+    if (!request->boot)
+        return request->boot_count == 0
+                   ? 0
+                   : im_fail(err, EINVAL, "--%s is for --boot", request->boot_option[0].name);
+    r = im_check_add(check, IM_CHECK_DYNAMIC, &rule, err);
+    for (unsigned i = 0; r == 0 && i < request->boot_count; i++)
+        r = im_args_add(&rule->args, rule->stage->name, rule->stage->params,
+                        request->boot_option[i].name, request->boot_option[i].value, err);
+    return r;
+}
+
 static int choose(const struct request *request, struct im_check *check, struct im_error *err)
 {
     int r = 0;
@@ -121,6 +185,8 @@ static int choose(const struct request *request, struct im_check *check, struct 
         r = each(request->only, only, check, err);
     else
         im_check_all(check);
+    if (r == 0)
+        r = add_boot(request, check, err);
     if (r == 0)
         r = each(request->require, require, check, err);
     if (r == 0)
@@ -201,6 +267,19 @@ static void print(const struct request *request, struct outcome *outcome)
 
 /* ---- the image ---- */
 
+/* Wrong arguments are the caller's fault, and nothing about the image. */
+static int check_arguments(const struct im_check *check, struct im_disk *disk,
+                           const struct im_context *context, struct im_error *err)
+{
+    const struct im_input input = { .disk = disk };
+    int r = 0;
+
+    for (unsigned i = 0; r != -EINVAL && i < check->count; i++)
+        if (check->rule[i].stage->accepts)
+            r = check->rule[i].stage->accepts(&check->rule[i].args, context, &input, err);
+    return r == -EINVAL ? r : 0;
+}
+
 static int look(const struct request *request, struct im_check *check, struct outcome *outcome,
                 struct im_disk *disk, struct im_error *err)
 {
@@ -210,9 +289,11 @@ static int look(const struct request *request, struct im_check *check, struct ou
         .jobs = im_jobs_default(),
     };
     const struct im_finding *fault;
-    int r = report ? im_check_run(check, disk, -1, &context, report, err)
+    int r = report ? check_arguments(check, disk, &context, err)
                    : im_fail(err, ENOMEM, "out of memory");
 
+    if (r == 0)
+        r = im_check_run(check, disk, -1, &context, report, err);
     if (r < 0)
         return r;
     outcome->check = check;
