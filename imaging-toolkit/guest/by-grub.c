@@ -21,12 +21,13 @@
 #include "base/text.h"
 #include "box/box.h"
 #include "guest/as-file.h"
+#include "guest/name.h"
 
 #define PROGRAM "grub-fstest"
 #define STEP    65536u
 
 struct grub {
-    int fd;                  /* of the disk as a file, borrowed, or of … */
+    struct guest_name name;  /* of the disk as a file, or of … */
     struct im_scratch *copy; /* … a copy of the partition alone; NULL: the disk is a file */
     char device[32];         /* "(loop0,gpt2)" */
     char top[32];
@@ -61,7 +62,7 @@ static int ask(const struct grub *grub, const char *verb, const char *option, co
     char length[32];
     char *place IM_FREE = im_asprintf("%s%s%s", grub->device, grub->top, path);
     const char *argv[10] = { PROGRAM, IM_BOX_INPUT };
-    struct im_box box IM_BOX_DONE = IM_BOX(PROGRAM, argv, grub->fd);
+    struct im_box box IM_BOX_DONE = IM_BOX(PROGRAM, argv, grub->name.fd);
     unsigned n = 2;
     int r;
 
@@ -112,6 +113,7 @@ static void grub_close(void *state)
 {
     struct grub *grub = state;
 
+    guest_name_done(&grub->name);
     im_scratch_free(grub->copy);
     free(grub);
 }
@@ -120,6 +122,7 @@ static int grub_open(struct guest_inner *inner, const struct im_fs *fs, void **r
                      struct im_error *err)
 {
     const char *map = inner->guest.table == IM_TABLE_GPT ? "gpt" : "msdos";
+    const struct im_context *context = inner->look->context;
     struct grub *grub = calloc(1, sizeof(*grub));
     int r = 0;
 
@@ -127,11 +130,12 @@ static int grub_open(struct guest_inner *inner, const struct im_fs *fs, void **r
         return im_fail(err, ENOMEM, "out of memory");
     (void)snprintf(grub->top, sizeof(grub->top), "%s", fs->top);
     (void)snprintf(grub->device, sizeof(grub->device), "(loop0)");
-    grub->fd = im_file_of(inner->look);
-    if (grub->fd < 0) {
-        r = im_range_file(inner->look->disk, inner->look->context, fs->offset, fs->len, &grub->copy,
-                          err);
-        grub->fd = r < 0 ? -1 : grub->copy->fd;
+    grub->name.fd = im_file_of(inner->look);
+    if (!guest_has_name(grub->name.fd)) {
+        grub->name.fd = -1;
+        r = im_range_file(inner->look->disk, context, fs->offset, fs->len, &grub->copy, err);
+        if (r == 0)
+            r = guest_name_take(grub->copy->fd, context->scratch, &grub->name, err);
     } else if (fs->part) {
         (void)snprintf(grub->device, sizeof(grub->device), "(loop0,%s%u)", map, fs->part->number);
     }

@@ -83,7 +83,12 @@ const struct im_fs *im_guest_find(const struct im_guest *guest, const char *spec
 int im_guest_read(struct im_guest *guest, const char *path, size_t max, struct im_buffer *text,
                   struct im_error *err);
 
-/* The same into a file, from its position on: for what is too large for memory.  *ret_len bytes. */
+/* The first bytes of a file, up to max, however large it is: -EFBIG is never returned. */
+int im_guest_head(struct im_guest *guest, const char *path, size_t max, struct im_buffer *text,
+                  struct im_error *err);
+
+/* The same as im_guest_read into a file, from its position on: for what is too large for memory.
+ * *ret_len bytes. */
 int im_guest_copy(struct im_guest *guest, const char *path, uint64_t max, int fd, uint64_t *ret_len,
                   struct im_error *err);
 
@@ -110,8 +115,7 @@ int im_guest_list(struct im_guest *guest, const char *path, struct im_buffer *na
  * system partition, say). */
 int im_fs_read(struct im_guest *guest, const struct im_fs *fs, const char *path, size_t max,
                struct im_buffer *text, struct im_error *err);
-/* The first len bytes of a file, or all of a shorter one. */
-int im_fs_head(struct im_guest *guest, const struct im_fs *fs, const char *path, size_t len,
+int im_fs_head(struct im_guest *guest, const struct im_fs *fs, const char *path, size_t max,
                struct im_buffer *text, struct im_error *err);
 int im_fs_stat(struct im_guest *guest, const struct im_fs *fs, const char *path,
                struct im_file *ret_file, struct im_error *err);

@@ -26,9 +26,9 @@ int im_hive_of(struct im_guest *guest, const char *path, struct im_hive **ret_hi
 /* The same of a file, from its first byte; the descriptor stays the caller's, open. */
 int im_hive_open(int fd, struct im_hive **ret_hive, struct im_error *err);
 
-/* A value of a key ("ControlSet001\\Services\\viostor"; any case): text as UTF-8 in buf, or a number
- * of 32 bits.  -ENOENT: there is no such key or value; -EINVAL: it is of another type, or longer
- * than buf; -EBADMSG. */
+/* A value of a key ("ControlSet001\\Services\\viostor"; any case): text as UTF-8 in buf, or a
+ * number of 32 bits.  -ENOENT: there is no such key or value; -EINVAL: it is of another type, or
+ * longer than buf; -EBADMSG. */
 int im_hive_text(struct im_hive *hive, const char *key, const char *name, char *buf, size_t size);
 int im_hive_number(struct im_hive *hive, const char *key, const char *name, uint32_t *ret_number);
 

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "guest/inner.h"
@@ -188,7 +187,7 @@ struct text_sink {
     int fd;       /* in place of text */
     uint64_t len; /* so far */
     uint64_t max;
-    bool cut; /* what is more than max is left out, and no error */
+    bool head; /* the first max bytes are wanted, not all */
     const char *path;
 };
 
@@ -197,8 +196,6 @@ static int put(struct guest_sink *base, const void *buf, size_t len, struct im_e
     struct text_sink *sink = (struct text_sink *)base;
     int r;
 
-    if (sink->cut)
-        len = (size_t)im_min(len, sink->max - sink->len);
     sink->len += len;
     if (sink->len > sink->max)
         return im_fail(err, EFBIG, "'%s' has more than %llu bytes", sink->path,
@@ -219,35 +216,32 @@ static int read_at(struct place *place, const char *path, struct text_sink *sink
         r = im_fail(err, EISDIR, "'%s' is a directory", path);
     if (r == 0 && file.kind != IM_FILE_REGULAR)
         r = im_fail(err, EOPNOTSUPP, "'%s' is no regular file", path);
-    if (r == 0 && file.size > sink->max && !sink->cut)
+    if (r == 0 && file.size > sink->max && !sink->head)
         r = im_fail(err, EFBIG, "'%s' has %llu bytes, more than %llu", path,
                     (unsigned long long)file.size, (unsigned long long)sink->max);
     sink->sink.put = put;
     sink->path = path;
-    return r < 0 ? r
-                 : place->reader->read(place->state, place->path, sink->max + !sink->cut,
-                                       &sink->sink, err);
+    if (r == 0)
+        r = place->reader->read(place->state, place->path, sink->max + !sink->head, &sink->sink,
+                                err);
+    return r;
 }
 
-static int read_text(struct im_guest *guest, const struct im_fs *only, const char *path, size_t max,
-                     struct im_buffer *text, struct im_error *err)
+static int read_into(struct im_guest *guest, const struct im_fs *only, const char *path,
+                     struct text_sink *sink, struct im_error *err)
 {
-    struct text_sink sink = { .text = text, .max = max };
     struct place place;
     int r = find(guest, only, path, &place, err);
 
-    return r < 0 ? r : read_at(&place, path, &sink, err);
+    return r < 0 ? r : read_at(&place, path, sink, err);
 }
 
 int im_guest_copy(struct im_guest *guest, const char *path, uint64_t max, int fd, uint64_t *ret_len,
                   struct im_error *err)
 {
     struct text_sink sink = { .fd = fd, .max = max };
-    struct place place;
-    int r = find(guest, NULL, path, &place, err);
+    int r = read_into(guest, NULL, path, &sink, err);
 
-    if (r == 0)
-        r = read_at(&place, path, &sink, err);
     if (r == 0)
         *ret_len = sink.len;
     return r;
@@ -274,7 +268,17 @@ static int list_of(struct im_guest *guest, const struct im_fs *only, const char 
 int im_guest_read(struct im_guest *guest, const char *path, size_t max, struct im_buffer *text,
                   struct im_error *err)
 {
-    return read_text(guest, NULL, path, max, text, err);
+    struct text_sink sink = { .text = text, .max = max };
+
+    return read_into(guest, NULL, path, &sink, err);
+}
+
+int im_guest_head(struct im_guest *guest, const char *path, size_t max, struct im_buffer *text,
+                  struct im_error *err)
+{
+    struct text_sink sink = { .text = text, .max = max, .head = true };
+
+    return read_into(guest, NULL, path, &sink, err);
 }
 
 int im_guest_stat(struct im_guest *guest, const char *path, struct im_file *ret_file,
@@ -292,17 +296,17 @@ int im_guest_list(struct im_guest *guest, const char *path, struct im_buffer *na
 int im_fs_read(struct im_guest *guest, const struct im_fs *fs, const char *path, size_t max,
                struct im_buffer *text, struct im_error *err)
 {
-    return read_text(guest, fs, path, max, text, err);
+    struct text_sink sink = { .text = text, .max = max };
+
+    return read_into(guest, fs, path, &sink, err);
 }
 
-int im_fs_head(struct im_guest *guest, const struct im_fs *fs, const char *path, size_t len,
+int im_fs_head(struct im_guest *guest, const struct im_fs *fs, const char *path, size_t max,
                struct im_buffer *text, struct im_error *err)
 {
-    struct text_sink sink = { .text = text, .max = len, .cut = true };
-    struct place place;
-    int r = find(guest, fs, path, &place, err);
+    struct text_sink sink = { .text = text, .max = max, .head = true };
 
-    return r < 0 ? r : read_at(&place, path, &sink, err);
+    return read_into(guest, fs, path, &sink, err);
 }
 
 int im_fs_stat(struct im_guest *guest, const struct im_fs *fs, const char *path,
