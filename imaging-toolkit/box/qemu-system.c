@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/spawn.h"
 #include "box/qemu-img.h"
 #include "core/cancel.h"
 
@@ -163,6 +164,17 @@ int im_machine_start(struct im_machine *machine, struct im_error *err)
     return r;
 }
 
+static int wait_for_end(struct im_machine *machine, int timeout_ms, struct im_error *err)
+{
+    int r = im_spawn_wait(machine->box.pid, timeout_ms, &machine->box.status);
+
+    if (r < 0)
+        return im_fail_errno(err, -r, "cannot wait for %s", IM_QEMU_SYSTEM);
+    if (r > 0)
+        machine->box.pid = 0;
+    return im_box_listen(&machine->box, err) < 0 ? -ENOMEM : r;
+}
+
 int im_machine_listen(struct im_machine *machine, int timeout_ms, void *buf, size_t len,
                       size_t *ret_len, struct im_error *err)
 {
@@ -184,8 +196,7 @@ int im_machine_listen(struct im_machine *machine, int timeout_ms, void *buf, siz
         return errno == EAGAIN || errno == EINTR
                    ? 0
                    : im_fail_errno(err, errno, "cannot read the console of %s", IM_QEMU_SYSTEM);
-    r = im_box_wait(&machine->box, err); /* nobody holds the pipe any more */
-    return r < 0 ? r : 1;
+    return wait_for_end(machine, timeout_ms, err); /* nobody holds the pipe any more */
 }
 
 bool im_machine_is_full(const struct im_machine *machine)
