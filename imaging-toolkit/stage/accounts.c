@@ -93,5 +93,7 @@ int accounts_read(struct im_look *look, struct im_guest *guest, struct accounts 
     if (r < 0)
         return r;
     accounts_parse(passwd.data, r == LINUX_FOUND ? shadow.data : NULL, ret_accounts);
+    if (shadow.data)
+        explicit_bzero(shadow.data, shadow.len);
     return found;
 }

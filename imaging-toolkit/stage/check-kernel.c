@@ -106,6 +106,35 @@ static int judge(struct im_look *look, struct im_guest *guest, const struct linu
     return r < 0 || !image.arch ? r : judge_modules(look, guest, kernel, &image, err);
 }
 
+/* Where systemd-boot keeps what it starts. */
+static int has_efi_kernels(struct im_guest *guest, struct im_error *err)
+{
+    static const char *const places[] = { "/boot/efi/EFI/Linux", "/efi/EFI/Linux",
+                                          "/boot/EFI/Linux", "/boot/efi/loader/entries",
+                                          "/efi/loader/entries" };
+    int r = LINUX_ABSENT;
+
+    for (size_t i = 0; r == LINUX_ABSENT && i < sizeof(places) / sizeof(places[0]); i++) {
+        struct im_file file;
+
+        r = linux_stat(guest, places[i], &file, err);
+    }
+    return r;
+}
+
+static int judge_none(struct im_look *look, struct im_guest *guest, struct im_error *err)
+{
+    int r = has_efi_kernels(guest, err);
+
+    if (r == LINUX_FOUND)
+        im_report_unknown(look->report, "there is no kernel in /boot, but something on the EFI "
+                                        "system partition, which is not looked into");
+    else if (r >= 0)
+        im_report_fault(look->report, NULL, NO_OS, INSTALL,
+                        "There is no kernel in /boot (vmlinuz-*, vmlinux-*, Image-*)");
+    return r < 0 ? r : 0;
+}
+
 static int look(const struct im_args *args, struct im_look *look, struct im_error *err)
 {
     struct linux_kernels kernels;
@@ -118,10 +147,7 @@ static int look(const struct im_args *args, struct im_look *look, struct im_erro
     r = linux_find_kernels(look, guest, &kernels, err);
     if (r < 0 || r == LINUX_UNREADABLE)
         return r < 0 ? r : 0;
-    if (kernels.count == 0)
-        im_report_fault(look->report, NULL, NO_OS, INSTALL,
-                        "There is no kernel in /boot (vmlinuz-*, vmlinux-*, Image-*)");
-    r = 0;
+    r = kernels.count == 0 ? judge_none(look, guest, err) : 0;
     for (unsigned i = 0; r == 0 && i < kernels.count; i++)
         r = judge(look, guest, &kernels.kernel[i], err);
     return r;
