@@ -173,6 +173,8 @@ def machine(disk, firmware="bios", memory=256, scratch=None):
     """The command that starts a machine with a raw disk, which is not written to."""
     command = ["qemu-system-x86_64", "-accel", "tcg", "-m", str(memory), "-nographic", "-nodefaults",
                "-no-reboot", "-serial", "stdio", "-net", "none",
+               # a BIOS that finds nothing to start tries again, and that ends the machine
+               "-boot", "reboot-timeout=1",
                "-drive", "file=%s,format=raw,if=virtio,snapshot=on" % disk]
     if firmware == "uefi":
         if not os.path.exists(OVMF[0]):
