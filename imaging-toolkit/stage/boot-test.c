@@ -221,7 +221,7 @@ static int run(struct im_machine *machine, struct serial_watch *watch, const str
     size_t len;
     int r = im_machine_start(machine, err);
 
-    while (r == 0 && now < timeout_ms && watch->reached < wishes->until &&
+    while (r == 0 && now < timeout_ms && !serial_watch_has(watch, wishes->until) &&
            !serial_watch_ended(watch, now) && watch->starts <= STARTS_MAX &&
            !im_machine_is_full(machine)) {
         r = im_machine_listen(machine, 50, text, sizeof(text), &len, err);
@@ -261,6 +261,11 @@ static void explain(const struct wishes *wishes, const struct serial_watch *watc
         (void)snprintf(buf, size, "it switched itself off");
     else if (watch->starts > STARTS_MAX)
         (void)snprintf(buf, size, "it resets again and again (%u starts)", watch->starts);
+    else if (watch->handed_over && watch->reached < WATCH_BOOT_LOADER)
+        (void)snprintf(buf, size,
+                       "its boot sector printed nothing within %" PRIu64
+                       " s, nor anything after it",
+                       wishes->timeout_s);
     else
         (void)snprintf(buf, size, "no %s within %" PRIu64 " s", serial_watch_name(wishes->until),
                        wishes->timeout_s);
@@ -294,7 +299,7 @@ static void judge(const struct wishes *wishes, const struct serial_watch *watch,
     char way[160], why[128], words[SHOWN_MAX + 1];
 
     (void)serial_watch_way(watch, way, sizeof(way));
-    if (watch->reached >= wishes->until) {
+    if (serial_watch_has(watch, wishes->until)) {
         im_report_okay(report, "It starts (%s, %s, %s): %s", firmware, wishes->bus,
                        machine->kvm ? "KVM" : "emulation", way);
         return;
@@ -318,7 +323,7 @@ static int test(const struct wishes *wishes, struct im_machine *machine, struct 
         return im_fail(err, ENOMEM, "out of memory");
     serial_watch_begin(watch, wishes->marker);
     r = run(machine, watch, wishes, &ended, err);
-    if (r == 0 && broke(machine, ended) && watch->reached < wishes->until)
+    if (r == 0 && broke(machine, ended) && !serial_watch_has(watch, wishes->until))
         r = machine_broke(machine, err);
     if (r == 0)
         judge(wishes, watch, machine, ended, look->report);

@@ -167,6 +167,7 @@ static void look_at_line(struct serial_watch *watch, bool whole, int64_t now_ms)
             (!of->without || (whole && !strstr(watch->line, of->without))))
             reach(watch, of->milestone, now_ms);
     }
+    watch->handed_over |= strstr(watch->line, HANDING_OVER) != NULL;
     if (watch->reached < WATCH_BOOT_LOADER && from_boot_sector(watch))
         reach(watch, WATCH_BOOT_LOADER, now_ms);
     if (watch->marker && strstr(watch->line, watch->marker))
@@ -174,20 +175,14 @@ static void look_at_line(struct serial_watch *watch, bool whole, int64_t now_ms)
     look_for_trouble(watch, now_ms);
 }
 
-static void keep(struct serial_watch *watch, const char *text, size_t len)
+/* The older half goes when there is no room. */
+static void keep(struct serial_watch *watch, char c)
 {
-    if (len > WATCH_TAIL_MAX) {
-        text += len - WATCH_TAIL_MAX;
-        len = WATCH_TAIL_MAX;
+    if (watch->tail_len == WATCH_TAIL_MAX) {
+        watch->tail_len /= 2;
+        memmove(watch->tail, watch->tail + WATCH_TAIL_MAX - watch->tail_len, watch->tail_len);
     }
-    if (watch->tail_len + len > WATCH_TAIL_MAX) {
-        size_t drop = watch->tail_len + len - WATCH_TAIL_MAX;
-
-        watch->tail_len -= drop;
-        memmove(watch->tail, watch->tail + drop, watch->tail_len);
-    }
-    memcpy(watch->tail + watch->tail_len, text, len);
-    watch->tail_len += len;
+    watch->tail[watch->tail_len++] = c;
     watch->tail[watch->tail_len] = '\0';
 }
 
@@ -198,12 +193,10 @@ static void end_line(struct serial_watch *watch, int64_t now_ms)
     look_at_line(watch, true, now_ms);
     for (size_t i = 0; i < COUNT(starts); i++)
         watch->starts += strstr(watch->line, starts[i]) != NULL;
-    if (strstr(watch->line, HANDING_OVER))
-        watch->handed_over = true;
-    else if (strstr(watch->line, BOOT_FAILED))
+    if (strstr(watch->line, BOOT_FAILED))
         watch->handed_over = false;
     if (watch->tail_len > 0 && watch->tail[watch->tail_len - 1] != '\n')
-        keep(watch, "\n", 1);
+        keep(watch, '\n');
     watch->line_len = 0;
     watch->line[0] = '\0';
 }
@@ -217,25 +210,21 @@ static void add_to_line(struct serial_watch *watch, char c, int64_t now_ms)
     }
     watch->line[watch->line_len++] = c;
     watch->line[watch->line_len] = '\0';
-    keep(watch, &c, 1);
+    if (c != ' ' || watch->tail_len == 0 || watch->tail[watch->tail_len - 1] != ' ')
+        keep(watch, c);
 }
 
 /* Escape sequences (ECMA-48 section 5.4) move the cursor and choose colours: ESC [, parameters, a
- * letter; or ESC and one character.  One that puts the cursor somewhere ends a line, for boot
- * loaders write their menus so. */
+ * letter; or ESC and one character.  They are left out, also where they put the cursor elsewhere:
+ * the BIOS puts it into the middle of words. */
 enum { OUTSIDE, AFTER_ESC, IN_SEQUENCE };
 
-static void take_escape(struct serial_watch *watch, char c, int64_t now_ms)
+static void take_escape(struct serial_watch *watch, char c)
 {
-    if (watch->escape == AFTER_ESC) {
+    if (watch->escape == AFTER_ESC)
         watch->escape = c == '[' ? IN_SEQUENCE : OUTSIDE;
-    } else if (c >= '@' && c <= '~') {
+    else if ((c >= '@' && c <= '~') || c < ' ')
         watch->escape = OUTSIDE;
-        if (c == 'H' || c == 'J')
-            end_line(watch, now_ms);
-    } else if (c < ' ') {
-        watch->escape = OUTSIDE;
-    }
 }
 
 void serial_watch_take(struct serial_watch *watch, const char *text, size_t len, int64_t now_ms)
@@ -247,13 +236,19 @@ void serial_watch_take(struct serial_watch *watch, const char *text, size_t len,
         if (c == '\x1b')
             watch->escape = AFTER_ESC;
         else if (watch->escape)
-            take_escape(watch, c, now_ms);
+            take_escape(watch, c);
         else if (c == '\n' || c == '\r')
             end_line(watch, now_ms);
         else if (c == '\t' || (unsigned char)c >= ' ')
             add_to_line(watch, c == '\t' ? ' ' : c, now_ms);
     }
     look_at_line(watch, false, now_ms); /* prompts are lines without an end */
+}
+
+bool serial_watch_has(const struct serial_watch *watch, enum watch_milestone milestone)
+{
+    return watch->at_ms[milestone] >= 0 ||
+           watch->reached > (milestone == WATCH_ROOT ? WATCH_INIT : milestone);
 }
 
 const struct watch_trouble *serial_watch_ended(const struct serial_watch *watch, int64_t now_ms)

@@ -50,7 +50,7 @@ struct serial_watch {
 
     char line[WATCH_LINE_MAX + 1]; /* the current one, without control characters */
     size_t line_len;
-    char tail[WATCH_TAIL_MAX + 1]; /* a new line for each end of one, without empty lines */
+    char tail[WATCH_TAIL_MAX + 1]; /* without empty lines, and one blank for many */
     size_t tail_len;
     int escape; /* inside an escape sequence: where */
 };
@@ -60,6 +60,10 @@ void serial_watch_begin(struct serial_watch *watch, const char *marker);
 
 /* Take what the console printed until now_ms (since the start). */
 void serial_watch_take(struct serial_watch *watch, const char *text, size_t len, int64_t now_ms);
+
+/* Has it come so far?  Later ones count for all before, but for init: it may be the initramfs's, so
+ * it does not stand for the root. */
+bool serial_watch_has(const struct serial_watch *watch, enum watch_milestone milestone);
 
 /* The trouble that ended the start, or NULL: there is none, or its patience lasts. */
 const struct watch_trouble *serial_watch_ended(const struct serial_watch *watch, int64_t now_ms);
