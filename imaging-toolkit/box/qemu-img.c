@@ -21,6 +21,7 @@
 #include "box/box.h"
 #include "cache/cache.h"
 #include "core/copy.h"
+#include "core/rate.h"
 #include "source/file.h"
 
 /* The failure of a child that ended badly. */
@@ -74,15 +75,35 @@ static int check(int input, const char *format, struct im_error *err)
     return status == 0 || status == 3 || status == 63 ? 0 : refused(&box, format, "check", err);
 }
 
-/* into a file of `room` bytes, holes not counted */
+/* Arguments of a conversion, with room for the rate. */
+#define ARGS_MAX 16
+
+/* The child's bytes are not ours to count: it is told the limit (of what it writes). */
+static void add_rate(const char *argv[ARGS_MAX], char text[24])
+{
+    size_t n = 0;
+
+    if (im_rate_limit() == 0)
+        return;
+    while (argv[n])
+        n++;
+    (void)snprintf(text, 24, "%" PRIu64, im_rate_limit());
+    argv[n] = "-r";
+    argv[n + 1] = text;
+}
+
+/* Into a file of `room` bytes, holes not counted */
 static int convert(int input, int output, const char *format, uint64_t size, uint64_t room,
                    struct im_error *err)
 {
-    const char *const argv[] = { IM_QEMU_IMG, "convert", "-U", "-n",  "--target-is-zero",
-                                 "-f",        format,    "-O", "raw", IM_BOX_INPUT,
-                                 IM_BOX_FD3,  NULL };
+    const char *argv[ARGS_MAX] = { IM_QEMU_IMG, "convert", "-U", "-n",  "--target-is-zero",
+                                   "-f",        format,    "-O", "raw", IM_BOX_INPUT,
+                                   IM_BOX_FD3 };
     struct im_box box IM_BOX_DONE = IM_BOX(IM_QEMU_IMG, argv, input);
+    char rate[24];
     int r;
+
+    add_rate(argv, rate);
 
     box.fd3 = output;
     box.fd3_blocks = im_round_up(room, 4096) + room / 256 + 16384; /* with the file's own maps */
@@ -309,10 +330,13 @@ int im_qemu_img_capacity(struct im_source *source, uint64_t size, im_qemu_img_pr
 static int write_image(int input, struct im_store *store, const char *format, uint64_t size,
                        struct im_error *err)
 {
-    const char *const argv[] = { IM_QEMU_IMG, "convert", "-f",         "raw",      "-O", format,
-                                 "-S",        "4k",      IM_BOX_INPUT, IM_BOX_FD3, NULL };
+    const char *argv[ARGS_MAX] = { IM_QEMU_IMG, "convert", "-f", "raw",        "-O",
+                                   format,      "-S",      "4k", IM_BOX_INPUT, IM_BOX_FD3 };
     struct im_box box IM_BOX_DONE = IM_BOX(IM_QEMU_IMG, argv, input);
+    char rate[24];
     int r;
+
+    add_rate(argv, rate);
 
     box.fd3 = store->fd;
     box.file_size = image_room(size);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/rate.h"
 #include "core/registry.h"
 
 int im_store_open(const char *spec, const struct im_store_options *options,
@@ -38,7 +39,9 @@ void *im_store_new(size_t size, const struct im_store_ops *ops, const char *name
 int im_store_write(struct im_store *store, const void *buf, size_t len, uint64_t offset,
                    struct im_error *err)
 {
-    return store->ops->write(store, buf, len, offset, err);
+    int r = im_rate_spend(len, err);
+
+    return r < 0 ? r : store->ops->write(store, buf, len, offset, err);
 }
 
 int im_store_share(struct im_store *store, int fd, uint64_t from, uint64_t len, uint64_t offset,
