@@ -153,7 +153,7 @@ static int need_pool(struct copy *copy, unsigned jobs, struct im_error *err)
 {
     if (!copy->inflater)
         copy->inflater = im_inflater_new(jobs, write_data, copy);
-    return copy->inflater ? 0 : im_fail(err, ENOMEM, "out of memory or threads");
+    return copy->inflater ? 0 : im_fail(err, ENOMEM, "out of memory");
 }
 
 /* Room for plain bytes in the pool.  Without a digest one thread writes while this one reads: more
@@ -161,7 +161,9 @@ static int need_pool(struct copy *copy, unsigned jobs, struct im_error *err)
 static int reserve(struct copy *copy, size_t len, uint64_t offset, bool there, void **ret_buf,
                    struct im_error *err)
 {
-    int r = need_pool(copy, copy->limits->digest ? copy->limits->jobs : 1, err);
+    unsigned jobs =
+        copy->limits->digest ? copy->limits->jobs : (unsigned)im_min(copy->limits->jobs, 2);
+    int r = need_pool(copy, jobs, err);
 
     return r < 0 ? r : im_inflater_reserve(copy->inflater, len, offset, there, ret_buf, err);
 }
