@@ -42,18 +42,21 @@ static int cannot_count(const struct im_place *place, int number, struct im_erro
 
 /* ---- names ---- */
 
-static uint64_t me;
-static pthread_once_t me_once = PTHREAD_ONCE_INIT;
-
-static void choose_me(void)
-{
-    im_random(&me, sizeof(me));
-}
-
 uint64_t im_place_me(void)
 {
-    (void)pthread_once(&me_once, choose_me);
-    return me;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static uint64_t me;
+    static pid_t of; /* a child is somebody else */
+    uint64_t found;
+
+    (void)pthread_mutex_lock(&lock);
+    if (of != getpid()) {
+        im_random(&me, sizeof(me));
+        of = getpid();
+    }
+    found = me;
+    (void)pthread_mutex_unlock(&lock);
+    return found;
 }
 
 /* `digits` lower-case hexadecimal digits. */
