@@ -300,7 +300,7 @@ int im_entry_try(struct im_place *place, const struct im_wish *wish, struct im_e
     if (r < 0 || !is_being_made(place, wish->id))
         return r;
     if (usage.own > 0 && !usage.others_work)
-        return im_fail_code(err, ENOSPC, "ScratchLimit",
+        return im_fail_code(err, ENOSPC, "NoSpace",
                             "another process makes entry %.16s… of the cache and waits for scratch "
                             "that this one holds; try again",
                             wish->id);

@@ -47,7 +47,7 @@ static int never_fits(const struct im_place *place, const struct im_wish *wish, 
 static int full(const struct im_place *place, const struct im_wish *wish, uint64_t total,
                 const char *why, struct im_error *err)
 {
-    return im_fail_code(err, ENOSPC, "ScratchLimit",
+    return im_fail_code(err, ENOSPC, "NoSpace", /* which may change */
                         "%" PRIu64 " bytes of scratch are needed, but '%s' is limited to %" PRIu64
                         " and %" PRIu64 " are taken; %s",
                         wish->bytes, place->name, place->limit, total, why);

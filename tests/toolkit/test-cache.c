@@ -521,7 +521,7 @@ static void want_more(void)
     while (access(go_path(), F_OK) < 0)
         (void)usleep(1000);
     go = (r = im_scratch_grow(scratch, 2 * MIB, &err)) == 0 ? 't' : 'f';
-    if (r < 0 && (r != -ENOSPC || strcmp(err.code, "ScratchLimit") != 0))
+    if (r < 0 && (r != -ENOSPC || strcmp(err.code, "NoSpace") != 0))
         go = '!';
     say(go);
     im_scratch_free(scratch);
