@@ -25,7 +25,7 @@
 
 static int refuse(const char *path, const char *why, struct im_error *err)
 {
-    return im_fail_code(err, EACCES, "PlaceUnavailable",
+    return im_fail_code(err, EIO, "PlaceUnavailable",
                         "the block device '%s' cannot be a place for scratch: %s", path, why);
 }
 

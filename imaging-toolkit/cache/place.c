@@ -24,9 +24,10 @@
 /* The settings are three short lines. */
 #define SETTINGS_MAX 256
 
+/* A place that is missing is not the image's fault. */
 static int unavailable(const struct im_place *place, const char *why, struct im_error *err)
 {
-    return im_fail_code(err, EACCES, "PlaceUnavailable", "'%s' cannot be a place for scratch: %s",
+    return im_fail_code(err, EIO, "PlaceUnavailable", "'%s' cannot be a place for scratch: %s",
                         place->name, why);
 }
 
@@ -138,13 +139,13 @@ static int open_top(struct im_place *place, bool *ret_device, struct im_error *e
     struct stat st;
 
     if (stat(place->name, &st) < 0)
-        return im_fail_errno(err, errno, "cannot use '%s' for scratch", place->name);
+        return unavailable(place, strerrordesc_np(errno), err);
     *ret_device = S_ISBLK(st.st_mode);
     if (*ret_device)
         return im_device_open(place->name, &place->dir, err);
     place->dir = open(place->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (place->dir < 0)
-        return im_fail_errno(err, errno, "cannot use '%s' for scratch", place->name);
+        return unavailable(place, strerrordesc_np(errno), err);
     return 0;
 }
 

@@ -43,7 +43,7 @@ struct im_place {
 };
 
 /* Open what path names; set_up: make the state directory where there is none.
- * Errors: open's, -EACCES "PlaceUnavailable" (a device that cannot be mounted, another user's). */
+ * Errors: -EIO "PlaceUnavailable" (missing, a device that cannot be mounted, another user's). */
 int im_place_open(const char *path, bool set_up, struct im_place **ret_place, struct im_error *err);
 /* The same place once more. */
 int im_place_again(const struct im_place *place, struct im_place **ret_place, struct im_error *err);
@@ -148,7 +148,7 @@ bool im_entry_is_own(const struct stat *st);
 /* ---- block devices (device.c) ---- */
 
 /* Mount the file system on a block device where nobody sees it, and give its top directory.
- * -EACCES "PlaceUnavailable". */
+ * -EIO "PlaceUnavailable". */
 int im_device_open(const char *path, int *ret_dir, struct im_error *err);
 
 /* ---- waiting (wait.c) ---- */

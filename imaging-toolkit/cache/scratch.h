@@ -28,7 +28,7 @@ struct im_scratch {
 
 /* Reserve `bytes` of `place` and give an empty file for them.
  * Errors: -ENOSPC code "ScratchLimit" when they can never fit, with the two numbers; "NoSpace" when
- * they might later; -ECANCELED while waiting; -EACCES "PlaceUnavailable". */
+ * they might later; -ECANCELED while waiting; -EIO "PlaceUnavailable". */
 int im_scratch_take(const char *place, uint64_t bytes, struct im_scratch **ret_scratch,
                     struct im_error *err);
 
