@@ -1,0 +1,52 @@
+/* unpack - take an image out of what it is packed in: gzip, xz, zip, OVA.  Nothing is copied: what
+ * comes out is read from what goes in as it is wanted. */
+
+#include <config.h>
+
+#include <string.h>
+
+#include "core/stage.h"
+#include "unpack/unpack.h"
+
+static int unpack_wrap(const struct im_args *args, const struct im_context *context,
+                       struct im_source **source, struct im_error *err)
+{
+    const char *kind = im_arg_text(args, "kind");
+    struct im_unpack unpack = {
+        .disk = im_arg_text(args, "disk"),
+        .limits = { .max_size = im_arg_number(args, "max-size", IM_UNPACKED_MAX),
+                    .expansion = im_arg_number(args, "max-expansion", IM_EXPANSION_MAX) },
+    };
+    int r = 0;
+
+    (void)context;
+    if (unpack.limits.expansion == 0)
+        unpack.limits.expansion = 1;
+    if (!kind || strcmp(kind, "auto") == 0)
+        r = im_packing_probe(*source, &unpack.packing, err);
+    else
+        r = im_packing_parse(kind, &unpack.packing);
+    return r < 0 ? r : im_unpack(source, &unpack, NULL, err);
+}
+
+static const char *const kinds[] = { "auto", "gz", "xz", "zip", "ova", "none", NULL };
+
+static const struct im_param params[] = {
+    { "kind", IM_PARAM_CHOICE, false, kinds,
+      "what it is packed in; auto: what its first bytes say, else nothing" },
+    { "disk", IM_PARAM_TEXT, false, NULL, "which of an ova or zip: a number from 1 on, or a name" },
+    { "max-size", IM_PARAM_SIZE, false, NULL, "most bytes that may come out (65T)" },
+    { "max-expansion", IM_PARAM_NUMBER, false, NULL,
+      "how many times as large it may become (1100; the first 16 MiB are free)" },
+    { 0 },
+};
+
+const struct im_stage im_stage_unpack = {
+    .name = "unpack",
+    .summary = "take an image out of gz, xz, zip or an OVA",
+    .class = IM_BUNDLER,
+    .takes = IM_BYTES,
+    .gives = IM_BYTES,
+    .params = params,
+    .wrap = unpack_wrap,
+};
