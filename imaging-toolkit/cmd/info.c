@@ -174,7 +174,9 @@ static void print_text(const struct findings *found, const struct im_disk *disk)
 static int find_packing(const struct request *request, struct im_source **source,
                         struct findings *found, struct im_error *err)
 {
-    struct im_unpack unpack = { .disk = request->disk, .limits = IM_LIMITS };
+    struct im_unpack unpack = { .disk = request->disk,
+                                .size = IM_SIZE_UNKNOWN,
+                                .limits = IM_LIMITS };
     int r = 0;
 
     found->format = request->format;

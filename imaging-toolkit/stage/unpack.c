@@ -14,6 +14,7 @@ static int unpack_wrap(const struct im_args *args, const struct im_context *cont
     const char *kind = im_arg_text(args, "kind");
     struct im_unpack unpack = {
         .disk = im_arg_text(args, "disk"),
+        .size = im_arg_number(args, "size", IM_SIZE_UNKNOWN),
         .limits = { .max_size = im_arg_number(args, "max-size", IM_UNPACKED_MAX),
                     .expansion = im_arg_number(args, "max-expansion", IM_EXPANSION_MAX) },
     };
@@ -35,6 +36,8 @@ static const struct im_param params[] = {
     { "kind", IM_PARAM_CHOICE, false, kinds,
       "what it is packed in; auto: what its first bytes say, else nothing" },
     { "disk", IM_PARAM_TEXT, false, NULL, "which of an ova or zip: a number from 1 on, or a name" },
+    { "size", IM_PARAM_SIZE, false, NULL,
+      "bytes that must come out, where gz or a pipe cannot tell beforehand" },
     { "max-size", IM_PARAM_SIZE, false, NULL, "most bytes that may come out (65T)" },
     { "max-expansion", IM_PARAM_NUMBER, false, NULL,
       "how many times as large it may become (1100; the first 16 MiB are free)" },

@@ -19,17 +19,16 @@ static void release(void *state)
     im_gunzip_free(state);
 }
 
-int im_gz_wrap(struct im_source **source, const char *name, const struct im_limits *limits,
-               struct im_error *err)
+int im_gz_wrap(struct im_source **source, const char *name, uint64_t size,
+               const struct im_limits *limits, struct im_error *err)
 {
     static const struct im_unpacker unpacker = {
         .what = "gzip", .joined = true, .run = run, .free = release
     };
     struct im_gunzip *gunzip = im_gunzip_new();
 
-    return gunzip
-               ? im_stream_wrap(source, name, IM_SIZE_UNKNOWN, &unpacker, gunzip, limits, NULL, err)
-               : im_fail(err, ENOMEM, "out of memory");
+    return gunzip ? im_stream_wrap(source, name, size, &unpacker, gunzip, limits, NULL, err)
+                  : im_fail(err, ENOMEM, "out of memory");
 }
 
 int im_deflate_wrap(struct im_source **source, const char *name, uint64_t size,

@@ -437,7 +437,7 @@ static int open_archive(struct ova *ova, const struct im_unpack *unpack,
 
 /* The range is *source; undo it where what stands on it cannot be made. */
 static int wrap_compression(struct im_source **source, enum im_ovf_compression compression,
-                            const struct im_limits *limits, struct im_error *err)
+                            const struct im_unpack *unpack, struct im_error *err)
 {
     char *name IM_FREE = NULL;
 
@@ -446,8 +446,9 @@ static int wrap_compression(struct im_source **source, enum im_ovf_compression c
     name = strdup((*source)->name);
     if (!name)
         return im_fail(err, ENOMEM, "out of memory");
-    return compression == IM_OVF_GZIP ? im_gz_wrap(source, name, limits, err)
-                                      : im_xz_wrap(source, name, limits, err);
+    return compression == IM_OVF_GZIP
+               ? im_gz_wrap(source, name, unpack->size, &unpack->limits, err)
+               : im_xz_wrap(source, name, unpack->size, &unpack->limits, err);
 }
 
 int im_ova_wrap(struct im_source **source, const struct im_unpack *unpack,
@@ -478,7 +479,7 @@ int im_ova_wrap(struct im_source **source, const struct im_unpack *unpack,
         ova_free(ova);
         return r;
     }
-    r = wrap_compression(&wrapped, ova->file->compression, &unpack->limits, err);
+    r = wrap_compression(&wrapped, ova->file->compression, unpack, err);
     if (r < 0) {
         im_range_unwrap(wrapped);
         return r;

@@ -470,7 +470,8 @@ static void on_syntax(void *arg, xmlErrorPtr error)
     struct reader *reader = arg;
     char message[100];
 
-    if (reader->syntax[0]) /* the first complaint is the cause of the others */
+    /* the first complaint is the cause of the others */
+    if (reader->syntax[0] || error->level == XML_ERR_WARNING)
         return;
     im_text_printable(message, sizeof(message), error->message ? error->message : "");
     (void)snprintf(reader->syntax, sizeof(reader->syntax), "line %d: %s", error->line, message);
@@ -589,7 +590,7 @@ static int read_document(struct reader *reader)
         if (r < 0)
             return r;
     }
-    if (more < 0)
+    if (more < 0 || reader->syntax[0]) /* of a prefix that nobody declared it only complains */
         return refuse(reader, "it is not well-formed XML: %s",
                       reader->syntax[0] ? reader->syntax : "it ends early");
     if (reader->ovf->disk_count == 0)

@@ -145,6 +145,9 @@ static int stream_finish(struct im_source *source, struct im_error *err)
     struct stream *stream = (struct stream *)source;
     int r = im_lookback_drain(stream->back, more, stream, err);
 
+    if (r == 0 && source->size != IM_SIZE_UNKNOWN && stream->given != source->size)
+        r = im_fail(err, EBADMSG, "'%s' holds %" PRIu64 " bytes, and not %" PRIu64 " as was said",
+                    source->name, stream->given, source->size);
     if (r == 0 && stream->proof.end)
         r = stream->proof.end(stream->proof.arg, taken(stream), stream->given, err);
     return r == 0 ? im_source_finish(stream->inner, err) : r;

@@ -36,24 +36,26 @@ struct im_unpacker {
     void (*free)(void *state);
 };
 
-/* What comes out of *source by unpacker and state, which is taken over; it is called `name` and has
- * `size` bytes or IM_SIZE_UNKNOWN.  On success *source is the new one, which owns what it was, and
- * proof's argument; on failure state is freed and *source as it was.  -ENOMEM. */
+/* What comes out of *source by unpacker and state, which is taken over; it is called `name` and
+ * must have `size` bytes, if that is not IM_SIZE_UNKNOWN.  On success *source is the new one, which
+ * owns what it was, and proof's argument; on failure state is freed and *source as it was. -ENOMEM.
+ */
 int im_stream_wrap(struct im_source **source, const char *name, uint64_t size,
                    const struct im_unpacker *unpacker, void *state, const struct im_limits *limits,
                    const struct im_proof *proof, struct im_error *err);
 
 /* Unpack a gzip file (RFC 1952), joined members one after the other, checksums and lengths proven.
  * -ENOMEM. */
-int im_gz_wrap(struct im_source **source, const char *name, const struct im_limits *limits,
-               struct im_error *err);
+int im_gz_wrap(struct im_source **source, const char *name, uint64_t size,
+               const struct im_limits *limits, struct im_error *err);
 
-/* Unpack a bare deflate stream (RFC 1951) that must have `size` bytes (IM_SIZE_UNKNOWN: any). */
+/* Unpack a bare deflate stream (RFC 1951). */
 int im_deflate_wrap(struct im_source **source, const char *name, uint64_t size,
                     const struct im_limits *limits, const struct im_proof *proof,
                     struct im_error *err);
 
-/* Unpack an xz file, joined streams one after the other, their checks proven.  -ENOPKG: liblzma is
- * not installed. */
-int im_xz_wrap(struct im_source **source, const char *name, const struct im_limits *limits,
-               struct im_error *err);
+/* Unpack an xz file, joined streams one after the other, their checks proven.  The size is what the
+ * indexes at the ends of the streams tell, where they can be read beforehand.  -ENOPKG: liblzma is
+ * not installed; -EBADMSG. */
+int im_xz_wrap(struct im_source **source, const char *name, uint64_t size,
+               const struct im_limits *limits, struct im_error *err);

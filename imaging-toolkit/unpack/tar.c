@@ -173,16 +173,19 @@ static int refuse(struct im_tar *tar, struct im_error *err)
 static int check_kind(const struct im_tar *tar, struct archive_entry *entry, const char *name,
                       struct im_error *err)
 {
+    char shown[160];
+
+    im_text_printable(shown, sizeof(shown), name ? name : "");
     if (lib.archive_entry_filetype(entry) != AE_IFREG || lib.archive_entry_hardlink(entry))
         return im_fail_code(err, EOPNOTSUPP, "NotAFile",
                             "the archive '%s' has a member '%s' that is no regular file; links, "
                             "directories and devices are refused: pack the files alone",
-                            tar->source->name, name);
+                            tar->source->name, shown);
     if (lib.archive_entry_sparse_count(entry) > 0)
         return im_fail(err, EOPNOTSUPP,
                        "the archive '%s' has a member '%s' that is stored as a sparse file; pack "
                        "it again with tar --format=ustar",
-                       tar->source->name, name);
+                       tar->source->name, shown);
     return 0;
 }
 
@@ -200,9 +203,9 @@ int im_tar_next(struct im_tar *tar, struct im_member *ret_member, struct im_erro
     if (result != ARCHIVE_OK) /* a warning is a header that can be read in two ways */
         return refuse(tar, err);
     name = lib.archive_entry_pathname(entry);
-    r = im_member_check_name(tar->source->name, name, err);
+    r = check_kind(tar, entry, name, err);
     if (r == 0)
-        r = check_kind(tar, entry, name, err);
+        r = im_member_check_name(tar->source->name, name, err);
     if (r < 0)
         return r;
     (void)snprintf(member.name, sizeof(member.name), "%s", name);

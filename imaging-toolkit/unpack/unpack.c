@@ -5,6 +5,7 @@
 #include "unpack/unpack.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,12 +69,13 @@ static int wrap_stream(struct im_source **source, const struct im_unpack *unpack
 
     if (!name)
         return im_fail(err, ENOMEM, "out of memory");
-    return unpack->packing == IM_PACKING_GZ ? im_gz_wrap(source, name, &unpack->limits, err)
-                                            : im_xz_wrap(source, name, &unpack->limits, err);
+    return unpack->packing == IM_PACKING_GZ
+               ? im_gz_wrap(source, name, unpack->size, &unpack->limits, err)
+               : im_xz_wrap(source, name, unpack->size, &unpack->limits, err);
 }
 
-int im_unpack(struct im_source **source, const struct im_unpack *unpack,
-              struct im_contents *contents, struct im_error *err)
+static int wrap(struct im_source **source, const struct im_unpack *unpack,
+                struct im_contents *contents, struct im_error *err)
 {
     switch (unpack->packing) {
     case IM_PACKING_OVA:
@@ -90,4 +92,20 @@ int im_unpack(struct im_source **source, const struct im_unpack *unpack,
     default:
         return 0;
     }
+}
+
+int im_unpack(struct im_source **source, const struct im_unpack *unpack,
+              struct im_contents *contents, struct im_error *err)
+{
+    struct im_source *wrapped = *source;
+    int r = wrap(&wrapped, unpack, contents, err);
+
+    if (r < 0)
+        return r;
+    *source = wrapped;
+    if (unpack->size == IM_SIZE_UNKNOWN || wrapped->size == IM_SIZE_UNKNOWN ||
+        unpack->size == wrapped->size)
+        return 0;
+    return im_fail(err, EBADMSG, "'%s' holds %" PRIu64 " bytes, and not %" PRIu64 " as was said",
+                   wrapped->name, wrapped->size, unpack->size);
 }

@@ -39,14 +39,15 @@ struct im_unpack {
     enum im_packing packing;
     const char *disk; /* of an archive: a number from 1 on, or a member's name; NULL: the first disk
                          of an OVA, the only file of a zip */
+    uint64_t size;    /* bytes that must come out; IM_SIZE_UNKNOWN: any */
     struct im_limits limits;
 };
 
 /* No limits but the last ones. */
 #define IM_LIMITS ((struct im_limits){ IM_UNPACKED_MAX, IM_EXPANSION_MAX })
 
-/* Make *source what is packed in it; on success it owns what it was, on failure *source is as it
- * was.  contents (may be NULL) gets what else is there.
+/* Make *source what is packed in it, which owns what it was; on failure *source is that, or what it
+ * was: the caller closes it.  contents (may be NULL) gets what else is there.
  * -EBADMSG damaged, -EOPNOTSUPP refused, -ENOENT no such disk, -ENOPKG a library is missing,
  * -ENOMEM, the source's. */
 int im_unpack(struct im_source **source, const struct im_unpack *unpack,

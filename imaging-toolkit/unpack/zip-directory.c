@@ -156,7 +156,8 @@ static int take_entry(const char *name, const uint8_t *p, size_t left, uint64_t 
     if (im_le16(p + 34) != 0 || !widen(member, p + ZIP_ENTRY_LEN + names, extra))
         return damaged(name, "an entry is of another disk, or its numbers make no sense", at, err);
     mode = p[5] == MADE_ON_UNIX ? im_le32(p + 38) >> 16 : 0;
-    if (mode & S_IFMT && !S_ISREG(mode) && !S_ISDIR(mode))
+    /* "zip - -" writes that its standard input was a pipe */
+    if (mode & S_IFMT && !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISFIFO(mode))
         return im_fail_code(err, EOPNOTSUPP, "NotAFile",
                             "'%s' in '%s' is a link or a device; only files are read", member->name,
                             name);

@@ -340,7 +340,7 @@ static int open_archive(struct zip *zip, const char *wanted, struct im_error *er
 }
 
 /* Stored: a range of the archive.  Deflated: a stream out of such a range. */
-static int wrap_member(struct zip *zip, struct im_source **source, const struct im_limits *limits,
+static int wrap_member(struct zip *zip, struct im_source **source, const struct im_unpack *unpack,
                        struct im_error *err)
 {
     const struct im_proof proof = { .arg = zip, .take = take, .end = at_end, .free = release };
@@ -366,9 +366,8 @@ static int wrap_member(struct zip *zip, struct im_source **source, const struct 
         *source = wrapped;
         return r;
     }
-    r = im_deflate_wrap(&wrapped, title,
-                        member->size == UINT64_MAX ? IM_SIZE_UNKNOWN : member->size, limits, &proof,
-                        err);
+    r = im_deflate_wrap(&wrapped, title, member->size == UINT64_MAX ? unpack->size : member->size,
+                        &unpack->limits, &proof, err);
     if (r < 0)
         im_range_unwrap(wrapped);
     else
@@ -389,7 +388,7 @@ int im_zip_wrap(struct im_source **source, const struct im_unpack *unpack,
     if (r == 0 && contents && zip->proven)
         list(zip, contents);
     if (r == 0)
-        r = wrap_member(zip, source, &unpack->limits, err);
+        r = wrap_member(zip, source, unpack, err);
     if (r < 0)
         zip_free(zip);
     return r;
