@@ -5,8 +5,7 @@
  * a sanitizer, a byte given that the journal does not hold, or a mark read that cannot be read
  * twice.
  *
- * A program of its own beside those of fuzz-image.h: without libFuzzer, --rounds N looks at N
- * mutations of each input as well. */
+ * A program of its own beside those of fuzz-image.h; fuzz-bytes.c is its main without libFuzzer. */
 
 #include <config.h>
 
@@ -22,7 +21,6 @@
 
 #include "base/bytes.h"
 #include "base/io.h"
-#include "base/text.h"
 #include "core/inflate.h"
 #include "core/trail.h"
 
@@ -185,51 +183,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     (void)close(fd);
     return 0;
 }
-
-#ifdef OWN_MAIN
-static uint32_t seed = 1;
-
-static uint32_t random_number(void)
-{
-    seed = seed * 1664525u + 1013904223u;
-    return seed >> 8;
-}
-
-static void look_at(const char *path, uint64_t rounds)
-{
-    static uint8_t input[INPUT_MAX], mutation[INPUT_MAX];
-    FILE *file = fopen(path, "rbe");
-    size_t len;
-
-    if (!file)
-        fault("an input cannot be read");
-    len = fread(input, 1, sizeof(input), file);
-    (void)fclose(file);
-    (void)LLVMFuzzerTestOneInput(input, len);
-    for (uint64_t i = 0; i < rounds; i++) {
-        size_t cut = random_number() % 8 == 0 ? random_number() % (len + 1) : len;
-
-        memcpy(mutation, input, len);
-        for (unsigned n = random_number() % 6; n > 0 && cut > 0; n--)
-            mutation[random_number() % cut] =
-                (uint8_t)(random_number() % 3 ? random_number() : random_number() % 4);
-        (void)LLVMFuzzerTestOneInput(mutation, cut);
-    }
-}
-
-int main(int argc, char **argv)
-{
-    uint64_t rounds = 0;
-    int first = 1;
-
-    if (argc > 2 && strcmp(argv[1], "--rounds") == 0) {
-        if (im_parse_uint(argv[2], 1000000, &rounds) < 0)
-            return 2;
-        first = 3;
-    }
-    for (int i = first; i < argc; i++)
-        look_at(argv[i], rounds);
-    (void)printf("%d inputs, %" PRIu64 " mutations of each\n", argc - first, rounds);
-    return 0;
-}
-#endif
