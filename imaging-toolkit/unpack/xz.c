@@ -96,6 +96,8 @@ static int read_indexes(struct im_source *source, lzma_stream *stream, struct im
             return r;
         result = lzma.lzma_code(stream, LZMA_RUN);
     }
+    if (result == LZMA_MEMLIMIT_ERROR) /* the size stays unknown; unpacking needs no index */
+        return 0;
     if (result == LZMA_BUF_ERROR)
         result = LZMA_DATA_ERROR;
     return judge(stream, result, err);

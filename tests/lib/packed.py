@@ -4,6 +4,7 @@ Archives are made by Python's tarfile and zipfile, and by hand where those would
 Nothing here knows how the toolkit reads them."""
 import hashlib
 import io
+import json
 import lzma
 import os
 import struct
@@ -180,3 +181,23 @@ class Packed(hostile.Case):
     def bad(self, packed, data, *says, **how):
         with self.subTest("refused", packed=packed):
             self.bench.refused(self, data, packed, says, **{"job": self.job(packed), **how})
+
+
+class Ova(hostile.Case):
+    """Cases of OVAs with a VMDK in them."""
+    format = "ova"
+    kind = "vmdk"
+
+    def job(self, **more):
+        return {"format": self.kind, "stages": [{"name": "unpack", "kind": "ova", **more}]}
+
+    def good(self, image, disk=None, **how):
+        super().good(image, disk, **{"job": self.job(), **how})
+
+    def bad(self, image, *says, **how):
+        super().bad(image, *says, **{"job": self.job(), **how})
+
+    def info(self, data, *options):
+        result = self.bench.run(["info", "--output", "json", *options, self.bench.put(data)])
+        self.assertEqual(result.status, 0, result.err)
+        return json.loads(result.out)
