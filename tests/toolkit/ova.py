@@ -28,6 +28,16 @@ class Layouts(Ova):
         self.good(ova(IMAGE, SIZE, at_end=True), ways=ALL_WAYS)
         self.good(ova(IMAGE, SIZE, manifest=None), ways=ALL_WAYS)
 
+    def test_http(self):
+        """One object of a web server, read by ranges; the manifest is known before the disk."""
+        for at_end in (False, True):
+            data = ova(DISK, SIZE, name="d.raw", at_end=at_end)
+            self.bench.serve(self.bench.put(data), "raw")
+            self.bench.put(data, "web", "whole")
+            for options in ((), ("--resume",)): # begins anew: what is packed is not gone on with
+                result = self.bench.go("file", self.bench.base + "/whole", "raw.ova", options)
+                self.bench.was_accepted(self, result, DISK)
+
     def test_hashes(self):
         for kind in ("SHA1", "SHA256", "SHA512"):
             for at_end in (False, True):
