@@ -1,6 +1,6 @@
-/* crypto - hashes, HMAC, AES-GCM, random bytes and comparison through OpenSSL 3's EVP interface.
+/* crypto - hashes, HMAC, AES, random bytes and comparison through OpenSSL 3's EVP interface.
  *
- * The only file that includes OpenSSL.  Nothing here knows what is signed. */
+ * Not RSA: base/rsa.c.  Nothing here knows what is signed. */
 
 #include <config.h>
 
@@ -237,6 +237,52 @@ int im_gcm_open(const uint8_t key[IM_GCM_KEY], const uint8_t nonce[IM_GCM_NONCE]
     if (!proven)
         im_wipe(ret_plain, len);
     return proven ? 0 : -EBADMSG;
+}
+
+struct im_cbc {
+    EVP_CIPHER_CTX *context;
+};
+
+struct im_cbc *im_cbc_new(bool encrypt, const uint8_t key[IM_CBC_KEY],
+                          const uint8_t vector[IM_CBC_KEY])
+{
+    struct im_cbc *cbc = calloc(1, sizeof(*cbc));
+
+    if (!cbc)
+        return NULL;
+    cbc->context = EVP_CIPHER_CTX_new();
+    if (!cbc->context)
+        return im_cbc_free(cbc);
+    if (!EVP_CipherInit_ex(cbc->context, EVP_aes_128_cbc(), NULL, key, vector, encrypt))
+        broken("use AES-128-CBC");
+    return cbc;
+}
+
+struct im_cbc *im_cbc_free(struct im_cbc *cbc)
+{
+    if (cbc)
+        EVP_CIPHER_CTX_free(cbc->context);
+    free(cbc);
+    return NULL;
+}
+
+void im_cbc_add(struct im_cbc *cbc, const void *in, size_t len, uint8_t *ret_out, size_t *ret_len)
+{
+    int n;
+
+    if (!EVP_CipherUpdate(cbc->context, ret_out, &n, in, (int)len))
+        broken("use AES-128-CBC");
+    *ret_len = (size_t)n;
+}
+
+int im_cbc_end(struct im_cbc *cbc, uint8_t *ret_out, size_t *ret_len)
+{
+    int n;
+
+    if (!EVP_CipherFinal_ex(cbc->context, ret_out, &n))
+        return -EBADMSG;
+    *ret_len = (size_t)n;
+    return 0;
 }
 
 void im_wipe(void *data, size_t len)

@@ -1,4 +1,4 @@
-/* crypto - the only file that knows OpenSSL: hashes, HMAC, AES-GCM, random bytes, comparison. */
+/* crypto - hashes, HMAC, AES, random bytes, comparison; with base/rsa.h all that knows OpenSSL. */
 #pragma once
 
 #include <stdbool.h>
@@ -52,6 +52,22 @@ void im_gcm_seal(const uint8_t key[IM_GCM_KEY], const uint8_t nonce[IM_GCM_NONCE
 int im_gcm_open(const uint8_t key[IM_GCM_KEY], const uint8_t nonce[IM_GCM_NONCE], const void *aad,
                 size_t aad_len, const void *cipher, size_t len, const uint8_t tag[IM_GCM_TAG],
                 uint8_t *ret_plain);
+
+/* AES-128-CBC with PKCS#7 padding (NIST SP 800-38A, RFC 5652 section 6.3) of a stream in pieces.
+ * NULL when out of memory; _free takes NULL, returns NULL, and wipes the key. */
+#define IM_CBC_KEY 16 /* bytes of the key, of the initial vector, and of a block */
+struct im_cbc;
+struct im_cbc *im_cbc_new(bool encrypt, const uint8_t key[IM_CBC_KEY],
+                          const uint8_t vector[IM_CBC_KEY]);
+struct im_cbc *im_cbc_free(struct im_cbc *cbc);
+
+/* The next len bytes (at most INT_MAX - 16); gives *ret_len, up to len + 16, into ret_out, which is
+ * another place. */
+void im_cbc_add(struct im_cbc *cbc, const void *in, size_t len, uint8_t *ret_out, size_t *ret_len);
+
+/* The end: up to 16 bytes more.  -EBADMSG when it was no whole number of blocks, or the padding is
+ * wrong, as with another key. */
+int im_cbc_end(struct im_cbc *cbc, uint8_t *ret_out, size_t *ret_len);
 
 /* Overwrite a secret in a way no compiler leaves out. */
 void im_wipe(void *data, size_t len);

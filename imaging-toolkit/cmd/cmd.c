@@ -13,11 +13,14 @@
 #include "base/text.h"
 
 const struct im_command *const im_commands[] = {
+    &im_command_bundle,
     &im_command_convert,
     &im_command_delete_upload,
+    &im_command_doctor,
     &im_command_info,
     &im_command_run,
     &im_command_stages,
+    &im_command_unbundle,
     &im_command_verify,
     NULL,
 };

@@ -19,11 +19,14 @@ struct im_command {
 /* Ends with NULL. */
 extern const struct im_command *const im_commands[];
 
+extern const struct im_command im_command_bundle;
 extern const struct im_command im_command_convert;
 extern const struct im_command im_command_delete_upload;
+extern const struct im_command im_command_doctor;
 extern const struct im_command im_command_info;
 extern const struct im_command im_command_run;
 extern const struct im_command im_command_stages;
+extern const struct im_command im_command_unbundle;
 extern const struct im_command im_command_verify;
 
 /* getopt_long with our messages: the option, or -1 at the end, or '?' with err filled. */

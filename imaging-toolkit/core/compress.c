@@ -5,6 +5,7 @@
 
 #include "core/compress.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -70,4 +71,47 @@ size_t im_compress(struct im_compressor *compressor, const void *in, size_t len,
     if (compressor->best)
         return libdeflate_zlib_compress(compressor->best, in, len, out, room);
     return fast(compressor, in, len, out, room);
+}
+
+struct im_gzip {
+    struct isal_zstream stream;
+    uint8_t work[ISAL_DEF_LVL1_DEFAULT];
+};
+
+struct im_gzip *im_gzip_new(void)
+{
+    struct im_gzip *gzip = malloc(sizeof(*gzip));
+
+    if (!gzip)
+        return NULL;
+    isal_deflate_init(&gzip->stream);
+    gzip->stream.level = 1;
+    gzip->stream.level_buf = gzip->work;
+    gzip->stream.level_buf_size = sizeof(gzip->work);
+    gzip->stream.gzip_flag = IGZIP_GZIP;
+    return gzip;
+}
+
+struct im_gzip *im_gzip_free(struct im_gzip *gzip)
+{
+    free(gzip);
+    return NULL;
+}
+
+int im_gzip_add(struct im_gzip *gzip, const void *in, size_t *len, bool last, void *out,
+                size_t room, size_t *ret_len)
+{
+    struct isal_zstream *stream = &gzip->stream;
+    uint32_t given = (uint32_t)*len, free_room = (uint32_t)room;
+
+    stream->next_in = (uint8_t *)(uintptr_t)in; /* the library does not write there */
+    stream->avail_in = given;
+    stream->next_out = out;
+    stream->avail_out = free_room;
+    stream->end_of_stream = last;
+    if (isal_deflate(stream) != COMP_OK)
+        return -EIO;
+    *len = given - stream->avail_in;
+    *ret_len = free_room - stream->avail_out;
+    return 0;
 }

@@ -1,7 +1,8 @@
 /* compress - one run of bytes becomes one zlib stream (RFC 1950): ISA-L when it must be fast,
- * libdeflate when it must be small. */
+ * libdeflate when it must be small; and bytes that come in pieces become a gzip file (RFC 1952). */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/format.h"
@@ -19,3 +20,16 @@ size_t im_compress_room(size_t len);
  * when the library failed. */
 size_t im_compress(struct im_compressor *compressor, const void *in, size_t len, void *out,
                    size_t room);
+
+/* A gzip file in the making, compressed fast; NULL when out of memory.  _free takes NULL, returns
+ * NULL. */
+struct im_gzip;
+struct im_gzip *im_gzip_new(void);
+struct im_gzip *im_gzip_free(struct im_gzip *gzip);
+
+/* Take up to *len bytes of in, the `last` ones or not, and give up to `room` bytes into out;
+ * afterwards *len is how many were taken and *ret_len how many were given.  To be called until all
+ * is taken and less than `room` was given: that is the end of the file when they were the last.
+ * -EIO when the library failed. */
+int im_gzip_add(struct im_gzip *gzip, const void *in, size_t *len, bool last, void *out,
+                size_t room, size_t *ret_len);

@@ -11,10 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/io.h"
-#include "base/library.h"
-#include "base/spawn.h"
+#include "core/need.h"
 #include "core/registry.h"
 
 const struct im_stage *im_stage_find(const char *name)
@@ -32,25 +30,12 @@ void im_look_done(struct im_look *look)
     look->guest = NULL;
 }
 
-/* A shared library, a file, or a program. */
-static int check_need(const char *need, struct im_error *err)
-{
-    char *found IM_FREE = NULL;
-
-    if (*need != '/' && strstr(need, ".so"))
-        return im_library_load(need, NULL, NULL, err);
-    if (*need == '/' && access(need, R_OK) == 0)
-        return 0;
-    found = *need == '/' ? NULL : im_spawn_find(need);
-    return found ? 0 : im_fail(err, ENOPKG, "unavailable: %s is missing; install it", need);
-}
-
 int im_stage_available(const struct im_stage *stage, struct im_error *err)
 {
     int r = 0;
 
     for (size_t i = 0; r == 0 && stage->needs && stage->needs[i]; i++)
-        r = check_need(stage->needs[i], err);
+        r = im_need_check(stage->needs[i], err);
     return r;
 }
 

@@ -1,6 +1,4 @@
-/* stdin - standard input as a source: read forwards, with a window to look back into.
- *
- * Headers are read more than once (probe, then open), so the last bytes are kept. */
+/* stdin - standard input as a source: read forwards, with a window to look back into. */
 
 #include <config.h>
 
@@ -10,19 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "core/cancel.h"
-#include "core/lookback.h"
 #include "core/source.h"
+#include "source/forward.h"
 
-/* Read at once. */
-#define PIECE (1u << 20)
 /* How soon the wish to stop is seen while nothing comes. */
 #define CANCEL_LOOK_MS 200
 
 struct standard_input {
     struct im_source base;
-    struct im_lookback *back;
+    struct im_forward forward;
+    uint64_t taken; /* bytes */
 };
 
 /* Until there is input or its end; looks at the wish to stop, which a signal just before read()
@@ -40,25 +36,24 @@ static int wait_input(struct im_error *err)
     return 0;
 }
 
-/* Read what is there; perhaps nothing. */
-static int more(void *arg, void *buf, size_t room, size_t *ret_len, bool *ret_ended,
-                struct im_error *err)
+static int next_bytes(void *arg, void *buf, size_t len, size_t *ret_len, struct im_error *err)
 {
-    const struct im_lookback *back = ((struct standard_input *)arg)->back;
-    int r = wait_input(err);
+    struct standard_input *in = arg;
     ssize_t n;
+    int r;
 
-    if (r < 0)
-        return r;
-    n = read(STDIN_FILENO, buf, im_min(room, PIECE));
-    if (n < 0 && (errno == EINTR || errno == EAGAIN))
-        return 0;
+    do {
+        r = wait_input(err);
+        if (r < 0)
+            return r;
+        n = read(STDIN_FILENO, buf, len);
+    } while (n < 0 && (errno == EINTR || errno == EAGAIN));
     if (n < 0)
         return im_fail_code(err, EIO, "ReadFailed",
-                            "cannot read standard input at byte %" PRIu64 ": %s",
-                            back->start + back->held, strerrordesc_np(errno));
+                            "cannot read standard input at byte %" PRIu64 ": %s", in->taken,
+                            strerrordesc_np(errno));
+    in->taken += (uint64_t)n;
     *ret_len = (size_t)n;
-    *ret_ended = n == 0;
     return 0;
 }
 
@@ -67,12 +62,13 @@ static int stdin_read(struct im_source *source, void *buf, size_t len, uint64_t 
 {
     struct standard_input *in = (struct standard_input *)source;
 
-    return im_lookback_read(in->back, "standard input", more, in, buf, len, offset, ret_len, err);
+    return im_forward_read(&in->forward, source->name, next_bytes, in, buf, len, offset, ret_len,
+                           err);
 }
 
 static void stdin_close(struct im_source *source)
 {
-    im_lookback_free(((struct standard_input *)source)->back);
+    im_forward_done(&((struct standard_input *)source)->forward);
 }
 
 static const struct im_source_ops stdin_ops = {
@@ -83,19 +79,20 @@ static const struct im_source_ops stdin_ops = {
 
 static int stdin_open(const char *spec, struct im_source **ret_source, struct im_error *err)
 {
-    struct im_lookback *back;
     struct standard_input *in;
+    int r;
 
     (void)spec;
     if (isatty(STDIN_FILENO))
         return im_fail(err, EINVAL, "standard input is a terminal; pipe an image into it");
-    back = im_lookback_new();
-    in = back ? im_source_new(sizeof(*in), &stdin_ops, "standard input") : NULL;
-    if (!in) {
-        im_lookback_free(back);
+    in = im_source_new(sizeof(*in), &stdin_ops, "standard input");
+    if (!in)
         return im_fail(err, ENOMEM, "out of memory");
+    r = im_forward_init(&in->forward, err);
+    if (r < 0) {
+        im_source_close(&in->base);
+        return r;
     }
-    in->back = back;
     in->base.size = IM_SIZE_UNKNOWN;
     in->base.sequential = true;
     *ret_source = &in->base;

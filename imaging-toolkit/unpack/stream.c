@@ -10,7 +10,7 @@
 
 #include "base/bytes.h"
 #include "core/cancel.h"
-#include "core/lookback.h"
+#include "source/forward.h"
 
 /* Read at once of what is packed. */
 #define PIECE (256u << 10)
@@ -22,12 +22,13 @@ struct stream {
     void *state; /* the unpacker's */
     struct im_limits limits;
     struct im_proof proof;
-    struct im_lookback *back;
+    struct im_forward forward;
     uint8_t *in; /* PIECE bytes: from in_at to in_end they are to be taken */
     size_t in_at, in_end;
     uint64_t read;  /* bytes of inner that are, or were, in `in` */
     bool in_ended;  /* nothing follows them */
     bool at_an_end; /* of a member; another may begin */
+    bool ended;     /* nothing comes out any more */
     uint64_t given;
 };
 
@@ -79,8 +80,8 @@ static int truncated(const struct stream *stream, struct im_error *err)
                    stream->base.name, stream->unpacker->what, taken(stream), stream->given);
 }
 
-/* Unpack once; *ret_ended: that was all. */
-static int step(struct stream *stream, uint8_t *out, size_t room, size_t *ret_len, bool *ret_ended,
+/* Unpack once. */
+static int step(struct stream *stream, uint8_t *out, size_t room, size_t *ret_len,
                 struct im_error *err)
 {
     size_t in_len, got = 0;
@@ -92,7 +93,7 @@ static int step(struct stream *stream, uint8_t *out, size_t room, size_t *ret_le
     in_len = stream->in_end - stream->in_at;
     none_left = in_len == 0 && stream->in_ended;
     if (stream->at_an_end && none_left) {
-        *ret_ended = true;
+        stream->ended = true;
         return 0;
     }
     r = stream->unpacker->run(stream->state, stream->in + stream->in_at, &in_len, stream->in_ended,
@@ -104,7 +105,7 @@ static int step(struct stream *stream, uint8_t *out, size_t room, size_t *ret_le
     stream->in_at += in_len;
     stream->given += got;
     stream->at_an_end = r == 1;
-    *ret_ended = r == 1 && !stream->unpacker->joined;
+    stream->ended = r == 1 && !stream->unpacker->joined;
     *ret_len = got;
     if (stream->proof.take && got > 0)
         stream->proof.take(stream->proof.arg, out, got);
@@ -113,18 +114,18 @@ static int step(struct stream *stream, uint8_t *out, size_t room, size_t *ret_le
     return check_limits(stream, err);
 }
 
-static int more(void *arg, void *buf, size_t room, size_t *ret_len, bool *ret_ended,
-                struct im_error *err)
+static int next_bytes(void *arg, void *buf, size_t room, size_t *ret_len, struct im_error *err)
 {
+    struct stream *stream = arg;
     size_t len = 0;
     int r = 0;
 
-    while (r == 0 && len < room && !*ret_ended) {
+    while (r == 0 && len < room && !stream->ended) {
         size_t got = 0;
 
         r = im_cancel_check(err);
         if (r == 0)
-            r = step(arg, (uint8_t *)buf + len, room - len, &got, ret_ended, err);
+            r = step(stream, (uint8_t *)buf + len, room - len, &got, err);
         len += got;
     }
     *ret_len = len;
@@ -136,14 +137,30 @@ static int stream_read(struct im_source *source, void *buf, size_t len, uint64_t
 {
     struct stream *stream = (struct stream *)source;
 
-    return im_lookback_read(stream->back, "what is unpacked in one pass", more, stream, buf, len,
-                            offset, ret_len, err);
+    return im_forward_read(&stream->forward, "what is unpacked in one pass", next_bytes, stream,
+                           buf, len, offset, ret_len, err);
+}
+
+/* Unpack what nobody has asked for. */
+static int drain(struct stream *stream, struct im_error *err)
+{
+    struct im_forward *forward = &stream->forward;
+    int r = 0;
+
+    while (r == 0 && !forward->ended) {
+        uint8_t byte;
+        size_t got;
+
+        r = im_forward_read(forward, stream->base.name, next_bytes, stream, &byte, 1,
+                            forward->start + forward->held, &got, err);
+    }
+    return r;
 }
 
 static int stream_finish(struct im_source *source, struct im_error *err)
 {
     struct stream *stream = (struct stream *)source;
-    int r = im_lookback_drain(stream->back, more, stream, err);
+    int r = drain(stream, err);
 
     if (r == 0 && source->size != IM_SIZE_UNKNOWN && stream->given != source->size)
         r = im_fail(err, EBADMSG, "'%s' holds %" PRIu64 " bytes, and not %" PRIu64 " as was said",
@@ -160,7 +177,7 @@ static void stream_close(struct im_source *source)
     if (stream->proof.free)
         stream->proof.free(stream->proof.arg);
     stream->unpacker->free(stream->state);
-    im_lookback_free(stream->back);
+    im_forward_done(&stream->forward);
     free(stream->in);
     im_source_close(stream->inner);
 }
@@ -177,28 +194,24 @@ int im_stream_wrap(struct im_source **source, const char *name, uint64_t size,
                    const struct im_proof *proof, struct im_error *err)
 {
     struct stream *stream = im_source_new(sizeof(*stream), &stream_ops, name);
-    struct im_lookback *back = im_lookback_new();
-    uint8_t *in = malloc(PIECE);
 
-    if (!stream || !back || !in) {
+    if (!stream) {
         unpacker->free(state);
-        im_lookback_free(back);
-        free(in);
-        if (stream)
-            free(stream->base.name);
-        free(stream);
         return im_fail(err, ENOMEM, "out of memory");
     }
-    stream->inner = *source;
     stream->unpacker = unpacker;
     stream->state = state;
     stream->limits = *limits;
-    if (proof)
-        stream->proof = *proof;
-    stream->back = back;
-    stream->in = in;
     stream->base.size = size;
     stream->base.sequential = true;
+    stream->in = malloc(PIECE);
+    if (!stream->in || im_forward_init(&stream->forward, err) < 0) {
+        im_source_close(&stream->base);
+        return im_fail(err, ENOMEM, "out of memory");
+    }
+    stream->inner = *source; /* from here on nothing fails */
+    if (proof)
+        stream->proof = *proof;
     *source = &stream->base;
     return 0;
 }

@@ -1,5 +1,6 @@
-/* fuzz-bytes - a main without libFuzzer for the targets whose inputs are no recipes of images:
- * looks at each input, and with --rounds N at N mutations of each, which are always the same. */
+/* fuzz-bytes - a main for a fuzz target whose inputs are plain bytes, without libFuzzer.
+ *
+ *   fuzz-NAME [--rounds N] INPUT...    look at each, and at N mutations of it */
 
 #include <config.h>
 
@@ -29,7 +30,7 @@ static void look_at(const char *path, uint64_t rounds)
     size_t len;
 
     if (!file)
-        exit(2);
+        abort();
     len = fread(input, 1, sizeof(input), file);
     (void)fclose(file);
     (void)LLVMFuzzerTestOneInput(input, len);

@@ -5,7 +5,7 @@
  * a sanitizer, a byte given that the journal does not hold, or a mark read that cannot be read
  * twice.
  *
- * A program of its own beside those of fuzz-image.h; fuzz-bytes.c is its main without libFuzzer. */
+ * A program of its own beside those of fuzz-image.h; without libFuzzer main is fuzz-bytes.c's. */
 
 #include <config.h>
 

@@ -1,5 +1,5 @@
 /* Digests, HMAC, AES-GCM and encodings against published values: RFC 1321, FIPS 180-4, RFC 2202,
- * RFC 4231, RFC 4648, and the paper on GCM. */
+ * RFC 4231, RFC 4648, NIST SP 800-38A, and the paper on GCM. */
 
 #include <config.h>
 
@@ -239,6 +239,57 @@ static void gcm_is_the_published_one(void **state)
     assert_int_equal(im_gcm_open(key, nonce, aad, aad_len - 1, cipher, len, tag, out), -EBADMSG);
 }
 
+/* Encrypt or decrypt len bytes, `step` at once; im_cbc_end's result. */
+static int cbc(bool encrypt, const void *in, size_t len, size_t step, uint8_t *out, size_t *ret_len)
+{
+    static const uint8_t key[IM_CBC_KEY] = { 0x2b, 0x7e, 0x15, 0x16, 0x28, 0xae, 0xd2, 0xa6,
+                                             0xab, 0xf7, 0x15, 0x88, 0x09, 0xcf, 0x4f, 0x3c };
+    static const uint8_t vector[IM_CBC_KEY] = {
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    };
+    struct im_cbc *context = im_cbc_new(encrypt, key, vector);
+    size_t n;
+    int r;
+
+    *ret_len = 0;
+    for (size_t at = 0; at < len; at += step) {
+        im_cbc_add(context, (const uint8_t *)in + at, step < len - at ? step : len - at,
+                   out + *ret_len, &n);
+        *ret_len += n;
+    }
+    r = im_cbc_end(context, out + *ret_len, &n);
+    *ret_len += r == 0 ? n : 0;
+    im_cbc_free(context);
+    return r;
+}
+
+/* SP 800-38A, F.2.1, the first two blocks. */
+static void cbc_is_the_published_one(void **state)
+{
+    static const uint8_t plain[32] = { 0x6b, 0xc1, 0xbe, 0xe2, 0x2e, 0x40, 0x9f, 0x96,
+                                       0xe9, 0x3d, 0x7e, 0x11, 0x73, 0x93, 0x17, 0x2a,
+                                       0xae, 0x2d, 0x8a, 0x57, 0x1e, 0x03, 0xac, 0x9c,
+                                       0x9e, 0xb7, 0x6f, 0xac, 0x45, 0xaf, 0x8e, 0x51 };
+    uint8_t out[64], back[80];
+    char hex[65];
+    size_t len, back_len;
+
+    (void)state;
+    for (size_t step = 1; step <= 32; step++) {
+        assert_int_equal(cbc(true, plain, 32, step, out, &len), 0);
+        assert_int_equal(len, 48); /* with a block of padding */
+        im_hex(out, 32, hex);
+        assert_string_equal(hex,
+                            "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2");
+        assert_int_equal(cbc(false, out, 48, step, back, &back_len), 0);
+        assert_int_equal(back_len, 32);
+        assert_memory_equal(back, plain, 32);
+        assert_int_equal(cbc(false, out, 32, step, back, &back_len), -EBADMSG); /* no padding */
+        assert_int_equal(cbc(false, out, 47, step, back, &back_len), -EBADMSG);
+    }
+    assert_int_equal(cbc(false, out, 0, 1, back, &back_len), -EBADMSG);
+}
+
 static void wiped_bytes_are_zero(void **state)
 {
     char secret[] = "secret";
@@ -256,6 +307,7 @@ int main(void)
         cmocka_unit_test(digests_are_the_published_ones),
         cmocka_unit_test(hmacs_are_the_published_ones),
         cmocka_unit_test(gcm_is_the_published_one),
+        cmocka_unit_test(cbc_is_the_published_one),
         cmocka_unit_test(wiped_bytes_are_zero),
         cmocka_unit_test(base64_is_padded),
         cmocka_unit_test(comparison_takes_every_byte),

@@ -1,0 +1,26 @@
+#!/bin/bash
+# Completion knows the commands, their options, formats and files.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
+
+. "$top_srcdir/imaging-toolkit/completion/imaging-toolkit"
+complete -p imaging-toolkit >/dev/null || fail "nothing is registered"
+
+# completes WORD... : what is offered for the last one
+completes() {
+    COMP_WORDS=("$IMAGING_TOOLKIT" "$@")
+    COMP_CWORD=$#
+    _imaging_toolkit "$IMAGING_TOOLKIT"
+    printf '%s\n' ${COMPREPLY[@]+"${COMPREPLY[@]}"}
+}
+
+[ "$(completes conv)" = convert ] || fail "conv: $(completes conv)"
+[ "$(completes convert --max)" = --max-size ] || fail "--max: $(completes convert --max)"
+completes convert -f vh | grep -qx vhdx || fail "-f vh: $(completes convert -f vh)"
+[ "$(completes info --output j)" = json ] || fail "--output j: $(completes info --output j)"
+for command in $(completes ''); do
+    case $command in -*) continue ;; esac
+    "$IMAGING_TOOLKIT" "$command" --help >/dev/null || fail "'$command' is offered, but is no command"
+done
+touch 'disk of mine.vmdk'
+[ "$(completes convert -f vmdk disk)" = 'disk of mine.vmdk' ] || fail "file: $(completes convert disk)"
+[ -z "$(completes convert --colour)" ] || fail "--colour: $(completes convert --colour)"
