@@ -45,7 +45,9 @@ int im_disk_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset, s
 
     if (r < 0 || len == 0)
         return r;
-    return disk->ops->read(disk, buf, len, offset, err);
+    r = disk->ops->read(disk, buf, len, offset, err);
+    disk->failed |= r < 0;
+    return r;
 }
 
 int im_disk_map(struct im_disk *disk, uint64_t offset, uint64_t len, struct im_extent *ret,
@@ -110,9 +112,28 @@ int im_disk_walk_in_order(struct im_disk *disk, struct im_sink *sink, struct im_
 
 int im_disk_walk(struct im_disk *disk, struct im_sink *sink, struct im_error *err)
 {
-    if (disk->ops->walk)
-        return disk->ops->walk(disk, sink, err);
-    return im_disk_walk_in_order(disk, sink, err);
+    int r =
+        disk->ops->walk ? disk->ops->walk(disk, sink, err) : im_disk_walk_in_order(disk, sink, err);
+
+    disk->failed |= r < 0;
+    return r;
+}
+
+static int unread_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset,
+                       struct im_error *err)
+{
+    (void)disk;
+    (void)buf;
+    (void)len;
+    (void)offset;
+    return im_fail(err, ENODATA, "what is on the disk is known only when it runs");
+}
+
+static const struct im_disk_ops unread_ops = { .name = "unread", .read = unread_read };
+
+struct im_disk *im_disk_unread(uint64_t size)
+{
+    return im_disk_new(sizeof(struct im_disk), &unread_ops, size, NULL);
 }
 
 struct im_disk *im_disk_close(struct im_disk *disk)

@@ -84,6 +84,8 @@ int im_job_add_stage(struct im_job *job, const char *name, struct im_args **ret_
         return im_fail(err, EINVAL, "there is no stage '%s'; see 'imaging-toolkit stages'", name);
     if (i == IM_JOB_STAGES_MAX)
         return im_fail(err, EINVAL, "more than %d stages", IM_JOB_STAGES_MAX);
+    if (stage->order)
+        return im_fail(err, EINVAL, "'%s' is no stage of a job's list: its members say that", name);
     if (i > 0 && (place_of(stage) < place_of(job->stage[i - 1].stage) || stage->open ||
                   job->stage[i - 1].stage->sink))
         return im_fail(err, EINVAL, "the stage '%s' cannot stand behind '%s'", name,
@@ -95,7 +97,7 @@ int im_job_add_stage(struct im_job *job, const char *name, struct im_args **ret_
     return 0;
 }
 
-int im_job_check(const struct im_job *job, struct im_error *err)
+int im_job_check(const struct im_job *job, bool recognised, struct im_error *err)
 {
     const struct im_stage *first = job->stage_count ? job->stage[0].stage : NULL;
     const struct im_stage *last = first ? job->stage[job->stage_count - 1].stage : NULL;
@@ -107,7 +109,8 @@ int im_job_check(const struct im_job *job, struct im_error *err)
     if (job->store && sinks)
         return im_fail(err, EINVAL, "the stage '%s' takes what is written: there can be no store",
                        last->name);
-    if ((!job->source && !opens) || !job->format || (!job->store && !sinks))
+    if ((!job->source && !opens) || (!job->format && !recognised) ||
+        (!job->store && !sinks && !job->only_look))
         return im_fail(err, EINVAL, "\"source\", \"format\" and \"store\" are required");
     return 0;
 }
@@ -132,15 +135,20 @@ struct run {
     struct im_progress *progress;
     int64_t started_ms;
     struct im_source *source;
+    const struct im_format *format;
     struct im_disk *disk;
     struct im_store *store;
-    struct im_store *manifest;             /* beside the store, NULL: none is wanted */
-    struct im_digest *digest;              /* NULL: not needed */
-    struct im_resume *resume;              /* NULL: nothing is kept for another process */
-    bool afresh;                           /* what an earlier one has kept is no good */
-    struct im_disk *at[IM_JOB_STAGES_MAX]; /* the disk as each stage left it */
-    struct im_context context;             /* of the stages */
-    struct im_report *report;              /* what they say */
+    struct im_store *manifest;                 /* beside the store, NULL: none is wanted */
+    struct im_digest *digest;                  /* NULL: not needed */
+    struct im_resume *resume;                  /* NULL: nothing is kept for another process */
+    bool afresh;                               /* what an earlier one has kept is no good */
+    struct im_disk *at[IM_JOB_STAGES_MAX];     /* the disk as each stage left it */
+    struct im_source *from[IM_JOB_STAGES_MAX]; /* the source as each stage left it */
+    struct im_source *fetched;                 /* before any stage unpacked it */
+    struct im_disk *decoded;                   /* before any stage worked on it */
+    const char *doing;                         /* the stage at work; NULL: all of them */
+    struct im_context context;                 /* of the stages */
+    struct im_report *report;                  /* what they say */
 };
 
 static void run_done(struct run *run)
@@ -153,7 +161,7 @@ static void run_done(struct run *run)
     im_source_close(run->source);
 }
 
-static int check_size(const struct im_job *job, const struct im_disk *disk, struct im_error *err)
+int im_job_check_size(const struct im_job *job, const struct im_disk *disk, struct im_error *err)
 {
     if (disk->size == IM_SIZE_UNKNOWN || disk->size <= job->max_size)
         return 0;
@@ -165,7 +173,7 @@ static int check_size(const struct im_job *job, const struct im_disk *disk, stru
 }
 
 /* What was announced must be there, not less and not more. */
-static int check_bytes(const struct im_job *job, const struct im_source *source,
+int im_job_check_bytes(const struct im_job *job, const struct im_source *source,
                        struct im_error *err)
 {
     if (job->bytes == 0 || source->size == job->bytes || source->size == IM_SIZE_UNKNOWN)
@@ -176,7 +184,8 @@ static int check_bytes(const struct im_job *job, const struct im_source *source,
                         source->size, job->bytes);
 }
 
-static int grow(struct run *run, uint64_t size, struct im_error *err)
+static int grow(const struct im_context *context, struct im_disk **disk, uint64_t size,
+                struct im_error *err)
 {
     const struct im_stage *stage = im_stage_find("grow");
     struct im_args args = { 0 };
@@ -186,33 +195,34 @@ static int grow(struct run *run, uint64_t size, struct im_error *err)
     (void)snprintf(text, sizeof(text), "%" PRIu64, size);
     r = im_args_add(&args, stage->name, stage->params, "size", text, err);
     if (r == 0)
-        r = stage->apply(&args, &run->context, &run->disk, err);
+        r = stage->apply(&args, context, disk, err);
     im_args_done(&args);
     return r;
 }
 
 /* Let the disk grow to a multiple of job->round_up; all formats but raw hold whole sectors. */
-static int round_up(const struct im_job *job, struct run *run, struct im_error *err)
+int im_job_round_up(const struct im_job *job, const struct im_context *context,
+                    struct im_disk **disk, struct im_error *err)
 {
     uint64_t unit = job->round_up;
     uint64_t rest, size;
 
     if (unit == 0)
-        unit = job->to->encode && run->disk->size != IM_SIZE_UNKNOWN ? SECTOR : 1;
+        unit = job->to->encode && (*disk)->size != IM_SIZE_UNKNOWN ? SECTOR : 1;
     if (job->to->encode && unit % SECTOR != 0 && job->round_up != 0)
         return im_fail(err, EINVAL,
                        "a disk of %s has whole sectors: round up to a multiple of %u, not of "
                        "%" PRIu64,
                        job->to->name, SECTOR, unit);
-    if (run->disk->size == IM_SIZE_UNKNOWN && job->round_up != 0)
+    if ((*disk)->size == IM_SIZE_UNKNOWN && job->round_up != 0)
         return im_fail(err, EOPNOTSUPP, "a disk of unknown size cannot be rounded up; give a file");
-    rest = run->disk->size % unit;
+    rest = (*disk)->size % unit;
     if (rest == 0)
         return 0;
-    if (__builtin_add_overflow(run->disk->size, unit - rest, &size))
+    if (__builtin_add_overflow((*disk)->size, unit - rest, &size))
         return im_fail(err, EFBIG, "a disk of %" PRIu64 " bytes cannot be rounded up to %" PRIu64,
-                       run->disk->size, unit);
-    return grow(run, size, err);
+                       (*disk)->size, unit);
+    return grow(context, disk, size, err);
 }
 
 /* ---- what another process may go on with ---- */
@@ -222,8 +232,8 @@ static bool can_resume(const struct run *run)
 {
     const struct im_source *source = run->source;
 
-    return run->job->format->resumes && !run->job->extents && source->ops->identify &&
-           !source->direct && source->size != IM_SIZE_UNKNOWN;
+    return run->format->resumes && !run->job->extents && source->ops->identify && !source->direct &&
+           source->size != IM_SIZE_UNKNOWN;
 }
 
 /* What decides about the bytes of the volume and the order they are made in: the same text, the
@@ -232,7 +242,7 @@ static int identify(const struct run *run, uint8_t ret_identity[IM_JOURNAL_IDENT
 {
     const struct im_job *job = run->job;
     struct im_buffer text IM_BUFFER_DONE = IM_BUFFER(IDENTITY_MAX);
-    int r = im_buffer_printf(&text, "%s\n%s\n%" PRIu64 "\n", PACKAGE_VERSION, job->format->name,
+    int r = im_buffer_printf(&text, "%s\n%s\n%" PRIu64 "\n", PACKAGE_VERSION, run->format->name,
                              job->round_up);
 
     for (unsigned i = 0; r == 0 && i < job->stage_count; i++) {
@@ -275,12 +285,46 @@ static int open_source(struct run *run, struct im_error *err)
                   : im_source_open(job->source, &run->source, err);
 
     if (r == 0)
-        r = check_bytes(job, run->source, err);
+        r = im_job_check_bytes(job, run->source, err);
+    run->fetched = run->source;
     for (unsigned i = 0; r == 0 && i < job->stage_count; i++)
-        if (job->stage[i].stage->wrap)
+        if (job->stage[i].stage->wrap) {
+            run->doing = job->stage[i].stage->name;
             r = im_stage_wrap(job->stage[i].stage, &job->stage[i].args, &run->context, &run->source,
                               err);
+            run->from[i] = r == 0 ? run->source : NULL;
+        }
     return r;
+}
+
+static int recognise(struct im_source *source, const struct im_format **ret_format,
+                     struct im_error *err)
+{
+    if (source->sequential)
+        return im_fail(err, EOPNOTSUPP,
+                       "what comes through a pipe is not recognised by its bytes; say its format");
+    return im_format_probe(source, ret_format, err);
+}
+
+int im_job_open_disk(const struct im_job *job, struct im_source *source, bool planning,
+                     const struct im_format **ret_format, struct im_disk **ret_disk,
+                     struct im_error *err)
+{
+    const struct im_open options = {
+        .scratch = job->scratch ? job->scratch : im_scratch_default(),
+        .extents = job->extents,
+        .max_size = job->max_size,
+        .planning = planning,
+    };
+    int r = 0;
+
+    *ret_format = job->format;
+    if (!job->format)
+        r = recognise(source, ret_format, err);
+    if (r < 0)
+        return r;
+    return job->as_is ? job->format->open(source, &options, ret_disk, err)
+                      : im_format_open(*ret_format, source, &options, ret_disk, err);
 }
 
 static int apply_stages(struct run *run, struct im_error *err)
@@ -292,6 +336,8 @@ static int apply_stages(struct run *run, struct im_error *err)
         const struct im_stage *stage = job->stage[i].stage;
 
         if (stage->apply)
+            run->doing = stage->name;
+        if (stage->apply)
             r = im_stage_apply(stage, &job->stage[i].args, job->stage[i].optional, &run->context,
                                &run->disk, run->report, err);
         run->at[i] = run->disk;
@@ -299,30 +345,55 @@ static int apply_stages(struct run *run, struct im_error *err)
     return r;
 }
 
+/* Nothing is begun that would end for want of a tool. */
+static int check_tools(struct run *run, struct im_error *err)
+{
+    const struct im_job *job = run->job;
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < job->stage_count; i++) {
+        run->doing = job->stage[i].stage->name;
+        if (!job->stage[i].optional)
+            r = im_stage_available(job->stage[i].stage, err);
+    }
+    return r;
+}
+
+static int decode(struct run *run, struct im_error *err)
+{
+    int r;
+
+    run->doing = "decode";
+    run->format = run->job->format;
+    r = begin_resume(run, err);
+    if (r == 0)
+        r = im_job_open_disk(run->job, run->source, false, &run->format, &run->disk, err);
+    if (r == 0)
+        r = im_job_check_size(run->job, run->disk, err);
+    run->decoded = run->disk;
+    return r;
+}
+
 static int open_disk(struct run *run, struct im_error *err)
 {
     const struct im_job *job = run->job;
-    struct im_open options = {
-        .scratch = job->scratch,
-        .extents = job->extents,
-        .max_size = job->max_size,
-    };
-    int r = 0;
+    int r = check_tools(run, err);
 
+    run->doing = "fetch";
     /* first, so that nobody else takes what is left, whatever becomes of us */
-    if (job->resume && job->store && !job->to->encode && strcmp(job->store, "-") != 0)
+    if (r == 0 && job->resume && job->store && job->format && !job->to->encode &&
+        strcmp(job->store, "-") != 0)
         r = im_resume_take(job->store, job->earlier, &run->resume, err);
     if (r == 0)
         r = open_source(run, err);
     if (r == 0)
-        r = begin_resume(run, err);
-    if (r == 0)
-        r = im_format_open(job->format, run->source, &options, &run->disk, err);
-    if (r == 0)
-        r = check_size(job, run->disk, err);
+        r = decode(run, err);
     if (r == 0)
         r = apply_stages(run, err);
-    return r < 0 ? r : round_up(job, run, err);
+    if (r < 0)
+        return r;
+    run->doing = "encode";
+    return im_job_round_up(job, &run->context, &run->disk, err);
 }
 
 /* The manifest belongs to the volume, but so may another's: it is replaced only when that is, or
@@ -379,7 +450,7 @@ static int open_store(struct run *run, struct im_error *err)
 /* Is what has been written the disk itself, and can it be read again? */
 static bool readable_again(const struct run *run)
 {
-    return run->store->fd >= 0 && !run->job->to->encode;
+    return run->store && run->store->fd >= 0 && !run->job->to->encode;
 }
 
 /* Let one stage look at a disk that the file fd (-1: no file) is, byte for byte. */
@@ -388,12 +459,25 @@ static int look_at(struct run *run, unsigned i, struct im_disk *disk, int fd, st
     struct im_look look = {
         .disk = disk, .fd = fd, .context = &run->context, .report = run->report
     };
+    int r;
 
-    int r = im_stage_look(run->job->stage[i].stage, &run->job->stage[i].args,
-                          run->job->stage[i].optional, &look, err);
+    run->doing = run->job->stage[i].stage->name;
+    r = im_stage_look(run->job->stage[i].stage, &run->job->stage[i].args,
+                      run->job->stage[i].optional, &look, err);
 
     im_look_done(&look);
     return r;
+}
+
+/* The file that the disk is, byte for byte; -1: there is none. */
+static int file_of(struct im_disk *disk)
+{
+    uint64_t at = 0, len = 0;
+    int fd = -1;
+
+    if (!disk->plain || im_source_local(disk->source, 0, disk->size, &fd, &at, &len) < 0)
+        return -1;
+    return at == 0 && len == disk->size ? fd : -1;
 }
 
 /* Let those stages look that can be served from the image without fetching it twice. */
@@ -412,7 +496,7 @@ static int look_before(struct run *run, struct im_error *err)
                            "'%s' cannot look at an image that comes through a pipe and goes where "
                            "it cannot be read again; write a raw disk into a file",
                            stage->name);
-        r = look_at(run, i, run->at[i], -1, err);
+        r = look_at(run, i, run->at[i], file_of(run->at[i]), err);
     }
     return r;
 }
@@ -435,7 +519,6 @@ static int look_after(struct run *run, struct im_copy_result *result, struct im_
                  : im_fail(err, ENOMEM, "out of memory");
         im_disk_close(disk);
     }
-    result->boot_mode = run->report->boot_mode;
     return r;
 }
 
@@ -512,7 +595,7 @@ static int write_manifest(struct run *run, const struct im_copy_result *result,
         .volume = job->volume ? job->volume : job->store,
         .format = job->to->name,
         .source = run->source->name,
-        .source_format = job->format->name,
+        .source_format = run->format->name,
         .started_ms = run->started_ms,
         .ended_ms = im_clock_now_ms(),
     };
@@ -550,25 +633,82 @@ static int commit(struct run *run, const struct im_copy_result *result, struct i
                            : im_store_commit(run->store, result->file_size, err);
 }
 
+/* Looking is all that is wanted. */
+static int look_only(struct run *run, struct im_copy_result *result, struct im_error *err)
+{
+    result->size = run->disk->size;
+    return look_before(run, err);
+}
+
+static int write_all(struct run *run, struct im_copy_result *result, struct im_error *err)
+{
+    int r;
+
+    run->doing = "store";
+    r = open_store(run, err);
+    if (r == 0)
+        r = look_before(run, err);
+    if (r < 0)
+        return r;
+    run->doing = NULL;
+    im_progress_stage(run->progress, "copy");
+    r = write_result(run, result, err);
+    if (r == 0)
+        r = look_after(run, result, err);
+    if (r < 0)
+        return r;
+    run->doing = "store";
+    if (run->job->digests)
+        r = find_digests(run, result, err);
+    return r < 0 ? r : commit(run, result, err);
+}
+
 static int run_job(struct run *run, struct im_copy_result *result, struct im_error *err)
 {
     int r;
 
     im_progress_stage(run->progress, "open");
     r = open_disk(run, err);
+    result->format = run->format ? run->format->name : NULL;
     if (r == 0)
-        r = open_store(run, err);
-    if (r == 0)
-        r = look_before(run, err);
-    if (r < 0)
-        return r;
-    im_progress_stage(run->progress, "copy");
-    r = write_result(run, result, err);
-    if (r == 0)
-        r = look_after(run, result, err);
-    if (r == 0 && run->job->digests)
-        r = find_digests(run, result, err);
-    return r < 0 ? r : commit(run, result, err);
+        r = run->job->only_look ? look_only(run, result, err) : write_all(run, result, err);
+    result->boot_mode = run->report->boot_mode;
+    return r;
+}
+
+/* Whose fault it was that nothing flowed: the first from the beginning that failed; NULL: nobody.
+ */
+static const char *culprit_of_flow(const struct run *run)
+{
+    const struct im_job *job = run->job;
+
+    if (run->fetched && run->fetched->failed)
+        return "fetch";
+    for (unsigned i = 0; i < job->stage_count; i++)
+        if (run->from[i] && run->from[i]->failed)
+            return job->stage[i].stage->name;
+    if (run->store && run->store->failed)
+        return "store";
+    if (run->decoded && run->decoded->failed)
+        return "decode";
+    for (unsigned i = 0; i < job->stage_count; i++)
+        if (job->stage[i].stage->apply && run->at[i] && run->at[i]->failed)
+            return job->stage[i].stage->name;
+    return NULL;
+}
+
+/* Of a step of the job, the stage that stands in its place. */
+static const char *culprit(const struct run *run)
+{
+    const struct im_job *job = run->job;
+    const char *flow = culprit_of_flow(run);
+    const char *name = flow ? flow : run->doing ? run->doing : job->to->encode ? "encode" : "store";
+
+    if (strcmp(name, "fetch") == 0 && !job->source)
+        return job->stage[0].stage->name;
+    if (strcmp(name, "store") == 0 && !job->store)
+        return job->stage[job->stage_count - 1].stage->name;
+    return name;
 }
 
 /* Ready to be run; the report is `report`. */
@@ -602,6 +742,8 @@ static int run_reported(const struct im_job *job, struct im_progress *progress,
     }
     if (r < 0 && im_trail_may_go_on(err))
         ret_result->kept = im_resume_end(im_steal(run.resume), true);
+    if (r < 0 && r != -ECANCELED)
+        ret_result->failed = culprit(&run);
     if (ret_result->kept && r == -ECANCELED)
         (void)im_fail(err, ECANCELED, "cancelled by a signal; what was done is kept");
     run_done(&run);

@@ -10,15 +10,17 @@
 #include "core/progress.h"
 #include "core/stage.h"
 
-/* Stages in one job; the longest sensible chain has five. */
-#define IM_JOB_STAGES_MAX 16
+/* Stages in one job; an instance that is checked by everything there is has a dozen and a half. */
+#define IM_JOB_STAGES_MAX 32
 
 struct im_job {
     char *source; /* spec, see core/source.h; NULL: the first stage opens it */
-    char *store;  /* spec, see core/store.h; NULL: the last stage is a sink */
-    const struct im_format *format;
-    const struct im_format *to; /* what the store gets; raw when not said */
-    const char *subformat;      /* of `to`, static; NULL: its first */
+    char *store;  /* spec, see core/store.h; NULL: the last stage is a sink, or only_look */
+    const struct im_format *format; /* NULL: recognised by its bytes, never through a pipe */
+    bool as_is;                     /* format is raw, and nobody asks what else it may be */
+    const struct im_format *to;     /* what the store gets; raw when not said */
+    bool only_look;                 /* nothing is written; `to` is raw */
+    const char *subformat;          /* of `to`, static; NULL: its first */
     enum im_level level;
     uint64_t round_up; /* the disk grows to a multiple of so many bytes; 0: it does not */
     unsigned digests;  /* set of IM_DIGEST_… to find and put into a manifest beside the result */
@@ -51,8 +53,8 @@ struct im_job {
 int im_job_add_stage(struct im_job *job, const char *name, struct im_args **ret_args,
                      struct im_error *err);
 
-/* Is there one source, one format and one store?  -EINVAL. */
-int im_job_check(const struct im_job *job, struct im_error *err);
+/* Is there one source and one store, and a format or `recognised`?  -EINVAL. */
+int im_job_check(const struct im_job *job, bool recognised, struct im_error *err);
 
 /* Threads to use when nobody said: one per core, at most IM_INFLATE_JOBS_MAX. */
 unsigned im_jobs_default(void);
@@ -76,6 +78,20 @@ void im_job_done(struct im_job *job);
  * ret_result->kept tells of. */
 int im_job_run(const struct im_job *job, struct im_progress *progress,
                struct im_copy_result *ret_result, struct im_error *err);
+
+/* Enlarge *disk to the multiple that job wants, or that what it becomes needs. */
+int im_job_round_up(const struct im_job *job, const struct im_context *context,
+                    struct im_disk **disk, struct im_error *err);
+
+/* Is the disk, or what was announced of the source, of a size that job allows? */
+int im_job_check_size(const struct im_job *job, const struct im_disk *disk, struct im_error *err);
+int im_job_check_bytes(const struct im_job *job, const struct im_source *source,
+                       struct im_error *err);
+
+/* Open the image, recognising it where job does not say what it is; *ret_format is what it is. */
+int im_job_open_disk(const struct im_job *job, struct im_source *source, bool planning,
+                     const struct im_format **ret_format, struct im_disk **ret_disk,
+                     struct im_error *err);
 
 /* The result as one line of JSON, owned by the caller; NULL when out of memory. */
 char *im_job_result_json(const struct im_job *job, const struct im_copy_result *result);

@@ -33,7 +33,7 @@ void im_look_done(struct im_look *look)
 }
 
 /* A shared library, a file, or a program. */
-static int check_need(const char *need, struct im_error *err)
+int im_need_available(const char *need, struct im_error *err)
 {
     char *found IM_FREE = NULL;
 
@@ -50,15 +50,49 @@ int im_stage_available(const struct im_stage *stage, struct im_error *err)
     int r = 0;
 
     for (size_t i = 0; r == 0 && stage->needs && stage->needs[i]; i++)
-        r = check_need(stage->needs[i], err);
+        r = im_need_available(stage->needs[i], err);
     return r;
+}
+
+const char *im_class_name(enum im_class class)
+{
+    static const char *const names[] = { [IM_TRANSFER] = "transfer",
+                                         [IM_BUNDLER] = "bundler",
+                                         [IM_CONVERTER] = "converter",
+                                         [IM_LAYOUT] = "layout",
+                                         [IM_VALIDATOR] = "validator" };
+
+    return names[class];
+}
+
+const char *im_flow_name(enum im_flow flow)
+{
+    return flow == IM_NOTHING ? "nothing" : flow == IM_BYTES ? "bytes" : "disk";
+}
+
+int im_stage_accepts(const struct im_stage *stage, const struct im_args *args,
+                     const struct im_context *context, const struct im_input *input,
+                     struct im_error *err)
+{
+    return stage->accepts ? stage->accepts(args, context, input, err) : 0;
+}
+
+/* Everything it needs is here, and it accepts what it is given. */
+static int check_ready(const struct im_stage *stage, const struct im_args *args,
+                       const struct im_context *context, struct im_source *source,
+                       struct im_disk *disk, struct im_error *err)
+{
+    const struct im_input input = { .source = source, .disk = disk };
+    int r = im_stage_available(stage, err);
+
+    return r < 0 ? r : im_stage_accepts(stage, args, context, &input, err);
 }
 
 int im_stage_open(const struct im_stage *stage, const struct im_args *args,
                   const struct im_context *context, struct im_source **ret_source,
                   struct im_error *err)
 {
-    int r = im_stage_available(stage, err);
+    int r = check_ready(stage, args, context, NULL, NULL, err);
 
     return r < 0 ? r : stage->open(args, context, ret_source, err);
 }
@@ -66,7 +100,7 @@ int im_stage_open(const struct im_stage *stage, const struct im_args *args,
 int im_stage_wrap(const struct im_stage *stage, const struct im_args *args,
                   const struct im_context *context, struct im_source **source, struct im_error *err)
 {
-    int r = im_stage_available(stage, err);
+    int r = check_ready(stage, args, context, *source, NULL, err);
 
     return r < 0 ? r : stage->wrap(args, context, source, err);
 }
@@ -85,7 +119,7 @@ int im_stage_apply(const struct im_stage *stage, const struct im_args *args, boo
                    struct im_report *report, struct im_error *err)
 {
     struct im_error local = { 0 };
-    int r = im_stage_available(stage, &local);
+    int r = check_ready(stage, args, context, NULL, *disk, &local);
 
     if (r == 0)
         r = stage->apply(args, context, disk, &local);
@@ -114,7 +148,7 @@ int im_stage_look(const struct im_stage *stage, const struct im_args *args, bool
     const struct im_finding *fault;
     struct im_error local = { 0 };
     unsigned first = report->count;
-    int r = im_stage_available(stage, &local);
+    int r = check_ready(stage, args, look->context, NULL, look->disk, &local);
 
     report->rule = stage->name;
     if (r == 0)

@@ -213,11 +213,27 @@ static int prove(struct im_source *file, struct im_error *err)
     return check_tables(&qcow2, err);
 }
 
+/* "Header": size, at byte 24. */
+static int plan(struct im_source *source, struct im_disk **ret_disk, struct im_error *err)
+{
+    uint8_t size[8];
+    int r = im_source_read(source, size, sizeof(size), 24, err);
+    struct im_disk *disk = r < 0 ? NULL : im_disk_unread(im_be64(size));
+
+    if (r == 0 && !disk)
+        r = im_fail(err, ENOMEM, "out of memory");
+    if (r == 0)
+        *ret_disk = disk;
+    return r;
+}
+
 static int qcow2_open(struct im_source *source, const struct im_open *options,
                       struct im_disk **ret_disk, struct im_error *err)
 {
     int r = check_header(source, err);
 
+    if (r == 0 && options->planning)
+        return plan(source, ret_disk, err);
     return r < 0 ? r : im_qemu_img_open(source, "qcow2", prove, options, ret_disk, err);
 }
 

@@ -141,6 +141,10 @@ static int vdi_open(struct im_source *source, const struct im_open *options,
 
     if (r == 0)
         r = parse_header(header, &vdi, err);
+    if (r == 0 && options->planning) {
+        *ret_disk = im_disk_unread(vdi.size);
+        return *ret_disk ? 0 : im_fail(err, ENOMEM, "out of memory");
+    }
     return r < 0 ? r : im_qemu_img_open(source, "vdi", prove, options, ret_disk, err);
 }
 

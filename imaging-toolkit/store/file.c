@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -214,6 +215,22 @@ static int check_target(const char *path, bool force, struct im_error *err)
     return 0;
 }
 
+static int file_check(const char *spec, bool force, uint64_t *ret_free, struct im_error *err)
+{
+    char *copy IM_FREE = strdup(spec);
+    const char *dir = copy ? dirname(copy) : NULL;
+    struct statvfs room;
+    int r = dir ? check_target(spec, force, err) : im_fail(err, ENOMEM, "out of memory");
+
+    if (r < 0)
+        return r;
+    if (access(dir, W_OK | X_OK) < 0 || statvfs(dir, &room) < 0)
+        return im_fail_errno(err, errno, "cannot write into directory '%s'", dir);
+    if (__builtin_mul_overflow((uint64_t)room.f_bavail, (uint64_t)room.f_frsize, ret_free))
+        *ret_free = IM_SIZE_UNKNOWN;
+    return 0;
+}
+
 /* The caller has made it, and watches over it. */
 static int open_partial(struct file_store *file, const char *path, struct im_error *err)
 {
@@ -295,4 +312,5 @@ const struct im_store_type im_store_file = {
     .summary = "PATH: a sparse file, there only when it is whole",
     .accepts = file_accepts,
     .open = file_open,
+    .check = file_check,
 };
