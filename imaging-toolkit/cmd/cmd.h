@@ -22,6 +22,7 @@ extern const struct im_command *const im_commands[];
 extern const struct im_command im_command_convert;
 extern const struct im_command im_command_delete_upload;
 extern const struct im_command im_command_info;
+extern const struct im_command im_command_plan;
 extern const struct im_command im_command_run;
 extern const struct im_command im_command_stages;
 extern const struct im_command im_command_verify;

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
+#include "cmd/request.h"
 #include "core/job.h"
 
 static const char help[] =
@@ -226,7 +227,9 @@ static int run_request(struct request *request, struct im_error *err)
 
     if (!progress)
         return im_fail(err, ENOMEM, "out of memory");
-    r = im_job_run(&request->job, progress, &result, err);
+    r = im_plan_check(&request->job, &result, err);
+    if (r == 0)
+        r = im_job_run(&request->job, progress, &result, err);
     if (r < 0) {
         im_progress_error(progress, err);
     } else {
