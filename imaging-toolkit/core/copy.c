@@ -94,7 +94,7 @@ static int write_data(void *arg, const void *buf, size_t len, uint64_t offset, b
     struct copy *copy = arg;
     struct im_trail *trail = there ? NULL : copy->limits->trail;
     const uint8_t *p = buf;
-    int r = offset == 0 ? check_head(buf, len, err) : 0;
+    int r = offset == 0 && !copy->limits->bytes ? check_head(buf, len, err) : 0;
 
     while (r == 0 && len > 0) {
         bool zero;
@@ -135,7 +135,7 @@ static int fill_zeros(struct copy *copy, uint64_t end, struct im_error *err)
 static int write_in_order(struct copy *copy, const void *buf, size_t len, uint64_t offset,
                           struct im_error *err)
 {
-    int r = offset == 0 ? check_head(buf, len, err) : 0;
+    int r = offset == 0 && !copy->limits->bytes ? check_head(buf, len, err) : 0;
 
     if (r == 0)
         r = fill_zeros(copy, offset, err);
@@ -414,8 +414,12 @@ static int walk(struct copy *copy, struct im_disk *disk, struct im_error *err)
         return r < 0 ? r : fill_zeros(copy, disk->size, err);
     }
     r = im_disk_walk(disk, &copy->sink, err);
-    if (r == 0 && copy->inflater)
+    if (r == 0 && copy->inflater) {
         r = im_inflater_drain(copy->inflater, err);
+        while (disk->next)
+            disk = disk->next;
+        disk->failed |= r < 0; /* the decoder's fault, which shows late, if it is not the store's */
+    }
     return r;
 }
 

@@ -532,6 +532,15 @@ static uint64_t scratch_of(const struct im_disk *disk)
     return bytes;
 }
 
+/* Nobody takes it for a disk: what is fetched is stored. */
+static bool moves_bytes(const struct im_job *job)
+{
+    for (unsigned i = 0; i < job->stage_count; i++)
+        if (job->stage[i].stage->takes == IM_DISK)
+            return false;
+    return job->as_is;
+}
+
 static int write_result(struct run *run, struct im_copy_result *result, struct im_error *err)
 {
     const struct im_job *job = run->job;
@@ -539,6 +548,7 @@ static int write_result(struct run *run, struct im_copy_result *result, struct i
     struct im_copy_limits limits = {
         .jobs = jobs,
         .max_size = job->max_size,
+        .bytes = moves_bytes(job),
         .digest = run->digest,
         .trail = run->resume ? run->resume->trail : NULL,
     };
