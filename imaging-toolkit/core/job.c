@@ -519,6 +519,7 @@ static int look_after(struct run *run, struct im_copy_result *result, struct im_
                  : im_fail(err, ENOMEM, "out of memory");
         im_disk_close(disk);
     }
+    result->boot_mode = run->report->boot_mode;
     return r;
 }
 
@@ -646,8 +647,11 @@ static int commit(struct run *run, const struct im_copy_result *result, struct i
 /* Looking is all that is wanted. */
 static int look_only(struct run *run, struct im_copy_result *result, struct im_error *err)
 {
+    int r = look_before(run, err);
+
     result->size = run->disk->size;
-    return look_before(run, err);
+    result->boot_mode = run->report->boot_mode;
+    return r;
 }
 
 static int write_all(struct run *run, struct im_copy_result *result, struct im_error *err)
@@ -682,7 +686,6 @@ static int run_job(struct run *run, struct im_copy_result *result, struct im_err
     result->format = run->format ? run->format->name : NULL;
     if (r == 0)
         r = run->job->only_look ? look_only(run, result, err) : write_all(run, result, err);
-    result->boot_mode = run->report->boot_mode;
     return r;
 }
 

@@ -225,7 +225,8 @@ static int file_check(const char *spec, bool force, uint64_t *ret_free, struct i
     if (r < 0)
         return r;
     if (access(dir, W_OK | X_OK) < 0 || statvfs(dir, &room) < 0)
-        return im_fail_errno(err, errno, "cannot write into directory '%s'", dir);
+        return im_fail_code(err, EIO, "CannotWrite", "cannot create a file in '%s': %s", dir,
+                            strerrordesc_np(errno));
     if (__builtin_mul_overflow((uint64_t)room.f_bavail, (uint64_t)room.f_frsize, ret_free))
         *ret_free = IM_SIZE_UNKNOWN;
     return 0;
