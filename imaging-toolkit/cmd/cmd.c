@@ -13,6 +13,7 @@
 #include "base/text.h"
 
 const struct im_command *const im_commands[] = {
+    &im_command_cache,
     &im_command_convert,
     &im_command_delete_upload,
     &im_command_info,

@@ -19,6 +19,7 @@ struct im_command {
 /* Ends with NULL. */
 extern const struct im_command *const im_commands[];
 
+extern const struct im_command im_command_cache;
 extern const struct im_command im_command_convert;
 extern const struct im_command im_command_delete_upload;
 extern const struct im_command im_command_info;

@@ -42,7 +42,9 @@ static const char help[] =
     "                        of manifest: and http(s), in raw, vmdk, vhd and vhdx, to -O raw\n"
     "      --scratch DIR     place for a second copy, which only qcow2 and vdi need\n"
     "                        (default: TMPDIR, else /var/tmp)\n"
-    "      --jobs N          inflating threads, 1 to 8 (default: one per core)\n"
+    "                        (see 'imaging-toolkit cache' for limits of it)\n"
+    "      --jobs N          threads that inflate, compress or hash, 1 to 8 (default: one per core)\n"
+    "      --io-rate SIZE    read and write at most SIZE bytes per second, 64K or more\n"
     "      --progress-fd N   write progress as JSON Lines to descriptor N\n"
     "      --output FORM     print the result as text (default) or json\n"
     "\n"
@@ -61,6 +63,7 @@ enum {
     OPT_RESUME,
     OPT_SCRATCH,
     OPT_JOBS,
+    OPT_IO_RATE,
     OPT_PROGRESS_FD,
     OPT_OUTPUT
 };
@@ -79,6 +82,7 @@ static const struct option options[] = {
     { "resume", no_argument, NULL, OPT_RESUME },
     { "scratch", required_argument, NULL, OPT_SCRATCH },
     { "jobs", required_argument, NULL, OPT_JOBS },
+    { "io-rate", required_argument, NULL, OPT_IO_RATE },
     { "progress-fd", required_argument, NULL, OPT_PROGRESS_FD },
     { "output", required_argument, NULL, OPT_OUTPUT },
     { NULL, 0, NULL, 0 },
@@ -158,6 +162,10 @@ static int set_option(int option, struct request *request, struct im_error *err)
         return set_text(&job->scratch, optarg, err);
     case OPT_JOBS:
         return set_jobs(optarg, job, err);
+    case OPT_IO_RATE:
+        if (im_parse_size(optarg, &job->io_rate) < 0 || job->io_rate == 0)
+            return im_fail(err, EINVAL, "--io-rate '%s' is not a size like 512K or 20M", optarg);
+        return 0;
     case OPT_PROGRESS_FD:
         return im_parse_fd(optarg, &request->progress_fd, err);
     case OPT_OUTPUT:

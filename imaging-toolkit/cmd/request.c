@@ -22,6 +22,7 @@ enum {
     OPT_LIST,
     OPT_SCRATCH,
     OPT_JOBS,
+    OPT_IO_RATE,
     OPT_PROGRESS_FD,
     OPT_OUTPUT,
 };
@@ -34,6 +35,7 @@ static const struct option options[] = {
     { "list", no_argument, NULL, OPT_LIST },
     { "scratch", required_argument, NULL, OPT_SCRATCH },
     { "jobs", required_argument, NULL, OPT_JOBS },
+    { "io-rate", required_argument, NULL, OPT_IO_RATE },
     { "progress-fd", required_argument, NULL, OPT_PROGRESS_FD },
     { "output", required_argument, NULL, OPT_OUTPUT },
     { NULL, 0, NULL, 0 },
@@ -73,6 +75,10 @@ static int set_option(int option, struct im_request *request, struct im_error *e
         return 0;
     case OPT_JOBS:
         return set_jobs(optarg, &request->jobs, err);
+    case OPT_IO_RATE:
+        if (im_parse_size(optarg, &request->io_rate) < 0 || request->io_rate == 0)
+            return im_fail(err, EINVAL, "--io-rate '%s' is not a size like 512K or 20M", optarg);
+        return 0;
     case OPT_PROGRESS_FD:
         return im_parse_fd(optarg, &request->progress_fd, err);
     case OPT_OUTPUT:
@@ -106,9 +112,9 @@ static int check(const struct im_request *request, struct im_error *err)
 {
     bool partly = request->ask.from || request->ask.until || request->keep;
 
-    if (!request->workflow && (request->scratch || request->jobs))
+    if (!request->workflow && (request->scratch || request->jobs || request->io_rate))
         return im_fail(err, EINVAL,
-                       "--scratch and --jobs need the name of a workflow; a job on "
+                       "--scratch, --jobs and --io-rate need the name of a workflow; a job on "
                        "standard input says them itself");
     if (!request->workflow && (partly || request->dry_run))
         return im_fail(err, EINVAL,
@@ -157,6 +163,7 @@ int im_request_job(const struct im_request *request, const struct im_workflow_as
     if (r < 0)
         return r;
     ret_job->jobs = request->jobs;
+    ret_job->io_rate = request->io_rate;
     if (request->scratch) {
         ret_job->scratch = strdup(request->scratch);
         if (!ret_job->scratch) {

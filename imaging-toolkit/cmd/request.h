@@ -15,6 +15,7 @@ struct im_request {
     bool words;          /* the workflow is a chain of stages on the command line */
     const char *scratch; /* NULL: the default */
     unsigned jobs;       /* 0: one per core */
+    uint64_t io_rate;    /* bytes per second, 0: as fast as it goes */
     int progress_fd;
     bool keep, dry_run, json, list;
 };

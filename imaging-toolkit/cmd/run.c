@@ -44,6 +44,7 @@ static const char help[] =
     "      --list            list the workflows and their inputs\n"
     "      --scratch DIR     place for second copies (default: TMPDIR, else /var/tmp)\n"
     "      --jobs N          threads, 1 to 8 (default: one per core)\n"
+    "      --io-rate SIZE    read and write at most SIZE bytes per second, 64K or more\n"
     "      --progress-fd N   write progress, then the result or the error, as JSON Lines to\n"
     "                        descriptor N\n"
     "      --output FORM     print the result as text (default) or json; of a JOB it is json\n"

@@ -10,36 +10,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
-
-/* What the place can ever hold, and holds room for now.  A place that is not there holds nothing.
- */
-static void find_room(const char *place, uint64_t *ret_limit, uint64_t *ret_free)
-{
-    struct statvfs room;
-
-    *ret_limit = *ret_free = 0;
-    if (statvfs(place, &room) == 0) {
-        *ret_limit = (uint64_t)room.f_blocks * room.f_frsize;
-        *ret_free = (uint64_t)room.f_bavail * room.f_frsize;
-    }
-}
+#include "cache/cache.h"
 
 int im_plan_make(const struct im_job *job, struct im_plan **ret_plan, struct im_error *err)
 {
     struct im_plan *plan = calloc(1, sizeof(*plan));
+    struct im_error no_place = { 0 };
+    int r;
 
     *ret_plan = plan;
     if (!plan)
         return im_fail(err, ENOMEM, "out of memory");
     plan->scratch = job->scratch ? job->scratch : im_scratch_default();
-    find_room(plan->scratch, &plan->limit, &plan->free);
-    return im_job_plan(job, plan, err);
+    if (im_cache_room(plan->scratch, &plan->limit, &plan->free, &no_place) < 0)
+        plan->limit = plan->free = 0;
+    r = im_job_plan(job, plan, err);
+    if (r != -ENOSPC || !no_place.number || plan->scratch_bytes == 0)
+        return r;
+    if (err)
+        *err = no_place; /* a place that is not there holds nothing; nobody has limited it */
+    return -no_place.number;
 }
 
 /* The row that is at fault: the first that would not run, else the one that takes the most. */
@@ -162,8 +157,11 @@ static void print_text(const char *name, const struct im_plan *plan,
     printf("%s:\n", im_text_printable(shown, sizeof(shown), name));
     for (unsigned i = 0; i < plan->count; i++)
         print_row(&plan->row[i]);
-    printf("scratch: %" PRIu64 " bytes needed; %s has %" PRIu64 " free of %" PRIu64 "\n",
-           plan->scratch_bytes, plan->scratch, plan->free, plan->limit);
+    printf("scratch: %" PRIu64 " bytes needed; %s has %" PRIu64 " free", plan->scratch_bytes,
+           plan->scratch, plan->free);
+    if (plan->limit != UINT64_MAX)
+        printf(" of the %" PRIu64 " it is limited to", plan->limit);
+    putchar('\n');
     for (unsigned i = 0; i < warnings->count; i++)
         printf("warning: %s\n", warnings->text[i]);
     puts(verdict->number ? "it would not run" : "it would run");

@@ -134,6 +134,8 @@ static int get_member(const char *name, json_t *value, struct im_job *job, struc
         return get_size(value, name, &job->bytes, err);
     if (strcmp(name, "max_size") == 0)
         return get_size(value, name, &job->max_size, err);
+    if (strcmp(name, "io_rate") == 0)
+        return get_size(value, name, &job->io_rate, err);
     if (strcmp(name, "extents") == 0)
         return get_text(value, name, &job->extents, err);
     if (strcmp(name, "objects") == 0)

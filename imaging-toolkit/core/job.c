@@ -19,6 +19,7 @@
 #include "base/io.h"
 #include "core/digest.h"
 #include "core/inflate.h"
+#include "core/rate.h"
 #include "core/resume.h"
 #include "core/source.h"
 #include "core/store.h"
@@ -768,7 +769,10 @@ int im_job_run(const struct im_job *job, struct im_progress *progress,
 {
     struct im_report *own IM_FREE = job->report ? NULL : calloc(1, sizeof(*own));
     struct im_report *report = job->report ? job->report : own;
+    int r = im_rate_set(job->io_rate, err);
 
+    if (r < 0)
+        return r;
     return report ? run_reported(job, progress, report, ret_result, err)
                   : im_fail(err, ENOMEM, "out of memory");
 }

@@ -34,7 +34,8 @@ struct im_job {
     bool resume;   /* go on with what an interrupted attempt left, and leave it when interrupted:
                       files whose names begin with the store's (core/resume.h) */
     char *earlier; /* with resume: what names of earlier attempts begin with, or NULL */
-    unsigned jobs; /* inflating threads; 0: one per core */
+    unsigned jobs; /* threads that inflate, compress or hash; 0: one per core */
+    uint64_t io_rate; /* bytes per second in and out (core/rate.h); 0: any number */
     struct im_report *report; /* gets what validators and optional stages say; NULL: dropped; not
                                  owned */
     /* In order: at most one that opens (then there is no source), those that unpack, those of the
@@ -68,7 +69,7 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
  *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
  *  "objects": {"prefix": URL, "dir": DIR}, "resume": BOOL, "earlier": PREFIX,
- *  "scratch": DIR, "jobs": N, "stages": [{"name": NAME, "optional": BOOL, ARGUMENT: text, number or
+ *  "scratch": DIR, "jobs": N, "io_rate": BYTES, "stages": [{"name": NAME, "optional": BOOL, ARGUMENT: text, number or
  * BOOL, …}, …]} source, format and store are required, unknown members are refused.  -EINVAL. */
 int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err);
 void im_job_done(struct im_job *job);

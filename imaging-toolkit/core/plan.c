@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 
@@ -306,13 +307,33 @@ static const struct im_error *first_failure(const struct im_plan *plan)
     return first;
 }
 
+/* Validators look one after the other, and an encoder works when they are done: what these take
+ * they let go before the next takes any. */
+static bool passes(const struct im_plan_row *row)
+{
+    return row->stage->class == IM_VALIDATOR ||
+           (row->stage->takes == IM_DISK && row->stage->gives == IM_BYTES);
+}
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
 static int check_scratch(struct im_plan *plan, struct im_error *err)
 {
+    uint64_t passing = 0;
+
     plan->scratch_bytes = 0;
-    for (unsigned i = 0; i < plan->count; i++)
-        if (plan->row[i].scratch_known &&
-            __builtin_add_overflow(plan->scratch_bytes, plan->row[i].scratch, &plan->scratch_bytes))
-            plan->scratch_bytes = UINT64_MAX;
+    for (unsigned i = 0; i < plan->count; i++) {
+        const struct im_plan_row *row = &plan->row[i];
+
+        if (passes(row))
+            passing = im_max(passing, row->scratch);
+        else
+            plan->scratch_bytes = sum(plan->scratch_bytes, row->scratch);
+    }
+    plan->scratch_bytes = sum(plan->scratch_bytes, passing);
     if (plan->scratch_bytes <= plan->limit)
         return 0;
     return im_fail_code(err, ENOSPC, "ScratchLimit",

@@ -34,7 +34,7 @@ struct im_plan {
     /* found */
     unsigned count;
     struct im_plan_row row[IM_PLAN_ROWS_MAX];
-    uint64_t scratch_bytes; /* sum of what is known */
+    uint64_t scratch_bytes; /* most at once, as far as it is known */
     uint64_t store_free;    /* bytes free where it is stored, or IM_SIZE_UNKNOWN */
 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "core/rate.h"
 #include "core/registry.h"
 #include "core/trail.h"
 
@@ -56,6 +57,8 @@ int im_source_fetch(struct im_source *source, void *buf, size_t len, uint64_t of
         r = source->ops->read(source, (uint8_t *)buf + kept, len - kept, offset + kept, ret_len,
                               err);
     source->failed |= r < 0;
+    if (r == 0)
+        r = im_rate_spend(*ret_len, err);
     *ret_len += kept;
     return r;
 }

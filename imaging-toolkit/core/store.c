@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/rate.h"
 #include "core/registry.h"
 
 int im_store_open(const char *spec, const struct im_store_options *options,
@@ -46,8 +47,11 @@ void *im_store_new(size_t size, const struct im_store_ops *ops, const char *name
 int im_store_write(struct im_store *store, const void *buf, size_t len, uint64_t offset,
                    struct im_error *err)
 {
-    int r = store->ops->write(store, buf, len, offset, err);
+    int r = im_rate_spend(len, err);
 
+    if (r < 0)
+        return r;
+    r = store->ops->write(store, buf, len, offset, err);
     if (r < 0)
         store->failed = true; /* by whichever thread: none of them takes it back */
     return r;

@@ -69,9 +69,13 @@ int im_store_open(const char *spec, const struct im_store_options *options,
 /* Would im_store_open find fault with it?  Touches nothing; see im_store_type. */
 int im_store_check(const char *spec, bool force, uint64_t *ret_free, struct im_error *err);
 
-/* A store without a name in directory `scratch`, for what is needed only for a while; its fd is
- * good until it is closed, and it is never committed.  -ENOSPC. */
-int im_store_scratch(const char *scratch, struct im_store **ret_store, struct im_error *err);
+/* A store that writes into the file fd (which stays the caller's), for what is needed only for a
+ * while; it is never committed.  The file never takes more than `bytes`; when it would, `more`
+ * (NULL: nobody) is asked to let it be as many as it is given, else writing fails with -ENOSPC
+ * "ScratchLimit". */
+int im_store_scratch(int fd, uint64_t bytes,
+                     int (*more)(void *arg, uint64_t bytes, struct im_error *err), void *arg,
+                     struct im_store **ret_store, struct im_error *err);
 
 /* Allocate `size` bytes with ops and a copy of name set, the rest zero; NULL when out of memory. */
 void *im_store_new(size_t size, const struct im_store_ops *ops, const char *name);

@@ -127,6 +127,24 @@ class Plan(toolkit.Case):
         plan = self.plan(0, "import-volume", "image=disk.raw", "volume=v", "size=4096T")
         self.assertIn("the result may take 4503599627370496 bytes", plan["warnings"][0])
 
+    def test_scratch_is_told_and_what_can_never_fit_fails_before_it_starts(self):
+        if not shutil.which("qemu-img"):
+            self.skipTest("qemu-img is not installed")
+        os.mkdir(self.path("place"))
+        args = ["export", "disk=disk.vmdk", "format=vmdk", "image=x.qcow2", "to=qcow2",
+                "--scratch", "place"]
+        need = self.plan(0, *args)["scratch"]["bytes"]
+        self.assertGreaterEqual(need, 4 * 65536)  # its data, which qemu-img reads from a file
+        self.run_ok("cache", "limit", "--place", "place", str(need - 4096))
+        plan = self.both(5, str(need), *args)
+        self.assertEqual(plan["code"], "ScratchLimit")
+        self.assertIn(str(plan["scratch"]["limit"]), plan["error"])
+        self.assertFalse(os.path.exists(self.path("x.qcow2")))
+        self.run_ok("cache", "limit", "--place", "place", str(2 * need))
+        self.assertTrue(self.plan(0, *args)["runs"])
+        used = json.loads(self.run_ok("run", *args, "--output", "json"))["scratch_peak_bytes"]
+        self.assertLessEqual(used, need)
+
     def test_nothing_is_run_or_written(self):
         if not shutil.which("strace"):
             self.skipTest("strace is not installed")
