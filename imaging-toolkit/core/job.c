@@ -655,6 +655,17 @@ static int look_only(struct run *run, struct im_copy_result *result, struct im_e
     return r;
 }
 
+/* A pipe whose other end has failed is empty: that is no result. */
+static int check_flow(const struct run *run, const struct im_copy_result *result,
+                      struct im_error *err)
+{
+    if (!run->job->as_is || !run->fetched->sequential || result->size > 0)
+        return 0;
+    run->fetched->failed = true;
+    return im_fail_code(err, EBADMSG, "NothingCame",
+                        "nothing came through the pipe; did what stands in front of it fail?");
+}
+
 static int write_all(struct run *run, struct im_copy_result *result, struct im_error *err)
 {
     int r;
@@ -668,6 +679,8 @@ static int write_all(struct run *run, struct im_copy_result *result, struct im_e
     run->doing = NULL;
     im_progress_stage(run->progress, "copy");
     r = write_result(run, result, err);
+    if (r == 0)
+        r = check_flow(run, result, err);
     if (r == 0)
         r = look_after(run, result, err);
     if (r < 0)
