@@ -17,6 +17,7 @@ const struct im_command *const im_commands[] = {
     &im_command_convert,
     &im_command_delete_upload,
     &im_command_info,
+    &im_command_inspect,
     &im_command_plan,
     &im_command_run,
     &im_command_stages,

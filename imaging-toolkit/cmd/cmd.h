@@ -23,6 +23,7 @@ extern const struct im_command im_command_cache;
 extern const struct im_command im_command_convert;
 extern const struct im_command im_command_delete_upload;
 extern const struct im_command im_command_info;
+extern const struct im_command im_command_inspect;
 extern const struct im_command im_command_plan;
 extern const struct im_command im_command_run;
 extern const struct im_command im_command_stages;

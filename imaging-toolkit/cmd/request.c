@@ -88,7 +88,7 @@ static int set_option(int option, struct im_request *request, struct im_error *e
     }
 }
 
-/* A stage, with '?' behind it or not, begins a chain; anything else names a workflow. */
+/* A stage, with '?' behind it or not, begins a chain; but a workflow of its name comes first. */
 static bool is_stage(const char *word)
 {
     char name[64];
@@ -100,7 +100,7 @@ static bool is_stage(const char *word)
 static int find_workflow(struct im_request *request, const char *const *words, unsigned count,
                          struct im_error *err)
 {
-    request->words = is_stage(words[0]);
+    request->words = !im_workflow_is_ours(words[0]) && is_stage(words[0]);
     if (request->words)
         return im_workflow_of_words(words, count, &request->workflow, err);
     request->ask.inputs = words + 1;

@@ -30,6 +30,9 @@ void im_look_done(struct im_look *look)
     if (look->guest)
         look->guest_free(look->guest);
     look->guest = NULL;
+    if (look->copy)
+        look->copy_free(look->copy);
+    look->copy = NULL;
 }
 
 /* A shared library, a file, or a program. */

@@ -47,6 +47,7 @@ struct im_input {
 };
 
 struct im_guest;
+struct im_scratch;
 struct im_job;
 
 /* What a validator looks at. */
@@ -58,6 +59,8 @@ struct im_look {
     struct im_report *report;
     struct im_guest *guest; /* what guest/guest.h found on it; NULL: nobody asked yet */
     void (*guest_free)(struct im_guest *guest); /* set with it */
+    struct im_scratch *copy; /* the disk as a file (guest/as-file.h); NULL: nobody asked yet */
+    void (*copy_free)(struct im_scratch *copy); /* set with it */
 };
 
 /* Release what was found; look's disk, fd and report stay the caller's. */

@@ -92,15 +92,28 @@ static int read_file(const char *name, const char *path, struct im_workflow **re
     return r < 0 ? r : im_workflow_parse(name, text, len, ret_workflow, err);
 }
 
+/* Path of ours called name, there or not, owned by the caller; NULL when out of memory. */
+static char *path_of(const char *name)
+{
+    char *dir IM_FREE = directory();
+
+    return dir ? im_asprintf("%s/%s%s", dir, name, suffix) : NULL;
+}
+
+bool im_workflow_is_ours(const char *name)
+{
+    char *path IM_FREE = strchr(name, '/') ? NULL : path_of(name);
+
+    return path && access(path, F_OK) == 0;
+}
+
 int im_workflow_load(const char *name, struct im_workflow **ret_workflow, struct im_error *err)
 {
-    char *dir IM_FREE = NULL;
     char *path IM_FREE = NULL;
 
     if (strchr(name, '/') || ends_in_suffix(name))
         return read_file(name, name, ret_workflow, err);
-    dir = directory();
-    path = dir ? im_asprintf("%s/%s%s", dir, name, suffix) : NULL;
+    path = path_of(name);
     if (!path)
         return im_fail(err, ENOMEM, "out of memory");
     if (access(path, F_OK) < 0)

@@ -69,6 +69,9 @@ int im_workflow_of_words(const char *const *words, unsigned count,
  * ours.  -EINVAL: no name, -ENOENT with a list of those there are, or as im_workflow_parse. */
 int im_workflow_load(const char *name, struct im_workflow **ret_workflow, struct im_error *err);
 
+/* Is there one of ours called name? */
+bool im_workflow_is_ours(const char *name);
+
 /* Paths of all of ours, sorted, each the caller's, count of them below max. */
 unsigned im_workflow_list(char **paths, unsigned max);
 

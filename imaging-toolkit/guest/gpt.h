@@ -1,5 +1,5 @@
-/* gpt - the partition table of UEFI disks ("GUID Partition Table", UEFI 2.10 section 5.3), read to
- * be judged: nothing of it is used to find data. */
+/* gpt - the partition table of UEFI disks ("GUID Partition Table", UEFI 2.10 section 5.3), read and
+ * proven. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "core/disk.h"
+#include "guest/guest.h"
 
 #define GPT_SECTOR 512u
 
@@ -21,3 +22,8 @@ struct gpt {
  * entries must have the right CRC, lie inside the disk and not in each other's way.
  * Errors: -EILSEQ with what is wrong with the table, or what reading the disk returned. */
 int gpt_read(struct im_disk *disk, uint64_t lba, struct gpt *ret_gpt, struct im_error *err);
+
+/* The same, and each partition in `part`, of which there is room for `room`; those past it are
+ * counted and not told.  part may be NULL. */
+int gpt_read_parts(struct im_disk *disk, uint64_t lba, struct im_part *part, unsigned room,
+                   struct gpt *ret_gpt, struct im_error *err);
