@@ -298,13 +298,29 @@ static int open_source(struct run *run, struct im_error *err)
     return r;
 }
 
+/* By its first bytes alone, where the last cannot be read: raw has no first ones, and a fixed VHD
+ * has what tells it at its end. */
+static int recognise_head(struct im_source *source, const struct im_format **ret_format,
+                          struct im_error *err)
+{
+    uint8_t head[IM_PROBE_HEAD];
+    size_t len;
+    int r = im_source_read_some(source, head, sizeof(head), 0, &len, err);
+
+    if (r < 0)
+        return r;
+    *ret_format = im_format_certain(head, len);
+    return *ret_format ? 0
+                       : im_fail(err, EOPNOTSUPP,
+                                 "what comes through a pipe is recognised by its first bytes "
+                                 "alone, and these are of no format; say its format");
+}
+
 static int recognise(struct im_source *source, const struct im_format **ret_format,
                      struct im_error *err)
 {
-    if (source->sequential)
-        return im_fail(err, EOPNOTSUPP,
-                       "what comes through a pipe is not recognised by its bytes; say its format");
-    return im_format_probe(source, ret_format, err);
+    return source->sequential ? recognise_head(source, ret_format, err)
+                              : im_format_probe(source, ret_format, err);
 }
 
 int im_job_open_disk(const struct im_job *job, struct im_source *source, bool planning,

@@ -16,7 +16,7 @@
 struct im_job {
     char *source; /* spec, see core/source.h; NULL: the first stage opens it */
     char *store;  /* spec, see core/store.h; NULL: the last stage is a sink, or only_look */
-    const struct im_format *format; /* NULL: recognised by its bytes, never through a pipe */
+    const struct im_format *format; /* NULL: recognised by its bytes */
     bool as_is;                     /* format is raw, and nobody asks what else it may be */
     const struct im_format *to;     /* what the store gets; raw when not said */
     bool only_look;                 /* nothing is written; `to` is raw */
@@ -31,10 +31,10 @@ struct im_job {
     uint64_t bytes;    /* that the source must have; 0: any */
     uint64_t max_size; /* largest virtual size in bytes; UINT64_MAX: any */
     bool force;        /* replace what exists */
-    bool resume;   /* go on with what an interrupted attempt left, and leave it when interrupted:
-                      files whose names begin with the store's (core/resume.h) */
-    char *earlier; /* with resume: what names of earlier attempts begin with, or NULL */
-    unsigned jobs; /* threads that inflate, compress or hash; 0: one per core */
+    bool resume;      /* go on with what an interrupted attempt left, and leave it when interrupted:
+                         files whose names begin with the store's (core/resume.h) */
+    char *earlier;    /* with resume: what names of earlier attempts begin with, or NULL */
+    unsigned jobs;    /* threads that inflate, compress or hash; 0: one per core */
     uint64_t io_rate; /* bytes per second in and out (core/rate.h); 0: any number */
     struct im_report *report; /* gets what validators and optional stages say; NULL: dropped; not
                                  owned */
@@ -69,8 +69,9 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
  *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
  *  "objects": {"prefix": URL, "dir": DIR}, "resume": BOOL, "earlier": PREFIX,
- *  "scratch": DIR, "jobs": N, "io_rate": BYTES, "stages": [{"name": NAME, "optional": BOOL, ARGUMENT: text, number or
- * BOOL, …}, …]} source, format and store are required, unknown members are refused.  -EINVAL. */
+ *  "scratch": DIR, "jobs": N, "io_rate": BYTES, "stages": [{"name": NAME, "optional": BOOL,
+ * ARGUMENT: text, number or BOOL, …}, …]} source, format and store are required, unknown members
+ * are refused.  -EINVAL. */
 int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err);
 void im_job_done(struct im_job *job);
 #define IM_JOB_DONE __attribute__((cleanup(im_job_done)))

@@ -15,6 +15,7 @@ import unittest
 import service
 
 TOOLKIT = os.environ.get("IMAGING_TOOLKIT") or service.built("imaging-toolkit/imaging-toolkit")
+os.environ["PATH"] += ":/usr/sbin:/sbin"
 MIB = 1 << 20
 TIMEOUT = 120
 

@@ -59,10 +59,13 @@ class Plan(toolkit.Case):
         self.assertIn("\nit would run\n", said)
 
     def test_a_plan_of_every_workflow(self):
+        subprocess.run(["mke2fs", "-q", self.path("fs.ext4"), "8M"], check=True,
+                       stdout=subprocess.DEVNULL)
         for name, inputs in (("import-volume", ["image=disk.vmdk", "volume=v"]),
                              ("import-instance", ["image=disk.vmdk", "volume=v"]),
                              ("export", ["disk=disk.raw", "image=x.vhd", "to=vhd"]),
-                             ("inspect", ["image=disk.vmdk"])):
+                             ("inspect", ["image=disk.vmdk"]),
+                             ("partition-to-disk", ["partition=fs.ext4", "disk=d", "boot=no"])):
             with self.subTest(name):
                 plan = self.plan(0, name, *inputs)
                 self.assertEqual(plan["workflow"], name)

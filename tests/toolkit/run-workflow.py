@@ -50,7 +50,13 @@ class RunWorkflow(toolkit.Case):
 
     def test_a_pipe_is_not_guessed(self):
         vmdk = self.read("disk.vmdk")
-        self.fails(4, "say its format", "run", "import-volume", "image=-", "volume=v", text=vmdk)
+        self.run_ok("run", "export", "disk=disk.raw", "image=fixed.vhd", "to=vhd",
+                    "subformat=fixed")
+        for name in "disk.raw", "fixed.vhd":
+            self.fails(4, "say its format", "run", "import-volume", "image=-", "volume=v",
+                       text=self.read(name))
+        self.run_ok("run", "import-volume", "image=-", "volume=auto", text=vmdk)
+        self.assertEqual(self.read("auto"), self.read("disk.raw"))
         self.run_ok("run", "import-volume", "image=-", "volume=v", "format=vmdk", text=vmdk)
         self.assertEqual(self.read("v"), self.read("disk.raw"))
 
