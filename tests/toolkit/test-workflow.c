@@ -230,6 +230,57 @@ static void inputs_have_a_ceiling(void **state)
     refuses(text, used, "line 33: more than 32 inputs");
 }
 
+/* So many that each byte of the text is changed some dozen times. */
+#define MUTATIONS 20000
+
+/* Whatever is accepted keeps its promises: inputs that are used, stages of the table, arguments
+ * that these declare, and a chain that fits or a sentence. */
+static void check_accepted(const struct im_workflow *workflow)
+{
+    static const char *const inputs[] = { "image=a", "volume=b", "size=4096", NULL };
+    struct im_chain chain IM_CHAIN_DONE = { 0 };
+    struct im_error err = { 0 };
+
+    assert_in_range(workflow->line_count, 1, IM_CHAIN_MAX);
+    assert_in_range(workflow->input_count, 0, IM_WORKFLOW_INPUTS_MAX);
+    for (unsigned i = 0; i < workflow->input_count; i++)
+        assert_true(workflow->input[i].used);
+    for (unsigned i = 0; i < workflow->line_count; i++)
+        assert_ptr_equal(workflow->line[i].stage, im_stage_find(workflow->line[i].stage->name));
+    if (chain_of(workflow, inputs, NULL, NULL, &chain, &err) == 0)
+        assert_int_equal(im_chain_check(&chain, &err), 0);
+    else
+        assert_true(*err.message);
+}
+
+static void mutations_of_a_sound_one_are_taken_or_refused(void **state)
+{
+    uint32_t random = 1;
+    unsigned accepted = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < MUTATIONS; i++) {
+        struct im_workflow *workflow IM_WORKFLOW_FREE = NULL;
+        struct im_error err = { 0 };
+        size_t len = strlen(WHOLE);
+        char *text IM_FREE = malloc(len); /* so long that a sanitizer sees its end */
+
+        assert_non_null(text);
+        memcpy(text, WHOLE, len);
+        for (unsigned n = i % 4 + 1; n > 0; n--) {
+            random = random * 1664525u + 1013904223u;
+            text[random / 256 % len] = WHOLE[random / 7 % len];
+        }
+        if (im_workflow_parse("w", text, len - (i % 64 ? 0 : random % len), &workflow, &err) == 0) {
+            check_accepted(workflow);
+            accepted++;
+        } else {
+            assert_non_null(strstr(err.message, "w"));
+        }
+    }
+    assert_in_range(accepted, MUTATIONS / 100, MUTATIONS - MUTATIONS / 100);
+}
+
 static void stages_must_fit(void **state)
 {
     static const struct {
@@ -321,6 +372,7 @@ int main(void)
         cmocka_unit_test(what_is_not_understood_is_refused_with_its_line),
         cmocka_unit_test(a_file_has_a_ceiling),
         cmocka_unit_test(inputs_have_a_ceiling),
+        cmocka_unit_test(mutations_of_a_sound_one_are_taken_or_refused),
         cmocka_unit_test(stages_must_fit),
         cmocka_unit_test(words_are_a_chain_with_pipes_for_ends),
         cmocka_unit_test(a_job_is_made_of_a_chain),
