@@ -94,6 +94,15 @@ static void print_command(const struct im_request *request, const char *stage, c
 
 /* ---- what flows into it ---- */
 
+/* A step that the workflow does not name cannot be asked for by name. */
+static bool names(const struct im_workflow *workflow, const char *stage)
+{
+    for (unsigned i = 0; i < workflow->line_count; i++)
+        if (strcmp(workflow->line[i].stage->name, stage) == 0)
+            return true;
+    return false;
+}
+
 /* The link in front of `stage`, with its chain; NULL: there is none. */
 static const struct im_link *link_before(const struct im_chain *chain, const char *stage)
 {
@@ -181,6 +190,6 @@ void im_keep(const struct im_request *request, const struct im_job *job, const c
                 im_text_printable(shown, sizeof(shown), path), failed);
     if (spooled && (!path || strcmp(path, spooled) != 0))
         (void)unlink(spooled);
-    if (r == 0)
+    if (r == 0 && names(request->workflow, failed))
         print_command(request, failed, path);
 }

@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cache/cache.h"
@@ -103,6 +104,7 @@ static uint64_t result_bytes(const struct im_plan *plan)
 
 static void collect_warnings(const struct im_plan *plan, struct warnings *warnings)
 {
+    struct im_buffer unknown IM_BUFFER_DONE = IM_BUFFER(IM_ERROR_MAX);
     uint64_t bytes = result_bytes(plan);
 
     for (unsigned i = 0; i < plan->count; i++) {
@@ -111,9 +113,11 @@ static void collect_warnings(const struct im_plan *plan, struct warnings *warnin
         if (row->optional && row->why.number)
             warn(warnings, "'%s' would be left out: %.400s", row->stage->name, row->why.message);
         if (!row->scratch_known)
-            warn(warnings, "how much scratch '%s' needs is known only when it runs",
-                 row->stage->name);
+            (void)im_buffer_printf(&unknown, "%s%s", unknown.len ? ", " : "", row->stage->name);
     }
+    if (unknown.len)
+        warn(warnings, "how much scratch is needed is known only when it runs: %.400s",
+             unknown.data);
     if (plan->scratch_bytes > plan->free)
         warn(warnings,
              "%" PRIu64 " bytes of scratch are needed, but only %" PRIu64 " are free in '%s' now",
@@ -133,11 +137,11 @@ static void print_row(const struct im_plan_row *row)
 
     (void)snprintf(name, sizeof(name), "%s%s%s", row->stage->name, row->detail ? " " : "",
                    row->detail ? row->detail : "");
-    printf("  %-22s %-8s", name, row->optional ? "optional" : "");
+    printf("  %-24s %-8s", name, row->optional ? "optional" : "");
     if (row->why.number)
         printf(" %s", row->why.message);
-    else if (row->gives == IM_NOTHING)
-        printf(" ok");
+    else if (row->gives == IM_NOTHING || row->stage->class == IM_VALIDATOR)
+        printf(row->gives == IM_NOTHING ? " ok" : " looks");
     else if (row->bytes == IM_SIZE_UNKNOWN)
         printf(" gives %s, how many bytes is known when it runs",
                row->gives == IM_DISK ? "a disk" : "bytes");

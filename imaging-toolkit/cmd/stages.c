@@ -139,7 +139,7 @@ static void print_text(const json_t *rows)
         const char *reason = json_string_value(json_object_get(row, "reason"));
         const char *class = json_string_value(json_object_get(row, "class"));
 
-        printf("%-10s %-20s %s%s%s%s\n",
+        printf("%-10s %-22s %s%s%s%s\n",
                class ? class : json_string_value(json_object_get(row, "kind")),
                json_string_value(json_object_get(row, "name")),
                json_string_value(json_object_get(row, "summary")), reason ? " [" : "",

@@ -312,8 +312,8 @@ static int recognise_head(struct im_source *source, const struct im_format **ret
     *ret_format = im_format_certain(head, len);
     return *ret_format ? 0
                        : im_fail(err, EOPNOTSUPP,
-                                 "what comes through a pipe is recognised by its first bytes "
-                                 "alone, and these are of no format; say its format");
+                                 "of what can be read forwards only (a pipe, an archive) the first "
+                                 "bytes decide, and these are of no format; say its format");
 }
 
 static int recognise(struct im_source *source, const struct im_format **ret_format,
