@@ -32,3 +32,8 @@ static inline uint64_t im_min(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
+
+static inline uint64_t im_max(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}

@@ -33,7 +33,10 @@ static _Noreturn void broken(const char *what)
 
 static const char *name_of(enum im_hash hash)
 {
-    return hash == IM_MD5 ? "MD5" : hash == IM_SHA1 ? "SHA1" : "SHA256";
+    return hash == IM_MD5      ? "MD5"
+           : hash == IM_SHA1   ? "SHA1"
+           : hash == IM_SHA256 ? "SHA256"
+                               : "SHA512";
 }
 
 /* EVP_sha256() and EVP_Q_mac() look their methods up again in every call, under locks that all
@@ -42,13 +45,13 @@ static const char *name_of(enum im_hash hash)
 static struct {
     EVP_MD *digest;
     EVP_MAC_CTX *hmac; /* without a key, for copies of it */
-} methods[IM_SHA256 + 1];
+} methods[IM_SHA512 + 1];
 
 static void find_methods(void)
 {
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 
-    for (unsigned i = 0; i <= IM_SHA256; i++) {
+    for (unsigned i = 0; i <= IM_SHA512; i++) {
         char name[8];
         const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string("digest", name, 0),
                                       OSSL_PARAM_construct_end() };
@@ -79,7 +82,7 @@ static const EVP_MD *method_of(enum im_hash hash)
 
 size_t im_hash_size(enum im_hash hash)
 {
-    return hash == IM_MD5 ? 16 : hash == IM_SHA1 ? 20 : 32;
+    return hash == IM_MD5 ? 16 : hash == IM_SHA1 ? 20 : hash == IM_SHA256 ? 32 : 64;
 }
 
 struct im_hasher *im_hasher_new(enum im_hash hash)

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum im_hash { IM_MD5, IM_SHA1, IM_SHA256 };
-#define IM_HASH_MAX 32 /* bytes of the longest digest */
+enum im_hash { IM_MD5, IM_SHA1, IM_SHA256, IM_SHA512 };
+#define IM_HASH_MAX 64 /* bytes of the longest digest */
 
 /* Bytes of a digest. */
 size_t im_hash_size(enum im_hash hash);

@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "cache/scratch.h"
 #include "core/source.h"
 
 /* The child's names of its descriptors 0 and 3. */
@@ -25,7 +26,10 @@ struct im_box {
     int output;              /* becomes 1; -1: what the child prints there is text as well */
     int fd3;                 /* becomes 3; -1: none */
     uint64_t file_size;      /* bytes it may write to a file, 0: none */
+    uint64_t fd3_blocks;     /* bytes of blocks fd3 may take, whatever its size; 0: any */
     uint64_t work;           /* bytes it has to move; more of them give it more processor time */
+    uint64_t memory;         /* bytes of address space beyond what a child usually has */
+    uint64_t seconds;        /* of processor time beyond what it usually has */
     struct im_buffer text;   /* what it printed: standard error, and output where it has no other */
     int text_fd;             /* where that comes from */
     pid_t pid;               /* 0: not running */
@@ -46,7 +50,7 @@ int im_box_start(struct im_box *box, struct im_error *err);
 int im_box_listen(struct im_box *box, struct im_error *err);
 
 /* Wait until it has ended by itself; box->status tells how.  -ECANCELED when the wish to stop came
- * first; then it was stopped. */
+ * first, -ENOSPC "ScratchLimit" when fd3 took more than fd3_blocks; then im_box_done stops it. */
 int im_box_wait(struct im_box *box, struct im_error *err);
 
 /* im_box_start and im_box_wait. */
@@ -64,8 +68,20 @@ int im_box_refused(const struct im_box *box, const char *verb, const char *what,
 void im_box_done(struct im_box *box);
 #define IM_BOX_DONE __attribute__((cleanup(im_box_done)))
 
-/* A new descriptor of the whole source for a child to read: the file itself, or a copy in directory
- * `scratch` of what has to be fetched; *ret_copied (may be NULL) says how many bytes that is, 0 for
- * none.  The descriptor, or the source's errors, -ENOSPC, -ECANCELED. */
-int im_box_input(struct im_source *source, const char *scratch, uint64_t *ret_copied,
-                 struct im_error *err);
+/* What a child is to read.  Start with { .fd = -1 }, end with im_box_file_done. */
+struct im_box_file {
+    int fd;
+    uint64_t copied;            /* bytes that were fetched; 0: it is the file itself */
+    struct im_scratch *scratch; /* that they are in */
+};
+
+/* Does a child read the file itself? */
+bool im_box_file_is_local(struct im_source *source);
+
+/* The whole source for a child to read: the file itself, or a copy in the place `scratch` of what
+ * has to be fetched.  Room for `more` bytes beside it is reserved with it and stays in its scratch
+ * (im_scratch_split).  The source's errors, im_scratch_take's, -ENOSPC, -ECANCELED. */
+int im_box_file_open(struct im_source *source, const char *scratch, uint64_t more,
+                     struct im_box_file *ret_file, struct im_error *err);
+void im_box_file_done(struct im_box_file *file);
+#define IM_BOX_FILE_DONE __attribute__((cleanup(im_box_file_done)))

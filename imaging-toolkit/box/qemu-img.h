@@ -18,8 +18,15 @@ int im_qemu_img_encode(struct im_disk *disk, struct im_store *store, const char 
                        const struct im_encode *options, struct im_progress *progress,
                        struct im_copy_result *ret_result, struct im_error *err);
 
-/* Proves of an image what qemu-img leaves out; it is a file.  Errors: -EBADMSG, -EOPNOTSUPP … */
-typedef int (*im_qemu_img_prove_fn)(struct im_source *file, struct im_error *err);
+/* Most bytes of scratch im_qemu_img_encode will hold for this disk: as im_format.encode_capacity.
+ */
+int im_qemu_img_encode_capacity(struct im_disk *disk, const struct im_encode *options,
+                                uint64_t *ret_bytes, struct im_error *err);
+
+/* Proves of an image what qemu-img leaves out, and says how many bytes of its disk, in whole blocks
+ * of 4 KiB, are not zeros at most.  Errors: -EBADMSG, -EOPNOTSUPP … */
+typedef int (*im_qemu_img_prove_fn)(struct im_source *image, uint64_t *ret_bytes,
+                                    struct im_error *err);
 
 /* Run `prove` (NULL: nothing) and qemu-img's own checker and give a disk; it is converted when its
  * first byte is wanted. The caller has looked at the header and refused what names other files.
@@ -28,3 +35,8 @@ typedef int (*im_qemu_img_prove_fn)(struct im_source *file, struct im_error *err
 int im_qemu_img_open(struct im_source *source, const char *format, im_qemu_img_prove_fn prove,
                      const struct im_open *options, struct im_disk **ret_disk,
                      struct im_error *err);
+
+/* Most bytes of scratch that disk will hold at once: as im_format.required_capacity.  `size` is
+ * what the header says its size is; that is the answer for a source that can be read only once. */
+int im_qemu_img_capacity(struct im_source *source, uint64_t size, im_qemu_img_prove_fn prove,
+                         uint64_t *ret_bytes, struct im_error *err);

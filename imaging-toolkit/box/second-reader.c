@@ -47,6 +47,7 @@ struct im_second_reader {
     char *path;
     const char *argv[2];
     struct im_box box;
+    struct im_box_file input;
     int pipe;             /* what a child of ours gives … */
     struct im_disk *disk; /* … or qemu-img's disk */
 };
@@ -97,13 +98,12 @@ static int find_program(struct im_second_reader *reader, struct im_error *err)
 static int start_child(struct im_second_reader *reader, struct im_source *source,
                        const struct im_open *options, struct im_error *err)
 {
-    int input IM_CLOSE = im_box_input(source, options->scratch, NULL, err);
     int extents IM_CLOSE = -1;
     int ends[2];
-    int r;
+    int r = im_box_file_open(source, options->scratch, 0, &reader->input, err);
 
-    if (input < 0)
-        return input;
+    if (r < 0)
+        return r;
     if (options->extents) {
         extents = open(options->extents, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (extents < 0)
@@ -113,7 +113,7 @@ static int start_child(struct im_second_reader *reader, struct im_source *source
         return im_fail_errno(err, errno, "cannot make a pipe");
     (void)fcntl(ends[0], F_SETPIPE_SZ, PIPE_SIZE);
     reader->argv[0] = reader->path;
-    reader->box = (struct im_box)IM_BOX(reader->program->name, reader->argv, input);
+    reader->box = (struct im_box)IM_BOX(reader->program->name, reader->argv, reader->input.fd);
     reader->box.output = ends[1];
     reader->box.fd3 = extents;
     reader->box.work = reader->size;
@@ -244,6 +244,7 @@ int im_second_reader_open(const struct im_format *format, struct im_source *sour
     if (!reader)
         return im_fail(err, ENOMEM, "out of memory");
     reader->pipe = -1;
+    reader->input.fd = -1;
     reader->box = (struct im_box)IM_BOX("", NULL, -1);
     reader->program = program_for(format);
     (void)snprintf(reader->name, sizeof(reader->name), "%s", reader->program->name);
@@ -300,6 +301,7 @@ struct im_second_reader *im_second_reader_free(struct im_second_reader *reader)
     if (reader->pipe >= 0)
         (void)close(reader->pipe);
     im_box_done(&reader->box);
+    im_box_file_done(&reader->input);
     im_disk_close(reader->disk);
     free(reader->path);
     free(reader);

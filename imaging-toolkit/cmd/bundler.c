@@ -80,7 +80,7 @@ int bundler_run(struct bundler *bundler, struct im_copy_result *ret_result, stru
     int r = im_args_complete(bundler->args, stage->name, stage->params, err);
 
     if (r == 0)
-        r = im_job_check(&bundler->job, err);
+        r = im_job_check(&bundler->job, false, err);
     if (r < 0)
         return r;
     progress = im_progress_new(bundler->progress_fd);

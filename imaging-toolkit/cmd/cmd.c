@@ -14,10 +14,14 @@
 
 const struct im_command *const im_commands[] = {
     &im_command_bundle,
+    &im_command_cache,
+    &im_command_check,
     &im_command_convert,
     &im_command_delete_upload,
     &im_command_doctor,
     &im_command_info,
+    &im_command_inspect,
+    &im_command_plan,
     &im_command_run,
     &im_command_stages,
     &im_command_unbundle,

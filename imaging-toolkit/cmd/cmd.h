@@ -20,10 +20,14 @@ struct im_command {
 extern const struct im_command *const im_commands[];
 
 extern const struct im_command im_command_bundle;
+extern const struct im_command im_command_cache;
+extern const struct im_command im_command_check;
 extern const struct im_command im_command_convert;
 extern const struct im_command im_command_delete_upload;
 extern const struct im_command im_command_doctor;
 extern const struct im_command im_command_info;
+extern const struct im_command im_command_inspect;
+extern const struct im_command im_command_plan;
 extern const struct im_command im_command_run;
 extern const struct im_command im_command_stages;
 extern const struct im_command im_command_unbundle;

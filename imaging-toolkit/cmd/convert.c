@@ -11,6 +11,8 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
+#include "cmd/request.h"
+#include "cmd/packed.h"
 #include "core/job.h"
 
 static const char help[] =
@@ -23,7 +25,10 @@ static const char help[] =
     "IN is a file, '-' (standard input), an http(s) URL, or manifest:URL-or-PATH.\n"
     "OUT is a file, written sparse and there only when it is whole, or '-'.\n"
     "\n"
-    "  -f, --from FORMAT     what IN is: raw, vmdk, vhd (vpc), vhdx, vdi, qcow2; never guessed\n"
+    "  -f, --from FORMAT     what IN is: raw, vmdk, vhd (vpc), vhdx, vdi, qcow2; never guessed.\n"
+    "                        Packed: FORMAT.gz, FORMAT.xz, FORMAT.zip, FORMAT.ova; ova is "
+    "vmdk.ova\n"
+    "      --disk N|FILE     which disk of an OVA (default: the first) or file of a zip\n"
     "  -O, --to FORMAT       what OUT becomes: raw, vmdk (stream-optimized), vhd, qcow2\n"
     "      --subformat NAME  of vhd: dynamic (default) or fixed\n"
     "      --level LEVEL     how hard vmdk is compressed: fast (default) or best\n"
@@ -41,7 +46,10 @@ static const char help[] =
     "                        of manifest: and http(s), in raw, vmdk, vhd and vhdx, to -O raw\n"
     "      --scratch DIR     place for a second copy, which only qcow2 and vdi need\n"
     "                        (default: TMPDIR, else /var/tmp)\n"
-    "      --jobs N          inflating threads, 1 to 8 (default: one per core)\n"
+    "                        (see 'imaging-toolkit cache' for limits of it)\n"
+    "      --jobs N          threads that inflate, compress or hash, 1 to 8 (default: one per "
+    "core)\n"
+    "      --io-rate SIZE    read and write at most SIZE bytes per second, 64K or more\n"
     "      --progress-fd N   write progress as JSON Lines to descriptor N\n"
     "      --output FORM     print the result as text (default) or json\n"
     "\n"
@@ -58,8 +66,10 @@ enum {
     OPT_NO_SYNC,
     OPT_FORCE,
     OPT_RESUME,
+    OPT_DISK,
     OPT_SCRATCH,
     OPT_JOBS,
+    OPT_IO_RATE,
     OPT_PROGRESS_FD,
     OPT_OUTPUT
 };
@@ -76,8 +86,10 @@ static const struct option options[] = {
     { "no-sync", no_argument, NULL, OPT_NO_SYNC },
     { "force", no_argument, NULL, OPT_FORCE },
     { "resume", no_argument, NULL, OPT_RESUME },
+    { "disk", required_argument, NULL, OPT_DISK },
     { "scratch", required_argument, NULL, OPT_SCRATCH },
     { "jobs", required_argument, NULL, OPT_JOBS },
+    { "io-rate", required_argument, NULL, OPT_IO_RATE },
     { "progress-fd", required_argument, NULL, OPT_PROGRESS_FD },
     { "output", required_argument, NULL, OPT_OUTPUT },
     { NULL, 0, NULL, 0 },
@@ -85,20 +97,11 @@ static const struct option options[] = {
 
 struct request {
     struct im_job job;
-    const char *to, *subformat;
+    const char *to, *subformat, *disk;
+    enum im_packing packing;
     int progress_fd;
     bool json;
 };
-
-static int set_format(const char *name, struct im_job *job, struct im_error *err)
-{
-    job->format = im_format_find(name);
-    if (!job->format)
-        return im_fail(err, EINVAL,
-                       "-f '%s' is not a format; there are raw, vmdk, vhd (vpc), vhdx, vdi, qcow2",
-                       name);
-    return 0;
-}
 
 static int set_jobs(const char *text, struct im_job *job, struct im_error *err)
 {
@@ -123,7 +126,7 @@ static int set_option(int option, struct request *request, struct im_error *err)
 
     switch (option) {
     case 'f':
-        return set_format(optarg, job, err);
+        return im_packed_parse(optarg, &job->format, &request->packing, err);
     case 'O':
         request->to = optarg;
         return 0;
@@ -153,10 +156,17 @@ static int set_option(int option, struct request *request, struct im_error *err)
     case OPT_RESUME:
         job->resume = true;
         return 0;
+    case OPT_DISK:
+        request->disk = optarg;
+        return 0;
     case OPT_SCRATCH:
         return set_text(&job->scratch, optarg, err);
     case OPT_JOBS:
         return set_jobs(optarg, job, err);
+    case OPT_IO_RATE:
+        if (im_parse_size(optarg, &job->io_rate) < 0 || job->io_rate == 0)
+            return im_fail(err, EINVAL, "--io-rate '%s' is not a size like 512K or 20M", optarg);
+        return 0;
     case OPT_PROGRESS_FD:
         return im_parse_fd(optarg, &request->progress_fd, err);
     case OPT_OUTPUT:
@@ -170,13 +180,21 @@ static int set_option(int option, struct request *request, struct im_error *err)
 static int advise_format(const char *in, struct im_error *err)
 {
     const struct im_format *format = NULL;
+    enum im_packing packing = IM_PACKING_NONE;
     struct im_source *source = NULL;
 
-    if (strcmp(in, "-") != 0 && im_source_open(in, &source, NULL) == 0)
+    if (strcmp(in, "-") != 0 && im_source_open(in, &source, NULL) == 0) {
         (void)im_format_probe(source, &format, NULL);
+        (void)im_packing_probe(source, &packing, NULL);
+    }
     im_source_close(source);
     if (!format)
         return im_fail(err, EINVAL, "-f FORMAT is missing: what is '%s'?", in);
+    if (packing != IM_PACKING_NONE && strcmp(format->name, "raw") == 0)
+        return im_fail(err, EINVAL,
+                       "-f FORMAT is missing; '%s' looks packed (-f FORMAT.%s; see "
+                       "'imaging-toolkit info')",
+                       in, im_packing_name(packing));
     return im_fail(err, EINVAL, "-f FORMAT is missing; '%s' looks like %s", in, format->name);
 }
 
@@ -192,6 +210,8 @@ static int check_request(struct request *request, int argc, char **argv, struct 
     if (!request->to)
         return im_fail(err, EINVAL, "-O FORMAT is missing; give -O raw, vmdk, vhd or qcow2");
     r = im_job_set_output(&request->job, request->to, request->subformat, err);
+    if (r == 0)
+        r = im_packed_add(&request->job, request->packing, request->disk, err);
     if (r == 0)
         r = set_text(&request->job.source, argv[optind], err);
     return r < 0 ? r : set_text(&request->job.store, argv[optind + 1], err);
@@ -226,7 +246,9 @@ static int run_request(struct request *request, struct im_error *err)
 
     if (!progress)
         return im_fail(err, ENOMEM, "out of memory");
-    r = im_job_run(&request->job, progress, &result, err);
+    r = im_plan_check(&request->job, &result, err);
+    if (r == 0)
+        r = im_job_run(&request->job, progress, &result, err);
     if (r < 0) {
         im_progress_error(progress, err);
     } else {

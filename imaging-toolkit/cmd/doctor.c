@@ -73,7 +73,7 @@ static void tell(json_t *row, bool ok, const char *detail)
 }
 
 static void add_need(struct diagnosis *diagnosis, const char *need, const char *what,
-                     const char *name)
+                     const char *name, const char *part)
 {
     const char *kind = *need == '/' ? "file" : strstr(need, ".so") ? "library" : "program";
     json_t *row = row_of(diagnosis, kind, need);
@@ -89,17 +89,23 @@ static void add_need(struct diagnosis *diagnosis, const char *need, const char *
         users = json_array();
         (void)json_object_set_new(row, "needed_by", users);
     }
-    (void)json_array_append_new(users, json_sprintf("%s %s", what, name));
+    (void)json_array_append_new(
+        users, json_sprintf("%s %s%s%s", what, name, part ? ": " : "", part ? part : ""));
 }
 
 static void ask_needs(struct diagnosis *diagnosis)
 {
     for (size_t i = 0; im_formats[i]; i++)
         if (im_formats[i]->needs)
-            add_need(diagnosis, im_formats[i]->needs, "format", im_formats[i]->name);
-    for (size_t i = 0; im_stages[i]; i++)
-        for (size_t j = 0; im_stages[i]->needs && im_stages[i]->needs[j]; j++)
-            add_need(diagnosis, im_stages[i]->needs[j], "stage", im_stages[i]->name);
+            add_need(diagnosis, im_formats[i]->needs, "format", im_formats[i]->name, NULL);
+    for (size_t i = 0; im_stages[i]; i++) {
+        const struct im_stage *stage = im_stages[i];
+
+        for (size_t j = 0; stage->needs && stage->needs[j]; j++)
+            add_need(diagnosis, stage->needs[j], "stage", stage->name, NULL);
+        for (size_t j = 0; stage->uses && stage->uses[j].need; j++)
+            add_need(diagnosis, stage->uses[j].need, "stage", stage->name, stage->uses[j].part);
+    }
 }
 
 static void ask_scratch(struct diagnosis *diagnosis, const char *dir)
@@ -158,14 +164,15 @@ static void print_text(const json_t *rows)
     json_array_foreach(rows, i, row)
     {
         const json_t *users = json_object_get(row, "needed_by");
+        bool ok = json_is_true(json_object_get(row, "ok"));
         char name[256];
 
         printf(
-            "%-7s %-8s %s: %s", json_is_true(json_object_get(row, "ok")) ? "ok" : "MISSING",
+            "%-7s %-8s %s: %s", ok ? "ok" : "MISSING",
             json_string_value(json_object_get(row, "kind")),
             im_text_printable(name, sizeof(name), json_string_value(json_object_get(row, "name"))),
             json_string_value(json_object_get(row, "detail")));
-        if (users)
+        if (users && !ok)
             print_users(users);
         putchar('\n');
     }

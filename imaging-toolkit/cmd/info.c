@@ -5,27 +5,37 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <jansson.h>
 
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
+#include "cmd/packed.h"
 #include "core/format.h"
 #include "core/source.h"
 
 static const char help[] =
-    "usage: imaging-toolkit info [-f FORMAT] [--extents DIR] [--output text|json] IN\n"
+    "usage: imaging-toolkit info [-f FORMAT] [--disk N|FILE] [--extents DIR]\n"
+    "                            [--output text|json] IN\n"
     "\n"
     "  imaging-toolkit info disk.vmdk\n"
+    "  imaging-toolkit info machine.ova\n"
     "\n"
     "Prints format, virtual size and facts of an image whose headers and tables are sound.\n"
     "Nothing is followed out of the file.  Without -f the format is recognised by its contents;\n"
-    "what nobody recognises is raw.  --extents names the directory that holds the other files of "
+    "what nobody recognises is raw.  Of an OVA or a zip file all disks are listed, and --disk "
+    "says\n"
+    "which one is looked at (default: the first of an OVA).  --extents names the directory that "
+    "holds the other files of "
     "a\n"
     "split or flat VMDK.\n";
 
 static const struct option options[] = {
     { "from", required_argument, NULL, 'f' },
+    { "disk", required_argument, NULL, 'd' },
     { "extents", required_argument, NULL, 'e' },
     { "output", required_argument, NULL, 'o' },
     { NULL, 0, NULL, 0 },
@@ -33,16 +43,30 @@ static const struct option options[] = {
 
 struct request {
     const struct im_format *format;
+    enum im_packing packing;
+    const char *disk;
     const char *extents;
     bool json;
+};
+
+/* What has been found out about an image. */
+struct findings {
+    const char *name; /* of the source, or the archive */
+    uint64_t size;    /* of that, bytes */
+    enum im_packing packing;
+    struct im_contents contents;
+    const struct im_format *format;
+    struct im_facts facts;
 };
 
 static int set_option(int option, struct request *request, struct im_error *err)
 {
     switch (option) {
     case 'f':
-        request->format = im_format_find(optarg);
-        return request->format ? 0 : im_fail(err, EINVAL, "-f '%s' is not a format", optarg);
+        return im_packed_parse(optarg, &request->format, &request->packing, err);
+    case 'd':
+        request->disk = optarg;
+        return 0;
     case 'e':
         request->extents = optarg;
         return 0;
@@ -53,17 +77,49 @@ static int set_option(int option, struct request *request, struct im_error *err)
     }
 }
 
-static void print_json(const struct im_source *source, const struct im_format *format,
-                       const struct im_disk *disk, const struct im_facts *facts)
+/* A number where there is one. */
+static void set_size(json_t *object, const char *name, uint64_t size)
 {
-    json_t *object = json_pack("{s:s, s:s}", "image", source->name, "format", format->name);
+    if (size != IM_SIZE_UNKNOWN)
+        (void)json_object_set_new(object, name, json_integer((json_int_t)size));
+}
 
-    if (disk->size != IM_SIZE_UNKNOWN)
-        (void)json_object_set_new(object, "virtual-size", json_integer((json_int_t)disk->size));
-    if (source->size != IM_SIZE_UNKNOWN)
-        (void)json_object_set_new(object, "file-size", json_integer((json_int_t)source->size));
-    for (unsigned i = 0; i < facts->count; i++)
-        (void)json_object_set_new(object, facts->fact[i].name, json_string(facts->fact[i].value));
+static json_t *contents_json(const struct im_contents *contents)
+{
+    json_t *rows = json_array();
+
+    for (unsigned i = 0; i < contents->count; i++) {
+        const struct im_content *content = &contents->content[i];
+        json_t *row = json_pack("{s:i, s:s*, s:s*, s:s*, s:b}", "number", (int)i + 1, "file",
+                                *content->file ? content->file : NULL, "format",
+                                *content->format ? content->format : NULL, "compression",
+                                content->compression, "chosen", i == contents->chosen);
+
+        set_size(row, "capacity", content->capacity);
+        set_size(row, "size", content->size);
+        (void)json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static void print_json(const struct findings *found, const struct im_disk *disk)
+{
+    json_t *object = json_pack("{s:s, s:s}", "image", found->name, "format", found->format->name);
+
+    if (found->packing != IM_PACKING_NONE)
+        (void)json_object_set_new(object, "container",
+                                  json_string(im_packing_name(found->packing)));
+    set_size(object, "virtual-size", disk->size);
+    set_size(object, "file-size", found->size);
+    for (unsigned i = 0; i < found->facts.count; i++)
+        (void)json_object_set_new(object, found->facts.fact[i].name,
+                                  json_string(found->facts.fact[i].value));
+    if (found->contents.count > 0)
+        (void)json_object_set_new(object, "disks", contents_json(&found->contents));
+    if (found->packing == IM_PACKING_OVA) {
+        (void)json_object_set_new(object, "digests", json_boolean(found->contents.digests));
+        (void)json_object_set_new(object, "certificate", json_boolean(found->contents.certificate));
+    }
     (void)json_dumpf(object, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(object);
@@ -80,32 +136,84 @@ static void print_size(const char *name, uint64_t size)
                im_format_size(text, sizeof(text), size));
 }
 
-static void print_text(const struct im_source *source, const struct im_format *format,
-                       const struct im_disk *disk, const struct im_facts *facts)
+static void print_contents(const struct im_contents *contents)
 {
-    printf("image: %s\nformat: %s\n", source->name, format->name);
+    for (unsigned i = 0; i < contents->count; i++) {
+        const struct im_content *content = &contents->content[i];
+
+        printf("disk %u: %s", i + 1, *content->file ? content->file : "blank, without a file");
+        if (content->capacity != UINT64_MAX)
+            printf(", capacity %" PRIu64 " bytes", content->capacity);
+        if (content->size != UINT64_MAX && *content->file)
+            printf(", %" PRIu64 " bytes in the archive", content->size);
+        if (content->compression)
+            printf(", %s", content->compression);
+        printf("%s%s%s\n", *content->format ? ", " : "", content->format,
+               i == contents->chosen ? " (this one)" : "");
+    }
+}
+
+static void print_text(const struct findings *found, const struct im_disk *disk)
+{
+    printf("image: %s\n", found->name);
+    if (found->packing != IM_PACKING_NONE)
+        printf("container: %s\n", im_packing_name(found->packing));
+    printf("format: %s\n", found->format->name);
     print_size("virtual-size", disk->size);
-    print_size("file-size", source->size);
-    for (unsigned i = 0; i < facts->count; i++)
-        printf("%s: %s\n", facts->fact[i].name, facts->fact[i].value);
+    print_size("file-size", found->size);
+    for (unsigned i = 0; i < found->facts.count; i++)
+        printf("%s: %s\n", found->facts.fact[i].name, found->facts.fact[i].value);
+    print_contents(&found->contents);
+    if (found->contents.digests)
+        printf("digests: in a manifest, verified when the disk is read\n");
+    if (found->contents.certificate)
+        printf("certificate: there is one; it is not verified\n");
+}
+
+/* Find what nobody has said; what is certainly an image is not looked into as an archive. */
+static int find_packing(const struct request *request, struct im_source **source,
+                        struct findings *found, struct im_error *err)
+{
+    struct im_unpack unpack = { .disk = request->disk,
+                                .size = IM_SIZE_UNKNOWN,
+                                .limits = IM_LIMITS };
+    int r = 0;
+
+    found->format = request->format;
+    found->packing = request->packing;
+    if (!request->format)
+        r = im_format_probe(*source, &found->format, err);
+    if (r == 0 && !request->format && strcmp(found->format->name, "raw") == 0)
+        r = im_packing_probe(*source, &found->packing, err);
+    if (r == 0 && request->disk && found->packing == IM_PACKING_NONE)
+        r = im_fail(err, EINVAL, "--disk chooses one of an OVA or a zip file; '%s' is none",
+                    (*source)->name);
+    if (r < 0 || found->packing == IM_PACKING_NONE)
+        return r;
+    unpack.packing = found->packing;
+    r = im_unpack(source, &unpack, &found->contents, err);
+    return r < 0 || request->format ? r : im_format_probe(*source, &found->format, err);
 }
 
 static int show(const struct request *request, const char *in, struct im_error *err)
 {
     struct im_open open = { .max_size = UINT64_MAX, .extents = request->extents };
-    const struct im_format *format = request->format;
+    struct findings *found IM_FREE = calloc(1, sizeof(*found));
+    char *name IM_FREE = NULL;
     struct im_source *source = NULL;
     struct im_disk *disk = NULL;
-    struct im_facts facts = { 0 };
-    int r = im_source_open(in, &source, err);
+    int r = found ? im_source_open(in, &source, err) : im_fail(err, ENOMEM, "out of memory");
 
-    if (r == 0 && !format)
-        r = im_format_probe(source, &format, err);
+    if (r < 0)
+        return r;
+    found->size = source->size;
+    found->name = name = strdup(source->name);
+    r = name ? find_packing(request, &source, found, err) : im_fail(err, ENOMEM, "out of memory");
     if (r == 0)
-        r = im_format_open(format, source, &open, &disk, err);
+        r = im_format_open(found->format, source, &open, &disk, err);
     if (r == 0) {
-        im_disk_describe(disk, &facts);
-        (request->json ? print_json : print_text)(source, format, disk, &facts);
+        im_disk_describe(disk, &found->facts);
+        (request->json ? print_json : print_text)(found, disk);
     }
     im_disk_close(disk);
     im_source_close(source);

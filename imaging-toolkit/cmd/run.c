@@ -1,4 +1,5 @@
-/* run - do a job that is given as JSON on standard input: how the service uses the toolkit. */
+/* run - run a workflow or a chain of stages; or do a job that is given as JSON on standard input,
+ * which is how the service uses the toolkit. */
 
 #include <config.h>
 
@@ -8,29 +9,47 @@
 
 #include "base/cleanup.h"
 #include "cmd/cmd.h"
+#include "cmd/request.h"
 #include "core/job.h"
 
 /* A job with every member at its longest (an URL of 4 KiB, three paths) is below 20 KiB. */
 #define JOB_MAX 65536
 
 static const char help[] =
-    "usage: imaging-toolkit run [--progress-fd N] < JOB\n"
+    "usage: imaging-toolkit run NAME [KEY=VALUE...] [options]\n"
+    "       imaging-toolkit run STAGE [KEY=VALUE...] [STAGE [KEY=VALUE...]]...\n"
+    "       imaging-toolkit run [--progress-fd N] < JOB\n"
+    "       imaging-toolkit run --list\n"
     "\n"
+    "  imaging-toolkit run import-volume image=disk.vmdk volume=disk.raw size=10G\n"
+    "  imaging-toolkit run fetch from=disk.vmdk decode format=vmdk encode to=vhd store "
+    "to=disk.vhd\n"
+    "  imaging-toolkit run decode format=vmdk < disk.vmdk | imaging-toolkit run store to=disk.raw\n"
     "  echo '{\"source\": \"d.vmdk\", \"format\": \"vmdk\", \"store\": \"d.raw\",\n"
     "         \"stages\": [{\"name\": \"grow\", \"size\": 10737418240}]}' | imaging-toolkit run\n"
     "\n"
-    "JOB is one JSON object: source, format, store as for 'convert'; optional: max_size (bytes),\n"
-    "force (true or false), scratch (directory), jobs (1 to 8), stages (a list; see 'stages').\n"
+    "NAME is a workflow ('run --list' lists them), or a file of your own: a path with a '/', or\n"
+    "ending in .workflow.  A chain of stages ('stages' lists them) runs in one pass; ends that "
+    "are\n"
+    "not named are standard input and output.  JOB is one JSON object: source, format, store as "
+    "for\n"
+    "'convert'; optional: max_size (bytes), force, scratch, jobs, io_rate, stages (a list).\n"
     "\n"
+    "      --from STAGE      begin with STAGE: the workflow's first input names a file that holds\n"
+    "                        what flows into it (a raw disk, or bytes)\n"
+    "      --until STAGE     end with STAGE: what flows out of it is stored\n"
+    "      --keep-on-failure keep what flows into the stage that fails, and print the one command\n"
+    "                        that repeats it\n"
+    "      --dry-run         print the plan and touch nothing, as 'plan' does\n"
+    "      --list            list the workflows and their inputs\n"
+    "      --scratch DIR     place for second copies (default: TMPDIR, else /var/tmp)\n"
+    "      --jobs N          threads, 1 to 8 (default: one per core)\n"
+    "      --io-rate SIZE    read and write at most SIZE bytes per second, 64K or more\n"
     "      --progress-fd N   write progress, then the result or the error, as JSON Lines to\n"
     "                        descriptor N\n"
+    "      --output FORM     print the result as text (default) or json; of a JOB it is json\n"
     "\n"
-    "The result is one line of JSON on standard output.  Exit status as for 'convert'.\n";
-
-static const struct option options[] = {
-    { "progress-fd", required_argument, NULL, 'p' },
-    { NULL, 0, NULL, 0 },
-};
+    "Exit status as for 'convert'.\n";
 
 static int read_job(struct im_job *ret_job, struct im_error *err)
 {
@@ -44,8 +63,10 @@ static int run_job(const struct im_job *job, struct im_progress *progress, struc
 {
     struct im_copy_result result = { 0 };
     char *json IM_FREE = NULL;
-    int r = im_job_run(job, progress, &result, err);
+    int r = im_plan_check(job, &result, err);
 
+    if (r == 0)
+        r = im_job_run(job, progress, &result, err);
     if (r < 0)
         return r;
     json = im_job_result_json(job, &result);
@@ -56,25 +77,15 @@ static int run_job(const struct im_job *job, struct im_progress *progress, struc
     return 0;
 }
 
-static int run(int argc, char **argv, struct im_error *err)
+static int run_given(int progress_fd, struct im_error *err)
 {
     struct im_report *report IM_FREE = calloc(1, sizeof(*report));
     struct im_job job IM_JOB_DONE = { 0 };
-    struct im_progress *progress;
-    int fd = -1;
-    int r = 0;
-    int c;
+    struct im_progress *progress = report ? im_progress_new(progress_fd) : NULL;
+    int r;
 
-    while (r == 0 && (c = im_getopt(argc, argv, ":", options, err)) != -1)
-        r = c == 'p' ? im_parse_fd(optarg, &fd, err) : -EINVAL;
-    if (r == 0 && optind != argc)
-        r = im_fail(err, EINVAL, "'%s' is not expected: the job comes on standard input",
-                    argv[optind]);
-    if (r < 0)
-        return (int)im_error_status(err);
-    progress = report ? im_progress_new(fd) : NULL;
     if (!progress)
-        return (int)-im_fail(err, ENOMEM, "out of memory");
+        return im_fail(err, ENOMEM, "out of memory");
     r = read_job(&job, err);
     job.report = report;
     if (r == 0)
@@ -82,12 +93,25 @@ static int run(int argc, char **argv, struct im_error *err)
     if (r < 0)
         im_progress_error(progress, err);
     im_progress_free(progress);
+    return r;
+}
+
+static int run(int argc, char **argv, struct im_error *err)
+{
+    struct im_request request = { 0 };
+    int r = im_request_parse(argc, argv, &request, err);
+
+    if (r == 0 && request.list)
+        im_request_list();
+    else if (r == 0)
+        r = request.workflow ? im_run_workflow(&request, err) : run_given(request.progress_fd, err);
+    im_request_done(&request);
     return r < 0 ? (int)im_error_status(err) : 0;
 }
 
 const struct im_command im_command_run = {
     .name = "run",
-    .summary = "do a job given as JSON on standard input",
+    .summary = "run a workflow, a chain of stages, or a job given as JSON",
     .help = help,
     .run = run,
 };

@@ -94,7 +94,7 @@ static int write_data(void *arg, const void *buf, size_t len, uint64_t offset, b
     struct copy *copy = arg;
     struct im_trail *trail = there ? NULL : copy->limits->trail;
     const uint8_t *p = buf;
-    int r = offset == 0 ? check_head(buf, len, err) : 0;
+    int r = offset == 0 && !copy->limits->bytes ? check_head(buf, len, err) : 0;
 
     while (r == 0 && len > 0) {
         bool zero;
@@ -135,7 +135,7 @@ static int fill_zeros(struct copy *copy, uint64_t end, struct im_error *err)
 static int write_in_order(struct copy *copy, const void *buf, size_t len, uint64_t offset,
                           struct im_error *err)
 {
-    int r = offset == 0 ? check_head(buf, len, err) : 0;
+    int r = offset == 0 && !copy->limits->bytes ? check_head(buf, len, err) : 0;
 
     if (r == 0)
         r = fill_zeros(copy, offset, err);
@@ -153,7 +153,7 @@ static int need_pool(struct copy *copy, unsigned jobs, struct im_error *err)
 {
     if (!copy->inflater)
         copy->inflater = im_inflater_new(jobs, write_data, copy);
-    return copy->inflater ? 0 : im_fail(err, ENOMEM, "out of memory or threads");
+    return copy->inflater ? 0 : im_fail(err, ENOMEM, "out of memory");
 }
 
 /* Room for plain bytes in the pool.  Without a digest one thread writes while this one reads: more
@@ -161,7 +161,9 @@ static int need_pool(struct copy *copy, unsigned jobs, struct im_error *err)
 static int reserve(struct copy *copy, size_t len, uint64_t offset, bool there, void **ret_buf,
                    struct im_error *err)
 {
-    int r = need_pool(copy, copy->limits->digest ? copy->limits->jobs : 1, err);
+    unsigned jobs =
+        copy->limits->digest ? copy->limits->jobs : (unsigned)im_min(copy->limits->jobs, 2);
+    int r = need_pool(copy, jobs, err);
 
     return r < 0 ? r : im_inflater_reserve(copy->inflater, len, offset, there, ret_buf, err);
 }
@@ -414,8 +416,12 @@ static int walk(struct copy *copy, struct im_disk *disk, struct im_error *err)
         return r < 0 ? r : fill_zeros(copy, disk->size, err);
     }
     r = im_disk_walk(disk, &copy->sink, err);
-    if (r == 0 && copy->inflater)
+    if (r == 0 && copy->inflater) {
         r = im_inflater_drain(copy->inflater, err);
+        while (disk->next)
+            disk = disk->next;
+        disk->failed |= r < 0; /* the decoder's fault, which shows late, if it is not the store's */
+    }
     return r;
 }
 

@@ -1,6 +1,7 @@
 /* copy - the loop that moves a disk into a store: zeros skipped, grains inflated on all cores. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -14,6 +15,7 @@
 struct im_copy_limits {
     unsigned jobs;            /* inflating threads, 1…IM_INFLATE_JOBS_MAX */
     uint64_t max_size;        /* bytes a disk of unknown size may turn out to have */
+    bool bytes;               /* what is copied is not a disk: it may be an image itself */
     struct im_digest *digest; /* gets all data that are written; NULL: none */
     struct im_trail *trail; /* knows what an earlier attempt wrote, and is told what this one does;
                                stopped afterwards; NULL: there is none.  Needs a digest. */

@@ -40,9 +40,10 @@ struct im_deflater {
     pthread_cond_t space; /* a batch became free */
     pthread_cond_t turns; /* the next turn began */
     struct batch *free, *first, *last;
-    struct batch *open; /* being filled by the caller; no lock needed */
-    uint64_t queued;    /* turns given out */
-    uint64_t turn;      /* whose turn it is */
+    struct batch *open;               /* being filled by the caller; no lock needed */
+    struct im_compressor *compressor; /* the caller's */
+    uint64_t queued;                  /* turns given out */
+    uint64_t turn;                    /* whose turn it is */
     bool stop;
     struct im_error failure; /* the first one; number 0 while there is none */
     unsigned threads;
@@ -87,14 +88,11 @@ static int give_output(const struct im_deflater *deflater, const struct batch *b
     return r;
 }
 
-/* The next queued batch, or NULL when the pool ends; the lock is held. */
+/* The first queued batch, or NULL; the lock is held. */
 static struct batch *take(struct im_deflater *deflater)
 {
-    struct batch *batch;
+    struct batch *batch = deflater->first;
 
-    while (!deflater->first && !deflater->stop)
-        (void)pthread_cond_wait(&deflater->work, &deflater->lock);
-    batch = deflater->stop ? NULL : deflater->first;
     if (batch)
         deflater->first = batch->next;
     return batch;
@@ -122,24 +120,39 @@ static void do_batch(struct im_deflater *deflater, struct im_compressor *compres
         deflater->failure = err;
     deflater->turn++;
     (void)pthread_cond_broadcast(&deflater->turns);
+    batch->next = deflater->free;
+    deflater->free = batch;
+    (void)pthread_cond_broadcast(&deflater->space);
 }
 
 static void *run(void *arg)
 {
     struct im_deflater *deflater = arg;
     struct im_compressor *compressor = im_compressor_new(deflater->level);
-    struct batch *batch;
 
     (void)pthread_mutex_lock(&deflater->lock);
-    while ((batch = take(deflater))) {
-        do_batch(deflater, compressor, batch);
-        batch->next = deflater->free;
-        deflater->free = batch;
-        (void)pthread_cond_broadcast(&deflater->space);
+    while (!deflater->stop) {
+        struct batch *batch = take(deflater);
+
+        if (batch)
+            do_batch(deflater, compressor, batch);
+        else
+            (void)pthread_cond_wait(&deflater->work, &deflater->lock);
     }
     (void)pthread_mutex_unlock(&deflater->lock);
     im_compressor_free(compressor);
     return NULL;
+}
+
+/* Whoever would only wait for the pool does a batch: of N threads one is the caller's. */
+static void help(struct im_deflater *deflater, pthread_cond_t *news)
+{
+    struct batch *batch = take(deflater);
+
+    if (batch)
+        do_batch(deflater, deflater->compressor, batch);
+    else
+        (void)pthread_cond_wait(news, &deflater->lock);
 }
 
 static bool make_batches(struct im_deflater *deflater, unsigned count)
@@ -174,15 +187,16 @@ struct im_deflater *im_deflater_new(unsigned jobs, enum im_level level, size_t g
     (void)pthread_cond_init(&deflater->work, NULL);
     (void)pthread_cond_init(&deflater->space, NULL);
     (void)pthread_cond_init(&deflater->turns, NULL);
-    if (!make_batches(deflater, 2 * jobs + 1))
+    deflater->compressor = im_compressor_new(level);
+    if (!deflater->compressor || !make_batches(deflater, 2 * jobs + 1))
         return im_deflater_free(deflater);
     (void)sigfillset(&all); /* signals are the main thread's */
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    while (deflater->threads < jobs &&
+    while (deflater->threads + 1 < jobs &&
            pthread_create(&deflater->thread[deflater->threads], NULL, run, deflater) == 0)
         deflater->threads++;
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return deflater->threads ? deflater : im_deflater_free(deflater);
+    return deflater;
 }
 
 static int failure(const struct im_deflater *deflater, struct im_error *err)
@@ -219,7 +233,7 @@ int im_deflater_reserve(struct im_deflater *deflater, size_t len, uint64_t offse
     (void)pthread_mutex_lock(&deflater->lock);
     submit(deflater);
     while (!deflater->free)
-        (void)pthread_cond_wait(&deflater->space, &deflater->lock);
+        help(deflater, &deflater->space);
     r = failure(deflater, err);
     if (r == 0) {
         batch = deflater->open = deflater->free;
@@ -239,7 +253,7 @@ int im_deflater_drain(struct im_deflater *deflater, struct im_error *err)
     (void)pthread_mutex_lock(&deflater->lock);
     submit(deflater);
     while (deflater->turn < deflater->queued)
-        (void)pthread_cond_wait(&deflater->turns, &deflater->lock);
+        help(deflater, &deflater->turns);
     r = failure(deflater, err);
     (void)pthread_mutex_unlock(&deflater->lock);
     return r;
@@ -255,6 +269,7 @@ struct im_deflater *im_deflater_free(struct im_deflater *deflater)
     (void)pthread_mutex_unlock(&deflater->lock);
     for (unsigned i = 0; i < deflater->threads; i++)
         (void)pthread_join(deflater->thread[i], NULL);
+    im_compressor_free(deflater->compressor);
     for (size_t i = 0; i < sizeof(deflater->batches) / sizeof(deflater->batches[0]); i++) {
         free(deflater->batches[i].in);
         free(deflater->batches[i].out);

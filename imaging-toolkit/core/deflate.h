@@ -18,8 +18,8 @@ struct im_deflater;
 typedef int (*im_deflated_fn)(void *arg, const void *zlib, size_t len, uint64_t offset,
                               struct im_error *err);
 
-/* A pool of `jobs` threads (1…IM_INFLATE_JOBS_MAX) for grains of `grain` bytes, a power of two from
- * 4 KiB to IM_DEFLATE_BATCH; NULL when out of memory or threads. */
+/* A pool of `jobs` threads (1…IM_INFLATE_JOBS_MAX), of which one is the caller's, for grains of
+ * `grain` bytes, a power of two from 4 KiB to IM_DEFLATE_BATCH; NULL when out of memory. */
 struct im_deflater *im_deflater_new(unsigned jobs, enum im_level level, size_t grain,
                                     im_deflated_fn output, void *arg);
 

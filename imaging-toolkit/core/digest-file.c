@@ -17,6 +17,7 @@
 #include "core/cancel.h"
 #include "core/digest.h"
 #include "core/inflate.h"
+#include "core/rate.h"
 
 /* A thread takes so much of the file at a time … */
 #define SLICE (64u << 20)
@@ -39,7 +40,7 @@ static int read_exactly(int fd, void *buf, size_t len, uint64_t offset, struct i
     ssize_t n = im_pread(fd, buf, len, offset);
 
     if (n >= 0 && (size_t)n == len)
-        return 0;
+        return im_rate_spend(len, err);
     return im_fail_code(err, EIO, "ReadFailed", "cannot read %zu bytes at offset %" PRIu64 ": %s",
                         len, offset,
                         n < 0 ? strerrordesc_np((int)-n) : "the file has become shorter");

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -16,6 +17,8 @@
 
 /* Bytes moved at once by a walk in disk order. */
 #define STEP (1u << 20)
+/* File systems allocate in blocks of this size. */
+#define BLOCK 4096u
 
 void *im_disk_new(size_t bytes, const struct im_disk_ops *ops, uint64_t size, struct im_disk *next)
 {
@@ -45,7 +48,9 @@ int im_disk_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset, s
 
     if (r < 0 || len == 0)
         return r;
-    return disk->ops->read(disk, buf, len, offset, err);
+    r = disk->ops->read(disk, buf, len, offset, err);
+    disk->failed |= r < 0;
+    return r;
 }
 
 int im_disk_map(struct im_disk *disk, uint64_t offset, uint64_t len, struct im_extent *ret,
@@ -110,9 +115,77 @@ int im_disk_walk_in_order(struct im_disk *disk, struct im_sink *sink, struct im_
 
 int im_disk_walk(struct im_disk *disk, struct im_sink *sink, struct im_error *err)
 {
-    if (disk->ops->walk)
-        return disk->ops->walk(disk, sink, err);
-    return im_disk_walk_in_order(disk, sink, err);
+    int r =
+        disk->ops->walk ? disk->ops->walk(disk, sink, err) : im_disk_walk_in_order(disk, sink, err);
+
+    disk->failed |= r < 0;
+    return r;
+}
+
+static int unread_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset,
+                       struct im_error *err)
+{
+    (void)disk;
+    (void)buf;
+    (void)len;
+    (void)offset;
+    return im_fail(err, ENODATA, "what is on the disk is known only when it runs");
+}
+
+static const struct im_disk_ops unread_ops = { .name = "unread", .read = unread_read };
+
+struct im_disk *im_disk_unread(uint64_t size)
+{
+    return im_disk_new(sizeof(struct im_disk), &unread_ops, size, NULL);
+}
+
+/* Is only what reads as zeros added to the decoder's disk? */
+static bool only_grows(const struct im_disk *disk)
+{
+    for (; disk->next; disk = disk->next)
+        if (strcmp(disk->ops->name, "grow") != 0)
+            return false;
+    return true;
+}
+
+static int sum_data(struct im_disk *disk, uint64_t *ret_bytes, struct im_error *err)
+{
+    uint64_t bytes = 0, counted = 0, offset = 0; /* counted: up to here */
+
+    while (offset < disk->size) {
+        struct im_extent extent = { 0 };
+        int r = im_disk_map(disk, offset, disk->size - offset, &extent, err);
+
+        if (r < 0)
+            return r;
+        offset += extent.len;
+        if (!extent.zero) {
+            uint64_t from = (offset - extent.len) / BLOCK * BLOCK;
+            uint64_t to = im_round_up(offset, BLOCK);
+
+            bytes += to - im_max(from, counted);
+            counted = to;
+        }
+        r = im_cancel_check(err);
+        if (r < 0)
+            return r;
+    }
+    *ret_bytes = bytes;
+    return 0;
+}
+
+int im_disk_data_max(struct im_disk *disk, uint64_t *ret_bytes, struct im_error *err)
+{
+    const struct im_disk *decoder = disk;
+
+    while (decoder->next)
+        decoder = decoder->next;
+    if (!decoder->data_max)
+        return sum_data(disk, ret_bytes, err);
+    *ret_bytes = im_round_up(disk->size, BLOCK);
+    if (only_grows(disk))
+        *ret_bytes = im_min(*ret_bytes, decoder->data_max);
+    return 0;
 }
 
 struct im_disk *im_disk_close(struct im_disk *disk)

@@ -64,6 +64,8 @@ struct im_disk {
     struct im_source *source; /* what a decoder reads; not owned */
     bool plain;               /* the disk is the source's bytes, from the first to the last */
     uint64_t scratch_bytes;   /* most bytes of scratch this disk has used so far */
+    bool failed;              /* it, or one below, could not give what it was asked for */
+    uint64_t data_max;        /* of a decoder whose map costs a copy: as im_disk_data_max; else 0 */
 };
 
 /* Allocate `bytes` (≥ sizeof(struct im_disk)) with ops, size and next set, the rest zero; NULL when
@@ -77,8 +79,16 @@ int im_disk_map(struct im_disk *disk, uint64_t offset, uint64_t len, struct im_e
                 struct im_error *err);
 int im_disk_walk(struct im_disk *disk, struct im_sink *sink, struct im_error *err);
 
+/* A disk of which nothing but the size is known, for plans: reads fail with -ENODATA.  NULL when
+ * out of memory. */
+struct im_disk *im_disk_unread(uint64_t size);
+
 /* Walk in disk order by map and read, holes left out: what disks without a walk of their own do. */
 int im_disk_walk_in_order(struct im_disk *disk, struct im_sink *sink, struct im_error *err);
+
+/* At most how many bytes of the disk, in whole blocks of 4 KiB, are not zeros, as far as can be
+ * told without reading or copying it.  Its size is known. */
+int im_disk_data_max(struct im_disk *disk, uint64_t *ret_bytes, struct im_error *err);
 
 /* Close the whole chain and free it; takes NULL, returns NULL.  Sources stay open. */
 struct im_disk *im_disk_close(struct im_disk *disk);

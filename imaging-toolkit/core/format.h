@@ -38,6 +38,8 @@ struct im_open {
     const char
         *extents; /* directory that holds the further files of an image; NULL: there are none */
     uint64_t max_size; /* largest virtual size wanted, bytes; UINT64_MAX: any */
+    bool planning;     /* nothing may be run or copied: where the size is known without, give
+                          im_disk_unread */
 };
 
 /* Directory for a second copy when nobody named one: TMPDIR, else /var/tmp. */

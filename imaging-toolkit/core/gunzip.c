@@ -13,8 +13,9 @@
 
 #include <zlib.h>
 
-/* zlib's largest window, and a gzip header around it. */
-#define WINDOW_BITS (15 + 16)
+/* zlib's largest window: with a gzip header around the stream, and bare. */
+#define GZIP_BITS (15 + 16)
+#define BARE_BITS (-15)
 /* zlib counts in unsigned int. */
 #define PIECE (1u << 30)
 
@@ -22,17 +23,30 @@ struct im_gunzip {
     z_stream stream;
     uint64_t taken; /* bytes of input, for messages */
     bool ended;     /* the member */
+    bool bare;
 };
 
-struct im_gunzip *im_gunzip_new(void)
+static struct im_gunzip *new_of(int bits)
 {
     struct im_gunzip *gunzip = calloc(1, sizeof(*gunzip));
 
-    if (gunzip && inflateInit2(&gunzip->stream, WINDOW_BITS) != Z_OK) {
+    if (gunzip && inflateInit2(&gunzip->stream, bits) != Z_OK) {
         free(gunzip);
         return NULL;
     }
+    if (gunzip)
+        gunzip->bare = bits < 0;
     return gunzip;
+}
+
+struct im_gunzip *im_gunzip_new(void)
+{
+    return new_of(GZIP_BITS);
+}
+
+struct im_gunzip *im_gunzip_new_bare(void)
+{
+    return new_of(BARE_BITS);
 }
 
 struct im_gunzip *im_gunzip_free(struct im_gunzip *gunzip)
@@ -53,7 +67,8 @@ static int judge(struct im_gunzip *gunzip, int result, struct im_error *err)
     if (result == Z_MEM_ERROR)
         return im_fail(err, ENOMEM, "out of memory");
     return im_fail_code(err, EBADMSG, "DamagedGzip",
-                        "the gzip stream is damaged at byte %" PRIu64 ": %s", gunzip->taken,
+                        "the %s stream is damaged at byte %" PRIu64 ": %s",
+                        gunzip->bare ? "deflate" : "gzip", gunzip->taken,
                         gunzip->stream.msg ? gunzip->stream.msg : "it needs a dictionary");
 }
 

@@ -11,6 +11,8 @@
  */
 struct im_gunzip;
 struct im_gunzip *im_gunzip_new(void);
+/* Of a bare deflate stream (RFC 1951), as zip files hold them: no header, and no checksum. */
+struct im_gunzip *im_gunzip_new_bare(void);
 struct im_gunzip *im_gunzip_free(struct im_gunzip *gunzip);
 
 /* Take up to *in_len bytes of in and give up to `room` bytes into out; afterwards *in_len is how

@@ -44,8 +44,9 @@ struct im_inflater {
     pthread_cond_t work;  /* something is queued, or the end has come */
     pthread_cond_t space; /* a batch became free */
     struct batch *free, *first, *last;
-    struct batch *open; /* being filled by the caller; no lock needed */
-    unsigned busy;      /* batches queued or in work */
+    struct batch *open;   /* being filled by the caller; no lock needed */
+    struct im_zlib *zlib; /* the caller's */
+    unsigned busy;        /* batches queued or in work */
     uint64_t generation;
     bool stop;
     struct im_error failure; /* the first one; number 0 while there is none */
@@ -138,47 +139,65 @@ static int do_batch(struct im_inflater *inflater, struct im_zlib *zlib, const st
     return give_output(inflater, batch, err);
 }
 
-/* The next queued batch, or NULL when the pool ends; the lock is held. */
+/* The first queued batch, or NULL; the lock is held. */
 static struct batch *take(struct im_inflater *inflater)
 {
-    struct batch *batch;
+    struct batch *batch = inflater->first;
 
-    while (!inflater->first && !inflater->stop)
-        (void)pthread_cond_wait(&inflater->work, &inflater->lock);
-    batch = inflater->stop ? NULL : inflater->first;
     if (batch)
         inflater->first = batch->next;
     return batch;
+}
+
+/* Do what take gave; the lock is held before and after, but not meanwhile. */
+static void work(struct im_inflater *inflater, struct im_zlib *zlib, struct batch *batch)
+{
+    bool skip = inflater->failure.number != 0;
+    struct im_error err = { 0 };
+
+    (void)pthread_mutex_unlock(&inflater->lock);
+    if (!zlib)
+        (void)im_fail(&err, ENOMEM, "out of memory");
+    else if (!skip)
+        (void)do_batch(inflater, zlib, batch, &err);
+    (void)pthread_mutex_lock(&inflater->lock);
+    if (err.number && !inflater->failure.number)
+        inflater->failure = err;
+    batch->next = inflater->free;
+    batch->busy = false;
+    inflater->free = batch;
+    inflater->busy--;
+    (void)pthread_cond_broadcast(&inflater->space);
 }
 
 static void *run(void *arg)
 {
     struct im_inflater *inflater = arg;
     struct im_zlib *zlib = im_zlib_new();
-    struct batch *batch;
 
     (void)pthread_mutex_lock(&inflater->lock);
-    while ((batch = take(inflater))) {
-        bool skip = inflater->failure.number != 0;
-        struct im_error err = { 0 };
+    while (!inflater->stop) {
+        struct batch *batch = take(inflater);
 
-        (void)pthread_mutex_unlock(&inflater->lock);
-        if (!zlib)
-            (void)im_fail(&err, ENOMEM, "out of memory");
-        else if (!skip)
-            (void)do_batch(inflater, zlib, batch, &err);
-        (void)pthread_mutex_lock(&inflater->lock);
-        if (err.number && !inflater->failure.number)
-            inflater->failure = err;
-        batch->next = inflater->free;
-        batch->busy = false;
-        inflater->free = batch;
-        inflater->busy--;
-        (void)pthread_cond_broadcast(&inflater->space);
+        if (batch)
+            work(inflater, zlib, batch);
+        else
+            (void)pthread_cond_wait(&inflater->work, &inflater->lock);
     }
     (void)pthread_mutex_unlock(&inflater->lock);
     im_zlib_free(zlib);
     return NULL;
+}
+
+/* Whoever would only wait for the pool does a batch: of N threads one is the caller's. */
+static void help(struct im_inflater *inflater, struct im_zlib *zlib)
+{
+    struct batch *batch = take(inflater);
+
+    if (batch)
+        work(inflater, zlib, batch);
+    else
+        (void)pthread_cond_wait(&inflater->space, &inflater->lock);
 }
 
 struct im_inflater *im_inflater_new(unsigned jobs, im_inflated_fn output, void *arg)
@@ -190,6 +209,7 @@ struct im_inflater *im_inflater_new(unsigned jobs, im_inflated_fn output, void *
         return NULL;
     inflater->output = output;
     inflater->arg = arg;
+    inflater->zlib = im_zlib_new();
     (void)pthread_mutex_init(&inflater->lock, NULL);
     (void)pthread_cond_init(&inflater->work, NULL);
     (void)pthread_cond_init(&inflater->space, NULL);
@@ -199,11 +219,11 @@ struct im_inflater *im_inflater_new(unsigned jobs, im_inflated_fn output, void *
     }
     (void)sigfillset(&all); /* signals are the main thread's */
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    while (inflater->threads < jobs &&
+    while (inflater->threads + 1 < jobs &&
            pthread_create(&inflater->thread[inflater->threads], NULL, run, inflater) == 0)
         inflater->threads++;
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return inflater->threads ? inflater : im_inflater_free(inflater);
+    return inflater->zlib ? inflater : im_inflater_free(inflater);
 }
 
 static int failure(struct im_inflater *inflater, struct im_error *err)
@@ -243,7 +263,7 @@ static int need_batch(struct im_inflater *inflater, size_t in, size_t out, struc
     if (batch)
         submit(inflater);
     while (!inflater->free)
-        (void)pthread_cond_wait(&inflater->space, &inflater->lock);
+        help(inflater, inflater->zlib);
     r = failure(inflater, err);
     if (r == 0) {
         batch = inflater->free;
@@ -324,7 +344,7 @@ int im_inflater_drain(struct im_inflater *inflater, struct im_error *err)
     if (inflater->open)
         submit(inflater);
     while (inflater->busy)
-        (void)pthread_cond_wait(&inflater->space, &inflater->lock);
+        help(inflater, inflater->zlib);
     r = failure(inflater, err);
     (void)pthread_mutex_unlock(&inflater->lock);
     return r;
@@ -352,13 +372,15 @@ static bool has_passed(const struct im_inflater *inflater, uint64_t generation)
 
 int im_inflater_passed(struct im_inflater *inflater, uint64_t generation, struct im_error *err)
 {
+    struct im_zlib *zlib = im_zlib_new(); /* the other one is the thread's that queues */
     int r;
 
     (void)pthread_mutex_lock(&inflater->lock);
     while (!has_passed(inflater, generation))
-        (void)pthread_cond_wait(&inflater->space, &inflater->lock);
+        help(inflater, zlib);
     r = failure(inflater, err);
     (void)pthread_mutex_unlock(&inflater->lock);
+    im_zlib_free(zlib);
     return r;
 }
 
@@ -372,6 +394,7 @@ struct im_inflater *im_inflater_free(struct im_inflater *inflater)
     (void)pthread_mutex_unlock(&inflater->lock);
     for (unsigned i = 0; i < inflater->threads; i++)
         (void)pthread_join(inflater->thread[i], NULL);
+    im_zlib_free(inflater->zlib);
     for (size_t i = 0; i < sizeof(inflater->batches) / sizeof(inflater->batches[0]); i++) {
         free(inflater->batches[i].in);
         free(inflater->batches[i].out);

@@ -32,7 +32,8 @@ struct im_inflater;
 typedef int (*im_inflated_fn)(void *arg, const void *buf, size_t len, uint64_t offset, bool tag,
                               uint64_t generation, struct im_error *err);
 
-/* A pool of `jobs` threads (1…IM_INFLATE_JOBS_MAX); NULL when out of memory or threads. */
+/* A pool of `jobs` threads (1…IM_INFLATE_JOBS_MAX), of which one is the caller's: it works where it
+ * would only wait.  NULL when out of memory. */
 #define IM_INFLATE_JOBS_MAX 8
 struct im_inflater *im_inflater_new(unsigned jobs, im_inflated_fn output, void *arg);
 

@@ -134,6 +134,8 @@ static int get_member(const char *name, json_t *value, struct im_job *job, struc
         return get_size(value, name, &job->bytes, err);
     if (strcmp(name, "max_size") == 0)
         return get_size(value, name, &job->max_size, err);
+    if (strcmp(name, "io_rate") == 0)
+        return get_size(value, name, &job->io_rate, err);
     if (strcmp(name, "extents") == 0)
         return get_text(value, name, &job->extents, err);
     if (strcmp(name, "objects") == 0)
@@ -197,7 +199,7 @@ static int get_members(json_t *object, struct im_job *job, struct im_error *err)
         if (r < 0)
             return r;
     }
-    r = im_job_check(job, err);
+    r = im_job_check(job, false, err);
     if (r < 0) {
         im_error_prefix(err, "job");
         return r;
@@ -227,8 +229,8 @@ int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err)
 
 char *im_job_result_json(const struct im_job *job, const struct im_copy_result *result)
 {
-    json_t *object = json_pack("{s:s, s:s, s:s*}", "format", job->format->name, "to", job->to->name,
-                               "store", job->store);
+    json_t *object = json_pack("{s:s*, s:s*, s:s*}", "format", result->format, "to",
+                               job->only_look ? NULL : job->to->name, "store", job->store);
     json_t *numbers = im_result_json(result);
     char *text = NULL;
 

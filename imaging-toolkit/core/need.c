@@ -20,27 +20,18 @@ static const struct {
 } packages[] = {
     { "qemu-img", "qemu-utils" },
     { "qemu-system-x86_64", "qemu-system-x86" },
-    { "/usr/share/OVMF/", "ovmf" },
+    { "/usr/share/ovmf/", "ovmf" },
     { "grub-mkimage", "grub-common" },
     { "grub-fstest", "grub-common" },
     { "/usr/lib/grub/i386-pc/", "grub-pc-bin" },
     { "/usr/lib/grub/x86_64-efi/", "grub-efi-amd64-bin" },
     { "mke2fs", "e2fsprogs" },
-    { "mkswap", "util-linux" },
-    { "mkfs.vfat", "dosfstools" },
-    { "mcopy", "mtools" },
-    { "mmd", "mtools" },
-    { "ntfscat", "ntfs-3g" },
-    { "ntfsls", "ntfs-3g" },
-    { "ntfsinfo", "ntfs-3g" },
     { "libarchive.so.13", "libarchive13" },
     { "libblkid.so.1", "libblkid1" },
     { "libext2fs.so.2", "libext2fs2" },
     { "libfdisk.so.1", "libfdisk1" },
     { "libhivex.so.0", "libhivex0" },
     { "liblzma.so.5", "liblzma5" },
-    { "libz.so.1", "zlib1g" },
-    { "libzstd.so.1", "libzstd1" },
 };
 
 const char *im_need_package(const char *need)

@@ -14,13 +14,23 @@
 
 #include "base/text.h"
 
+static unsigned of_this_rule(const struct im_report *report)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; report->rule && i < report->count; i++)
+        count += report->finding[i].rule && strcmp(report->finding[i].rule, report->rule) == 0;
+    return count;
+}
+
 static void __attribute__((format(printf, 3, 0)))
 add(struct im_report *report, struct im_finding finding, const char *evidence, va_list words)
 {
     char text[sizeof(finding.evidence)];
     unsigned room = finding.severity == IM_FAULT ? IM_REPORT_MAX : IM_REPORT_MAX - 1;
+    unsigned most = finding.severity == IM_FAULT ? IM_REPORT_FAULT_MAX : IM_REPORT_RULE_MAX;
 
-    if (report->count >= room)
+    if (report->count >= room || of_this_rule(report) >= most)
         return;
     finding.rule = report->rule;
     (void)vsnprintf(text, sizeof(text), evidence, words);

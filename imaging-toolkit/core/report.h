@@ -5,8 +5,12 @@
 
 #include "base/error.h"
 
-/* Findings kept; a disk with more of them is not read on by anybody. */
-#define IM_REPORT_MAX 128
+/* Findings of one validator that are kept: nobody reads more of them, and none must leave too
+ * little room for the others.  Of faults the second number. */
+#define IM_REPORT_RULE_MAX  24
+#define IM_REPORT_FAULT_MAX 32
+/* Findings kept in all: of a score of validators. */
+#define IM_REPORT_MAX 512
 
 enum im_severity {
     IM_OKAY,    /* looked at and in order; told so that silence means nothing */

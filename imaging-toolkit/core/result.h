@@ -19,6 +19,8 @@ struct im_copy_result {
     uint64_t data_bytes;    /* of the disk, that are not known to be zeros */
     uint64_t shared_bytes;  /* of those, shared by reference instead of copied */
     uint64_t scratch_bytes; /* most that were in scratch at once */
+    const char *format;     /* of the image, static */
+    const char *failed;     /* name of the stage that was at fault, static; NULL: none was */
     const char *boot_mode;  /* as validators found it, static; NULL: none looked */
     bool kept;              /* it failed, and the next one of this kind goes on from where it was */
     unsigned digests;       /* which of the following are there */

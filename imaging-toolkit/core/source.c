@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "core/rate.h"
 #include "core/registry.h"
 #include "core/trail.h"
 
@@ -55,6 +56,9 @@ int im_source_fetch(struct im_source *source, void *buf, size_t len, uint64_t of
     if (kept < len)
         r = source->ops->read(source, (uint8_t *)buf + kept, len - kept, offset + kept, ret_len,
                               err);
+    source->failed |= r < 0;
+    if (r == 0)
+        r = im_rate_spend(*ret_len, err);
     *ret_len += kept;
     return r;
 }
@@ -111,7 +115,10 @@ int im_source_local(struct im_source *source, uint64_t offset, uint64_t len, int
 
 int im_source_finish(struct im_source *source, struct im_error *err)
 {
-    return source->ops->finish ? source->ops->finish(source, err) : 0;
+    int r = source->ops->finish ? source->ops->finish(source, err) : 0;
+
+    source->failed |= r < 0;
+    return r;
 }
 
 struct im_source *im_source_close(struct im_source *source)

@@ -60,6 +60,7 @@ struct im_source {
     char *name;       /* for messages: path, or URL without its query; owned */
     uint64_t size;    /* bytes, or IM_SIZE_UNKNOWN (standard input) */
     bool sequential;  /* can only be read forwards, but for the last 1 MiB */
+    bool failed;      /* it, or what it reads, could not give what it was asked for */
     bool direct;      /* a file: bytes at any place are there at once, in any order */
     const char *path; /* local file of the whole content, or NULL; owned by the source */
     struct im_trail

@@ -28,6 +28,9 @@ void im_look_done(struct im_look *look)
     if (look->guest)
         look->guest_free(look->guest);
     look->guest = NULL;
+    if (look->copy)
+        look->copy_free(look->copy);
+    look->copy = NULL;
 }
 
 int im_stage_available(const struct im_stage *stage, struct im_error *err)
@@ -39,11 +42,50 @@ int im_stage_available(const struct im_stage *stage, struct im_error *err)
     return r;
 }
 
+const char *im_class_name(enum im_class class)
+{
+    static const char *const names[] = { [IM_TRANSFER] = "transfer",
+                                         [IM_BUNDLER] = "bundler",
+                                         [IM_CONVERTER] = "converter",
+                                         [IM_LAYOUT] = "layout",
+                                         [IM_VALIDATOR] = "validator" };
+
+    return names[class];
+}
+
+const char *im_flow_name(enum im_flow flow)
+{
+    return flow == IM_NOTHING ? "nothing" : flow == IM_BYTES ? "bytes" : "disk";
+}
+
+int im_stage_accepts(const struct im_stage *stage, const struct im_args *args,
+                     const struct im_context *context, const struct im_input *input,
+                     struct im_error *err)
+{
+    struct im_error local = { 0 }; /* it may find out by failing that it need not mind */
+    int r = stage->accepts ? stage->accepts(args, context, input, &local) : 0;
+
+    if (r < 0 && err)
+        *err = local;
+    return r;
+}
+
+/* Everything it needs is here, and it accepts what it is given. */
+static int check_ready(const struct im_stage *stage, const struct im_args *args,
+                       const struct im_context *context, struct im_source *source,
+                       struct im_disk *disk, struct im_error *err)
+{
+    const struct im_input input = { .source = source, .disk = disk };
+    int r = im_stage_available(stage, err);
+
+    return r < 0 ? r : im_stage_accepts(stage, args, context, &input, err);
+}
+
 int im_stage_open(const struct im_stage *stage, const struct im_args *args,
                   const struct im_context *context, struct im_source **ret_source,
                   struct im_error *err)
 {
-    int r = im_stage_available(stage, err);
+    int r = check_ready(stage, args, context, NULL, NULL, err);
 
     return r < 0 ? r : stage->open(args, context, ret_source, err);
 }
@@ -51,7 +93,7 @@ int im_stage_open(const struct im_stage *stage, const struct im_args *args,
 int im_stage_wrap(const struct im_stage *stage, const struct im_args *args,
                   const struct im_context *context, struct im_source **source, struct im_error *err)
 {
-    int r = im_stage_available(stage, err);
+    int r = check_ready(stage, args, context, *source, NULL, err);
 
     return r < 0 ? r : stage->wrap(args, context, source, err);
 }
@@ -70,7 +112,7 @@ int im_stage_apply(const struct im_stage *stage, const struct im_args *args, boo
                    struct im_report *report, struct im_error *err)
 {
     struct im_error local = { 0 };
-    int r = im_stage_available(stage, &local);
+    int r = check_ready(stage, args, context, NULL, *disk, &local);
 
     if (r == 0)
         r = stage->apply(args, context, disk, &local);
@@ -99,7 +141,7 @@ int im_stage_look(const struct im_stage *stage, const struct im_args *args, bool
     const struct im_finding *fault;
     struct im_error local = { 0 };
     unsigned first = report->count;
-    int r = im_stage_available(stage, &local);
+    int r = check_ready(stage, args, look->context, NULL, look->disk, &local);
 
     report->rule = stage->name;
     if (r == 0)

@@ -48,6 +48,14 @@ struct im_input {
 
 struct im_guest;
 
+/* What only a part of a stage cannot work without. */
+struct im_use {
+    const char *need; /* as in im_stage.needs */
+    const char *part; /* "XFS, Btrfs, FAT and NTFS" */
+};
+struct im_scratch;
+struct im_job;
+
 /* What a validator looks at. */
 struct im_look {
     struct im_disk *disk; /* read at any offset */
@@ -57,6 +65,8 @@ struct im_look {
     struct im_report *report;
     struct im_guest *guest; /* what guest/guest.h found on it; NULL: nobody asked yet */
     void (*guest_free)(struct im_guest *guest); /* set with it */
+    struct im_scratch *copy; /* the disk as a file (guest/as-file.h); NULL: nobody asked yet */
+    void (*copy_free)(struct im_scratch *copy); /* set with it */
 };
 
 /* Release what was found; look's disk, fd and report stay the caller's. */
@@ -71,9 +81,11 @@ struct im_stage {
     /* What it cannot work without, NULL-terminated: programs ("qemu-img"), shared libraries
      * ("libfdisk.so.1") and files ("/usr/lib/…").  NULL: nothing. */
     const char *const *needs;
+    const struct im_use *uses;     /* ends with a row without a need; NULL: nothing more */
     const struct im_param *params; /* NULL: it has none */
 
-    /* Can it do this?  0, or why not.  Reads little, changes nothing.  NULL: whatever flows. */
+    /* Can it do this?  0, or why not.  Reads little, changes nothing.  NULL: whatever flows.
+     * -ENODATA (what im_disk_unread answers): that is not known before it runs. */
     int (*accepts)(const struct im_args *args, const struct im_context *context,
                    const struct im_input *input, struct im_error *err);
 
@@ -98,16 +110,30 @@ struct im_stage {
      * only the first fault.  An -errno is for what kept it from looking (-ENOPKG, -EIO,
      * -ECANCELED). */
     int (*look)(const struct im_args *args, struct im_look *look, struct im_error *err);
+
+    /* A step the job itself does (fetch, decode, encode, store): say to the job what it is to do.
+     * It has none of the functions above. */
+    int (*order)(const struct im_args *args, struct im_job *job, struct im_error *err);
 };
 
 /* The stage called name, or NULL. */
 const struct im_stage *im_stage_find(const char *name);
 
+/* "transfer", "bundler", "converter", "layout", "validator"; "nothing", "bytes", "disk". */
+const char *im_class_name(enum im_class class);
+const char *im_flow_name(enum im_flow flow);
+
+/* Does it accept what it would be given?  0, or why not. */
+int im_stage_accepts(const struct im_stage *stage, const struct im_args *args,
+                     const struct im_context *context, const struct im_input *input,
+                     struct im_error *err);
+
 /* Is everything it needs here?  0; -ENOPKG "unavailable: X is missing" names the first that is not.
  */
 int im_stage_available(const struct im_stage *stage, struct im_error *err);
 
-/* Open, wrap *source, or make the store, when everything the stage needs is here. */
+/* Open, wrap *source, or make the store, when everything the stage needs is here and it accepts
+ * what there is. */
 int im_stage_open(const struct im_stage *stage, const struct im_args *args,
                   const struct im_context *context, struct im_source **ret_source,
                   struct im_error *err);

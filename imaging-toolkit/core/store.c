@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/rate.h"
 #include "core/registry.h"
 
 int im_store_open(const char *spec, const struct im_store_options *options,
@@ -16,6 +17,14 @@ int im_store_open(const char *spec, const struct im_store_options *options,
     for (size_t i = 0; im_store_types[i]; i++)
         if (im_store_types[i]->accepts(spec))
             return im_store_types[i]->open(spec, options, ret_store, err);
+    return im_fail(err, EINVAL, "'%s' names no kind of store; give a path or '-'", spec);
+}
+
+int im_store_check(const char *spec, bool force, uint64_t *ret_free, struct im_error *err)
+{
+    for (size_t i = 0; im_store_types[i]; i++)
+        if (im_store_types[i]->accepts(spec))
+            return im_store_types[i]->check(spec, force, ret_free, err);
     return im_fail(err, EINVAL, "'%s' names no kind of store; give a path or '-'", spec);
 }
 
@@ -38,7 +47,14 @@ void *im_store_new(size_t size, const struct im_store_ops *ops, const char *name
 int im_store_write(struct im_store *store, const void *buf, size_t len, uint64_t offset,
                    struct im_error *err)
 {
-    return store->ops->write(store, buf, len, offset, err);
+    int r = im_rate_spend(len, err);
+
+    if (r < 0)
+        return r;
+    r = store->ops->write(store, buf, len, offset, err);
+    if (r < 0)
+        store->failed = true; /* by whichever thread: none of them takes it back */
+    return r;
 }
 
 int im_store_share(struct im_store *store, int fd, uint64_t from, uint64_t len, uint64_t offset,
@@ -55,7 +71,10 @@ int im_store_clear(struct im_store *store, uint64_t len, uint64_t offset, struct
 
 int im_store_commit(struct im_store *store, uint64_t size, struct im_error *err)
 {
-    return store->ops->commit(store, size, err);
+    int r = store->ops->commit(store, size, err);
+
+    store->failed |= r < 0;
+    return r;
 }
 
 struct im_store *im_store_close(struct im_store *store)

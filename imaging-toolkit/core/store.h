@@ -39,6 +39,7 @@ struct im_store {
     char *name;      /* for messages; owned */
     bool sequential; /* takes bytes only in order and without gaps (a pipe) */
     int fd;          /* of the file the bytes go to, to look at them again; -1: there is none */
+    bool failed;     /* it could not take what it was given */
 };
 
 struct im_store_options {
@@ -56,15 +57,25 @@ struct im_store_type {
     bool (*accepts)(const char *spec); /* asked in the order of the Makefile's list */
     int (*open)(const char *spec, const struct im_store_options *options,
                 struct im_store **ret_store, struct im_error *err);
+    /* Would open find fault with it?  *ret_free is how many bytes there is room for, or
+     * IM_SIZE_UNKNOWN.  Touches nothing. */
+    int (*check)(const char *spec, bool force, uint64_t *ret_free, struct im_error *err);
 };
 
 /* Open what spec names: "-" or a path. */
 int im_store_open(const char *spec, const struct im_store_options *options,
                   struct im_store **ret_store, struct im_error *err);
 
-/* A store without a name in directory `scratch`, for what is needed only for a while; its fd is
- * good until it is closed, and it is never committed.  -ENOSPC. */
-int im_store_scratch(const char *scratch, struct im_store **ret_store, struct im_error *err);
+/* Would im_store_open find fault with it?  Touches nothing; see im_store_type. */
+int im_store_check(const char *spec, bool force, uint64_t *ret_free, struct im_error *err);
+
+/* A store that writes into the file fd (which stays the caller's), for what is needed only for a
+ * while; it is never committed.  The file never takes more than `bytes`; when it would, `more`
+ * (NULL: nobody) is asked to let it be as many as it is given, else writing fails with -ENOSPC
+ * "ScratchLimit". */
+int im_store_scratch(int fd, uint64_t bytes,
+                     int (*more)(void *arg, uint64_t bytes, struct im_error *err), void *arg,
+                     struct im_store **ret_store, struct im_error *err);
 
 /* Allocate `size` bytes with ops and a copy of name set, the rest zero; NULL when out of memory. */
 void *im_store_new(size_t size, const struct im_store_ops *ops, const char *name);

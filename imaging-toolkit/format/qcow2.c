@@ -30,6 +30,8 @@
 #define ALL_ZEROS   UINT64_C(1)
 
 #define SECTOR 512u
+/* File systems allocate in blocks of this size. */
+#define BLOCK 4096u
 
 /* QEMU's own limit: 32 MiB */
 #define L1_MAX (4u << 20)
@@ -105,6 +107,8 @@ struct qcow2 {
     uint64_t l1_at;
     uint32_t l1_len; /* entries */
     unsigned entry;  /* bytes of one of level 2 */
+    uint64_t used;   /* bytes of clusters that are there, in whole blocks … */
+    uint64_t block;  /* … up to this one */
 };
 
 static int truncated(const struct qcow2 *qcow2, const char *what, uint64_t at, uint64_t len,
@@ -128,19 +132,32 @@ static int check_compressed(const struct qcow2 *qcow2, uint64_t entry, struct im
     return end > qcow2->file->size ? truncated(qcow2, "compressed cluster", at, end - at, err) : 0;
 }
 
+/* Count what qemu-img will write of a cluster at most: of small ones several are in one block. */
+static void count_cluster(struct qcow2 *qcow2, uint64_t number)
+{
+    uint64_t from = number * qcow2->cluster / BLOCK;
+    uint64_t to = ((number + 1) * qcow2->cluster + BLOCK - 1) / BLOCK;
+
+    qcow2->used += (to - im_max(from, qcow2->block)) * BLOCK;
+    qcow2->block = to;
+}
+
 /* A cluster of data, number `number` of the disk, as an entry of level 2 names it. */
-static int check_cluster(const struct qcow2 *qcow2, uint64_t number, uint64_t entry,
-                         struct im_error *err)
+static int check_cluster(struct qcow2 *qcow2, uint64_t number, uint64_t entry, struct im_error *err)
 {
     uint64_t at = entry & OFFSET_MASK;
     uint64_t len;
 
     if (number > qcow2->size / qcow2->cluster)
         return 0;
-    if (entry & COMPRESSED)
+    if (entry & COMPRESSED) {
+        count_cluster(qcow2, number);
         return check_compressed(qcow2, entry, err);
-    if (entry & ALL_ZEROS || at == 0) /* zeros and nothing have no place */
+    }
+    /* zeros and nothing have no place; extended entries have no such bit */
+    if ((entry & ALL_ZEROS && qcow2->entry == 8) || at == 0)
         return 0;
+    count_cluster(qcow2, number);
     len = im_min(qcow2->cluster, qcow2->size - number * qcow2->cluster);
     if (at > qcow2->file->size || len > qcow2->file->size - at)
         return truncated(qcow2, "cluster", at, len, err);
@@ -148,7 +165,7 @@ static int check_cluster(const struct qcow2 *qcow2, uint64_t number, uint64_t en
 }
 
 /* The table of level 2 that entry i of level 1 names. */
-static int check_table(const struct qcow2 *qcow2, uint32_t i, uint64_t at, uint8_t *table,
+static int check_table(struct qcow2 *qcow2, uint32_t i, uint64_t at, uint8_t *table,
                        struct im_error *err)
 {
     uint64_t entries = qcow2->cluster / qcow2->entry;
@@ -162,7 +179,7 @@ static int check_table(const struct qcow2 *qcow2, uint32_t i, uint64_t at, uint8
     return r;
 }
 
-static int check_tables(const struct qcow2 *qcow2, struct im_error *err)
+static int check_tables(struct qcow2 *qcow2, struct im_error *err)
 {
     uint8_t *l1 IM_FREE = malloc((size_t)qcow2->l1_len * 8 + 1);
     uint8_t *table IM_FREE = malloc((size_t)qcow2->cluster);
@@ -182,7 +199,7 @@ static int check_tables(const struct qcow2 *qcow2, struct im_error *err)
 
 /* qemu-img reads zeros past the end of the file; its checker finds lost clusters, but not the lost
  * part of one, and where the table of level 1 is lost it finds a blank disk. */
-static int prove(struct im_source *file, struct im_error *err)
+static int prove(struct im_source *file, uint64_t *ret_bytes, struct im_error *err)
 {
     uint8_t header[104] = { 0 };
     struct qcow2 qcow2 = { .file = file };
@@ -210,7 +227,24 @@ static int prove(struct im_source *file, struct im_error *err)
         return im_fail_code(err, EBADMSG, "DamagedQcow2",
                             "the qcow2 image has %" PRIu32 " entries of level 1, more than %u",
                             qcow2.l1_len, L1_MAX);
-    return check_tables(&qcow2, err);
+    r = check_tables(&qcow2, err);
+    if (r == 0)
+        *ret_bytes = qcow2.used;
+    return r;
+}
+
+/* "Header": size, at byte 24. */
+static int plan(struct im_source *source, struct im_disk **ret_disk, struct im_error *err)
+{
+    uint8_t size[8];
+    int r = im_source_read(source, size, sizeof(size), 24, err);
+    struct im_disk *disk = r < 0 ? NULL : im_disk_unread(im_be64(size));
+
+    if (r == 0 && !disk)
+        r = im_fail(err, ENOMEM, "out of memory");
+    if (r == 0)
+        *ret_disk = disk;
+    return r;
 }
 
 static int qcow2_open(struct im_source *source, const struct im_open *options,
@@ -218,7 +252,21 @@ static int qcow2_open(struct im_source *source, const struct im_open *options,
 {
     int r = check_header(source, err);
 
+    if (r == 0 && options->planning)
+        return plan(source, ret_disk, err);
     return r < 0 ? r : im_qemu_img_open(source, "qcow2", prove, options, ret_disk, err);
+}
+
+static int qcow2_required_capacity(struct im_source *source, const struct im_open *options,
+                                   uint64_t *ret_bytes, struct im_error *err)
+{
+    uint8_t header[32];
+    int r = check_header(source, err);
+
+    (void)options;
+    if (r == 0)
+        r = im_source_read(source, header, sizeof(header), 0, err);
+    return r < 0 ? r : im_qemu_img_capacity(source, im_be64(header + 24), prove, ret_bytes, err);
 }
 
 static int qcow2_encode(struct im_disk *disk, struct im_store *store,
@@ -236,6 +284,8 @@ const struct im_format im_format_qcow2 = {
     .needs = IM_QEMU_IMG,
     .probe = qcow2_probe,
     .open = qcow2_open,
+    .required_capacity = qcow2_required_capacity,
     .subformats = subformats,
     .encode = qcow2_encode,
+    .encode_capacity = im_qemu_img_encode_capacity,
 };

@@ -84,10 +84,11 @@ static int parse_header(const uint8_t *header, struct vdi *vdi, struct im_error 
 
 /* Every block of the map inside the file, and none used twice; qemu-img looks at neither. */
 static int check_map(const struct vdi *vdi, const uint8_t *map, uint64_t file_size,
-                     struct im_error *err)
+                     uint64_t *ret_used, struct im_error *err)
 {
     uint8_t *seen IM_FREE = calloc(vdi->blocks / 8 + 1, 1);
     uint64_t there = file_size > vdi->data ? (file_size - vdi->data) / BLOCK : 0;
+    uint64_t used = 0;
 
     if (!seen)
         return im_fail(err, ENOMEM, "out of memory");
@@ -108,15 +109,18 @@ static int check_map(const struct vdi *vdi, const uint8_t *map, uint64_t file_si
                                 ", where another block is",
                                 i, place);
         seen[place / 8] |= (uint8_t)(1u << place % 8);
+        used++;
     }
+    *ret_used = used;
     return 0;
 }
 
-static int prove(struct im_source *source, struct im_error *err)
+static int prove(struct im_source *source, uint64_t *ret_bytes, struct im_error *err)
 {
     uint8_t header[512];
     uint8_t *map IM_FREE = NULL;
     struct vdi vdi = { 0 };
+    uint64_t used = 0;
     int r = im_source_read(source, header, sizeof(header), 0, err);
 
     if (r == 0)
@@ -129,7 +133,11 @@ static int prove(struct im_source *source, struct im_error *err)
     if (!map)
         return im_fail(err, ENOMEM, "out of memory");
     r = im_source_read(source, map, (size_t)vdi.blocks * 4, vdi.map, err);
-    return r < 0 ? r : check_map(&vdi, map, source->size, err);
+    if (r == 0)
+        r = check_map(&vdi, map, source->size, &used, err);
+    if (r == 0)
+        *ret_bytes = used * BLOCK;
+    return r;
 }
 
 static int vdi_open(struct im_source *source, const struct im_open *options,
@@ -141,7 +149,24 @@ static int vdi_open(struct im_source *source, const struct im_open *options,
 
     if (r == 0)
         r = parse_header(header, &vdi, err);
+    if (r == 0 && options->planning) {
+        *ret_disk = im_disk_unread(vdi.size);
+        return *ret_disk ? 0 : im_fail(err, ENOMEM, "out of memory");
+    }
     return r < 0 ? r : im_qemu_img_open(source, "vdi", prove, options, ret_disk, err);
+}
+
+static int vdi_required_capacity(struct im_source *source, const struct im_open *options,
+                                 uint64_t *ret_bytes, struct im_error *err)
+{
+    struct vdi vdi;
+    uint8_t header[512];
+    int r = im_source_read(source, header, sizeof(header), 0, err);
+
+    (void)options;
+    if (r == 0)
+        r = parse_header(header, &vdi, err);
+    return r < 0 ? r : im_qemu_img_capacity(source, vdi.size, prove, ret_bytes, err);
 }
 
 const struct im_format im_format_vdi = {
@@ -150,4 +175,5 @@ const struct im_format im_format_vdi = {
     .needs = IM_QEMU_IMG,
     .probe = vdi_probe,
     .open = vdi_open,
+    .required_capacity = vdi_required_capacity,
 };

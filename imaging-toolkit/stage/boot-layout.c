@@ -13,7 +13,7 @@
 
 #include "base/bytes.h"
 #include "core/stage.h"
-#include "stage/gpt.h"
+#include "guest/gpt.h"
 
 #define SECTOR GPT_SECTOR
 

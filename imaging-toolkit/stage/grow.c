@@ -65,6 +65,10 @@ static int grow_apply(const struct im_args *args, const struct im_context *conte
     struct im_disk *grown;
 
     (void)context;
+    if (image_size == IM_SIZE_UNKNOWN)
+        return im_fail(err, EOPNOTSUPP,
+                       "the size of a disk that comes through a pipe is not known before its end; "
+                       "give it as a file");
     if (image_size > size)
         return im_fail(err, EFBIG,
                        "the image holds %" PRIu64 " bytes but the volume only %" PRIu64

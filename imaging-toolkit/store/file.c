@@ -11,12 +11,14 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -29,6 +31,9 @@
  * little left to wait for. */
 #define WRITEBACK (16u << 20)
 
+/* File systems allocate in blocks of this size. */
+#define BLOCK 4096u
+
 struct file_store {
     struct im_store base;
     char *path;      /* the name to appear under */
@@ -37,6 +42,12 @@ struct file_store {
     bool force;
     bool no_sync;
     _Atomic uint64_t written; /* bytes so far */
+    bool scratch;             /* it is limited: */
+    _Atomic uint64_t limit;   /* bytes it may take */
+    _Atomic uint64_t counted; /* … and takes at most */
+    int (*more)(void *arg, uint64_t bytes, struct im_error *err);
+    void *more_arg;
+    pthread_mutex_t lock; /* for asking */
 };
 
 static int write_failed(struct file_store *file, int number, uint64_t offset, struct im_error *err)
@@ -49,13 +60,55 @@ static int write_failed(struct file_store *file, int number, uint64_t offset, st
                         file->base.name, offset, strerrordesc_np(number));
 }
 
+/* More is asked for in steps, so that few questions are needed. */
+#define MORE (16u << 20)
+
+static int ask_for_more(struct file_store *file, uint64_t needed, struct im_error *err)
+{
+    int r = file->more ? 0 : -ENOSPC;
+
+    if (r < 0)
+        return im_fail_code(err, ENOSPC, "ScratchLimit",
+                            "the copy in scratch needs more than the %" PRIu64
+                            " bytes that were reserved for it",
+                            file->limit);
+    (void)pthread_mutex_lock(&file->lock);
+    if (needed > file->limit) {
+        r = file->more(file->more_arg, needed + MORE, err);
+        if (r == 0)
+            file->limit = needed + MORE;
+    }
+    (void)pthread_mutex_unlock(&file->lock);
+    return r;
+}
+
+/* The file system counts, but only when our own count, of all blocks that were touched, does not
+ * settle it. */
+static int check_limit(struct file_store *file, size_t len, struct im_error *err)
+{
+    uint64_t blocks = len + 2 * BLOCK;
+    struct stat st;
+
+    if (atomic_fetch_add(&file->counted, blocks) + blocks <= file->limit)
+        return 0;
+    if (fstat(file->base.fd, &st) < 0)
+        return im_fail_errno(err, errno, "cannot look at '%s'", file->base.name);
+    /* its maps are in its blocks, and whoever reserved has added them */
+    if ((uint64_t)st.st_blocks * 512 + len <= file->limit + file->limit / 256 + 2 * BLOCK)
+        return 0;
+    return ask_for_more(file, (uint64_t)st.st_blocks * 512 + len, err);
+}
+
 static int file_write(struct im_store *store, const void *buf, size_t len, uint64_t offset,
                       struct im_error *err)
 {
     struct file_store *file = (struct file_store *)store;
-    int r = im_pwrite(file->base.fd, buf, len, offset);
+    int r = file->scratch ? check_limit(file, len, err) : 0;
     uint64_t before;
 
+    if (r < 0)
+        return r;
+    r = im_pwrite(file->base.fd, buf, len, offset);
     if (r < 0)
         return write_failed(file, -r, offset, err);
     before = atomic_fetch_add(&file->written, len);
@@ -193,6 +246,15 @@ static const struct im_store_ops file_ops = {
     .close = file_close,
 };
 
+/* Nothing is shared with it: blocks of two files would be counted twice, or not at all. */
+static const struct im_store_ops scratch_ops = {
+    .name = "scratch",
+    .write = file_write,
+    .clear = file_clear,
+    .commit = file_commit,
+    .close = file_close,
+};
+
 /* What stands at path may stop us before any work is done. */
 static int check_target(const char *path, bool force, struct im_error *err)
 {
@@ -211,6 +273,23 @@ static int check_target(const char *path, bool force, struct im_error *err)
     if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
         return im_fail_code(err, EEXIST, "Exists", "'%s' is not a regular file and is not replaced",
                             path);
+    return 0;
+}
+
+static int file_check(const char *spec, bool force, uint64_t *ret_free, struct im_error *err)
+{
+    char *copy IM_FREE = strdup(spec);
+    const char *dir = copy ? dirname(copy) : NULL;
+    struct statvfs room;
+    int r = dir ? check_target(spec, force, err) : im_fail(err, ENOMEM, "out of memory");
+
+    if (r < 0)
+        return r;
+    if (access(dir, W_OK | X_OK) < 0 || statvfs(dir, &room) < 0)
+        return im_fail_code(err, EIO, "CannotWrite", "cannot create a file in '%s': %s", dir,
+                            strerrordesc_np(errno));
+    if (__builtin_mul_overflow((uint64_t)room.f_bavail, (uint64_t)room.f_frsize, ret_free))
+        *ret_free = IM_SIZE_UNKNOWN;
     return 0;
 }
 
@@ -266,19 +345,25 @@ static int file_open(const char *spec, const struct im_store_options *options,
     return 0;
 }
 
-int im_store_scratch(const char *scratch, struct im_store **ret_store, struct im_error *err)
+int im_store_scratch(int fd, uint64_t bytes,
+                     int (*more)(void *arg, uint64_t bytes, struct im_error *err), void *arg,
+                     struct im_store **ret_store, struct im_error *err)
 {
-    struct file_store *file = im_store_new(sizeof(*file), &file_ops, "the copy in scratch");
+    struct file_store *file = im_store_new(sizeof(*file), &scratch_ops, "the copy in scratch");
 
     if (!file)
         return im_fail(err, ENOMEM, "out of memory");
-    file->no_sync = true;
-    file->base.fd = im_tmpfile(scratch, 0600, NULL, err);
+    file->no_sync = file->scratch = true;
+    file->limit = bytes;
+    file->more = more;
+    file->more_arg = arg;
+    (void)pthread_mutex_init(&file->lock, NULL);
+    file->base.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (file->base.fd < 0) {
-        int r = file->base.fd;
+        int number = errno;
 
         im_store_close(&file->base);
-        return r;
+        return im_fail_errno(err, number, "cannot use the copy in scratch");
     }
     *ret_store = &file->base;
     return 0;
@@ -295,4 +380,5 @@ const struct im_store_type im_store_file = {
     .summary = "PATH: a sparse file, there only when it is whole",
     .accepts = file_accepts,
     .open = file_open,
+    .check = file_check,
 };

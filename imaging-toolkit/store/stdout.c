@@ -63,6 +63,15 @@ static int stdout_open(const char *spec, const struct im_store_options *options,
     return 0;
 }
 
+static int stdout_check(const char *spec, bool force, uint64_t *ret_free, struct im_error *err)
+{
+    (void)spec;
+    (void)force;
+    (void)err;
+    *ret_free = IM_SIZE_UNKNOWN;
+    return 0;
+}
+
 static bool stdout_accepts(const char *spec)
 {
     return strcmp(spec, "-") == 0;
@@ -73,4 +82,5 @@ const struct im_store_type im_store_stdout = {
     .summary = "-: standard output, zeros written out",
     .accepts = stdout_accepts,
     .open = stdout_open,
+    .check = stdout_check,
 };

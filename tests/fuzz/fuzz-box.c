@@ -31,7 +31,8 @@ int __wrap_im_qemu_img_open(struct im_source *source, const char *format,
                             struct im_disk **ret_disk, struct im_error *err)
 {
     struct fuzz_source file = fuzz_source(((struct fuzz_source *)source)->image, FUZZ_FILE);
-    int r = prove ? prove(&file.base, err) : 0;
+    uint64_t bytes = 0;
+    int r = prove ? prove(&file.base, &bytes, err) : 0;
     struct im_disk *disk;
 
     (void)options;

@@ -4,7 +4,7 @@
 requires qemu-img
 
 "$IMAGING_TOOLKIT" doctor --scratch "$tmp" >said || [ $? -eq 7 ]
-grep -q '^ok *program *qemu-img: here (.*format qcow2.*format vdi' said || fail "$(cat said)"
+grep -q '^ok *program *qemu-img: here$' said || fail "$(cat said)"
 grep -q "^ok *scratch *$tmp: .* free\$" said || fail "$(cat said)"
 
 # what is covered by something that is no program is missing, and only that changes

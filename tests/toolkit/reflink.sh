@@ -66,6 +66,23 @@ same_as_raw disk.raw x/out
 python3 -c 'import json, sys; r = json.loads(sys.argv[1]); assert r["shared_bytes"] * 4 < r["data_bytes"], r' "$said"
 rm x/out x/image
 
+# layout SOURCE STORE STAGE…: a stage that moves offsets shares what it moves.
+layout() {
+    said=$("$IMAGING_TOOLKIT" run <<<'{"source":"'"$1"'","format":"raw","store":"'"$2"'","stages":[{'"$3"'}]}')
+    python3 - "$said" <<'PY'
+import json, sys
+said = json.loads(sys.argv[1])
+assert said["shared_bytes"] > 1 << 20, said
+assert said["data_bytes"] - said["shared_bytes"] <= 1 << 20, said  # the new table
+PY
+}
+cp disk.raw x/disk
+layout x/disk x/part '"name":"partition-from-disk","number":1'
+layout x/part x/out '"name":"disk-from-partition","boot":"no"'
+cmp <(tail -c +$(((1 << 20) + 1)) x/out | head -c "$(stat -c %s x/part)") x/part
+cmp <(tail -c +$(((1 << 20) + 1)) disk.raw | head -c "$(stat -c %s x/part)") x/part
+rm x/disk x/part x/out
+
 # From another file system: copied.
 said=$("$IMAGING_TOOLKIT" convert -f raw -O raw --output json disk.raw x/out)
 same_as_raw disk.raw x/out

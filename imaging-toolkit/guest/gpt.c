@@ -2,7 +2,7 @@
 
 #include <config.h>
 
-#include "stage/gpt.h"
+#include "guest/gpt.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -35,11 +35,13 @@ static const uint8_t bios_boot[16] = { 'H', 'a', 'h', '!', 'I', 'd', 'o', 'n',
 
 struct header {
     uint64_t lba;         /* where it is … */
+    uint64_t other;       /* … and the other one */
     uint64_t sectors;     /* … of so many */
     uint64_t first, last; /* sectors partitions may have */
     uint64_t entries;     /* first sector of the entries */
     uint32_t count, size; /* of entries, bytes of one */
     uint32_t crc;         /* of them all */
+    uint8_t guid[16];     /* of the disk */
 };
 
 struct range {
@@ -142,7 +144,9 @@ static int read_header(struct im_disk *disk, uint64_t lba, struct header *header
     header->count = im_le32(sector + 80);
     header->size = im_le32(sector + 84);
     header->crc = im_le32(sector + 88);
-    r = check_places(header, im_le64(sector + 24), im_le64(sector + 32), err);
+    header->other = im_le64(sector + 32);
+    memcpy(header->guid, sector + 56, sizeof(header->guid));
+    r = check_places(header, im_le64(sector + 24), header->other, err);
     return r < 0 ? r : check_entries_place(header, err);
 }
 
@@ -165,6 +169,48 @@ static int check_overlap(struct range *range, size_t count, struct im_error *err
     return 0;
 }
 
+/* 16 bytes as the text of a GUID, in upper or lower case; `text` has 37 bytes or more. */
+static void guid_text(const uint8_t *p, bool upper, char *text, size_t size)
+{
+    static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+    const char *digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
+    size_t at = 0;
+
+    for (unsigned i = 0; i < 16 && at + 3 < size; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            text[at++] = '-';
+        text[at++] = digits[p[order[i]] >> 4];
+        text[at++] = digits[p[order[i]] & 15];
+    }
+    text[at] = '\0';
+}
+
+/* The name has 36 characters of UTF-16; what is not ASCII is told as '?'. */
+static void take_name(const uint8_t *entry, struct im_part *part)
+{
+    for (unsigned i = 0; i < 36 && i + 1 < sizeof(part->name); i++) {
+        uint16_t c = im_le16(entry + 56 + (size_t)i * 2);
+
+        part->name[i] = (char)(c < 0x20 && c != 0 ? '?' : c < 0x7f ? c : '?');
+        if (c == 0)
+            break;
+    }
+}
+
+static void tell_part(const uint8_t *entry, uint32_t number, const struct range *range,
+                      struct im_part *part)
+{
+    *part = (struct im_part){
+        .number = number,
+        .offset = range->first * GPT_SECTOR,
+        .len = (range->last - range->first + 1) * GPT_SECTOR,
+        .active = (im_le64(entry + 48) & ATTRIBUTE_LEGACY_BOOT) != 0,
+    };
+    guid_text(entry, true, part->gpt_type, sizeof(part->gpt_type));
+    guid_text(entry + 16, false, part->uuid, sizeof(part->uuid));
+    take_name(entry, part);
+}
+
 static int take_entry(const struct header *header, const uint8_t *entry, uint32_t number,
                       struct gpt *gpt, struct range *ret_range, struct im_error *err)
 {
@@ -177,14 +223,18 @@ static int take_entry(const struct header *header, const uint8_t *entry, uint32_
                        number, range.first, range.last, header->first, header->last);
     gpt->partitions++;
     gpt->efi_system |= memcmp(entry, efi_system, 16) == 0;
-    gpt->bios_boot |= memcmp(entry, bios_boot, 16) == 0;
+    if (!gpt->bios_boot && memcmp(entry, bios_boot, 16) == 0) {
+        gpt->bios_boot = true;
+        gpt->bios_first = range.first;
+        gpt->bios_last = range.last;
+    }
     gpt->legacy_boot |= (im_le64(entry + 48) & ATTRIBUTE_LEGACY_BOOT) != 0;
     *ret_range = range;
     return 0;
 }
 
-static int take_entries(const struct header *header, const uint8_t *entries, struct gpt *gpt,
-                        struct im_error *err)
+static int take_entries(const struct header *header, const uint8_t *entries, struct im_part *part,
+                        unsigned room, struct gpt *gpt, struct im_error *err)
 {
     struct range *range IM_FREE = calloc(header->count, sizeof(*range));
 
@@ -192,18 +242,27 @@ static int take_entries(const struct header *header, const uint8_t *entries, str
         return im_fail(err, ENOMEM, "out of memory");
     for (uint32_t i = 0; i < header->count; i++) {
         const uint8_t *entry = entries + (size_t)i * header->size;
+        unsigned at = gpt->partitions;
         int r;
 
         if (memcmp(entry, no_type, 16) == 0)
             continue;
-        r = take_entry(header, entry, i + 1, gpt, &range[gpt->partitions], err);
+        r = take_entry(header, entry, i + 1, gpt, &range[at], err);
         if (r < 0)
             return r;
+        if (part && at < room)
+            tell_part(entry, i + 1, &range[at], &part[at]);
     }
     return check_overlap(range, gpt->partitions, err);
 }
 
 int gpt_read(struct im_disk *disk, uint64_t lba, struct gpt *ret_gpt, struct im_error *err)
+{
+    return gpt_read_parts(disk, lba, NULL, 0, ret_gpt, err);
+}
+
+int gpt_read_parts(struct im_disk *disk, uint64_t lba, struct im_part *part, unsigned room,
+                   struct gpt *ret_gpt, struct im_error *err)
 {
     uint8_t *entries IM_FREE = NULL;
     struct gpt gpt = { 0 };
@@ -227,7 +286,13 @@ int gpt_read(struct im_disk *disk, uint64_t lba, struct gpt *ret_gpt, struct im_
                        "the GPT's entries in sector %" PRIu64 " have the CRC %08" PRIx32
                        " instead of %08" PRIx32,
                        header.entries, crc, header.crc);
-    r = take_entries(&header, entries, &gpt, err);
+    gpt = (struct gpt){ .other = header.other,
+                        .first = header.first,
+                        .last = header.last,
+                        .count = header.count,
+                        .crc = header.crc };
+    memcpy(gpt.guid, header.guid, sizeof(gpt.guid));
+    r = take_entries(&header, entries, part, room, &gpt, err);
     if (r == 0)
         *ret_gpt = gpt;
     return r;

@@ -1,0 +1,182 @@
+/* superblock - recognise a bare file system; see superblock.h.
+ *
+ * Layouts: Linux Documentation/filesystems/ext4/super.rst; XFS Algorithms & Data Structures,
+ * "Superblocks"; Microsoft FAT32 File System Specification 1.03. */
+
+#include <config.h>
+
+#include "stage/superblock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+#define EXT_AT          1024u
+#define EXT_MAGIC       0xef53u
+#define EXT_JOURNAL     0x0004u /* s_feature_compat: has a journal */
+#define EXT_JOURNAL_DEV 0x0008u /* s_feature_incompat: is a journal and nothing else */
+#define EXT_64BIT       0x0080u
+#define EXT_EXTENTS     0x0040u
+/* s_log_block_size: 1 KiB to 64 KiB */
+#define EXT_LOG_MAX 6u
+
+#define XFS_BLOCK_MIN 512u
+#define XFS_BLOCK_MAX 65536u
+
+#define FAT_SECTOR_MIN 512u
+#define FAT_SECTOR_MAX 4096u
+
+/* "8-4-4-4-12" of 16 bytes; "" when all are zeros. */
+static void print_uuid(char text[40], const uint8_t *p)
+{
+    static const uint8_t none[16];
+    size_t n = 0;
+
+    *text = '\0';
+    for (size_t i = 0; i < 16 && memcmp(p, none, 16) != 0; i++)
+        n += (size_t)snprintf(text + n, 40 - n, "%s%02x",
+                              i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", p[i]);
+}
+
+/* blocks × block bytes, which a disk of any kind must be able to have. */
+static int set_bytes(struct superblock *superblock, uint64_t blocks, uint64_t block,
+                     struct im_error *err)
+{
+    if (blocks == 0 || __builtin_mul_overflow(blocks, block, &superblock->bytes) ||
+        superblock->bytes > INT64_MAX)
+        return im_fail(err, EBADMSG,
+                       "the superblock of this %s file system says that it has %" PRIu64
+                       " blocks of %" PRIu64 " bytes; check it with its fsck",
+                       superblock->name, blocks, block);
+    return 0;
+}
+
+static bool is_power(uint32_t value, uint32_t min, uint32_t max)
+{
+    return value >= min && value <= max && (value & (value - 1)) == 0;
+}
+
+static int refuse_block(const struct superblock *superblock, uint64_t value, struct im_error *err)
+{
+    return im_fail(err, EBADMSG,
+                   "the superblock of this %s file system says that its blocks have %" PRIu64
+                   " bytes; check it with its fsck",
+                   superblock->name, value);
+}
+
+static bool is_ext(const uint8_t *head)
+{
+    return im_le16(head + EXT_AT + 0x38) == EXT_MAGIC;
+}
+
+static int read_ext(const uint8_t *head, struct superblock *superblock, struct im_error *err)
+{
+    const uint8_t *p = head + EXT_AT;
+    uint32_t incompat = im_le32(p + 0x60);
+    uint32_t log = im_le32(p + 0x18);
+    uint64_t blocks = im_le32(p + 0x04);
+
+    superblock->name = incompat & (EXT_64BIT | EXT_EXTENTS) ? "ext4"
+                       : im_le32(p + 0x5c) & EXT_JOURNAL    ? "ext3"
+                                                            : "ext2";
+    if (incompat & EXT_JOURNAL_DEV)
+        return im_fail(err, EOPNOTSUPP,
+                       "this is the external journal of an ext file system; give the file system");
+    if (log > EXT_LOG_MAX)
+        return refuse_block(superblock, log < 54 ? UINT64_C(1024) << log : UINT64_MAX, err);
+    if (incompat & EXT_64BIT)
+        blocks |= (uint64_t)im_le32(p + 0x150) << 32;
+    print_uuid(superblock->uuid, p + 0x68);
+    return set_bytes(superblock, blocks, UINT64_C(1024) << log, err);
+}
+
+static bool is_xfs(const uint8_t *head)
+{
+    return memcmp(head, "XFSB", 4) == 0;
+}
+
+static int read_xfs(const uint8_t *head, struct superblock *superblock, struct im_error *err)
+{
+    uint32_t block = im_be32(head + 4);
+
+    superblock->name = "XFS";
+    if (!is_power(block, XFS_BLOCK_MIN, XFS_BLOCK_MAX))
+        return refuse_block(superblock, block, err);
+    print_uuid(superblock->uuid, head + 32);
+    return set_bytes(superblock, im_be64(head + 8), block, err);
+}
+
+/* The type's name in the boot sector is no proof for Microsoft, but all tools write it, and the
+ * numbers before it are looked at as well. */
+static bool is_fat(const uint8_t *head)
+{
+    return head[510] == 0x55 && head[511] == 0xaa && im_le16(head + 14) > 0 &&
+           (head[16] == 1 || head[16] == 2) && head[21] >= 0xf0 &&
+           (memcmp(head + 54, "FAT1", 4) == 0 || memcmp(head + 82, "FAT32   ", 8) == 0);
+}
+
+static int read_fat(const uint8_t *head, struct superblock *superblock, struct im_error *err)
+{
+    uint32_t sector = im_le16(head + 11);
+    uint64_t sectors = im_le16(head + 19);
+    const uint8_t *id = head + (memcmp(head + 82, "FAT32   ", 8) == 0 ? 67 : 39);
+
+    superblock->name = "FAT";
+    if (!is_power(sector, FAT_SECTOR_MIN, FAT_SECTOR_MAX))
+        return refuse_block(superblock, sector, err);
+    if (im_le32(id) != 0)
+        (void)snprintf(superblock->uuid, sizeof(superblock->uuid), "%02X%02X-%02X%02X", id[3],
+                       id[2], id[1], id[0]);
+    return set_bytes(superblock, sectors ? sectors : im_le32(head + 32), sector, err);
+}
+
+static const struct kind {
+    enum superblock_kind kind;
+    bool (*is)(const uint8_t *head);
+    int (*read)(const uint8_t *head, struct superblock *superblock, struct im_error *err);
+} kinds[] = {
+    { SUPERBLOCK_EXT, is_ext, read_ext },
+    { SUPERBLOCK_XFS, is_xfs, read_xfs },
+    { SUPERBLOCK_FAT, is_fat, read_fat },
+};
+
+static int refuse_unknown(const uint8_t *head, struct im_error *err)
+{
+    if (head[510] == 0x55 && head[511] == 0xaa)
+        return im_fail(err, EOPNOTSUPP,
+                       "the image begins with a boot sector or a partition table, not with a file "
+                       "system: a whole disk needs no other table (force=yes puts one around it)");
+    return im_fail(err, EOPNOTSUPP,
+                   "the image does not begin with an ext2, ext3, ext4, XFS or FAT file system; "
+                   "force=yes makes a partition of it as it is");
+}
+
+int superblock_read(const uint8_t head[SUPERBLOCK_HEAD], struct superblock *ret_superblock,
+                    struct im_error *err)
+{
+    struct superblock superblock = { 0 };
+    const struct kind *found = NULL;
+    int r;
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (!kinds[i].is(head))
+            continue;
+        if (found)
+            return im_fail(
+                err, EOPNOTSUPP,
+                "the image has the superblocks of two kinds of file systems; remove "
+                "the stale one with wipefs (force=yes makes a partition of it as it is)");
+        found = &kinds[i];
+    }
+    if (!found)
+        return refuse_unknown(head, err);
+    superblock.kind = found->kind;
+    r = found->read(head, &superblock, err);
+    if (r == 0)
+        *ret_superblock = superblock;
+    return r;
+}

@@ -1,0 +1,668 @@
+/* ovf - the descriptor of a virtual machine, from bytes to a proven structure.
+ *
+ * The document comes from a customer.  libxml2's xmlReader finds the tags, after the same care as
+ * with manifests (aws/manifest-read.c): UTF-8 only, no DOCTYPE, nothing very long or deep.  What is
+ * read:
+ * - References/File: id, href, size, compression; chunkSize is refused, with AWS's words.
+ * - DiskSection/Disk: diskId, fileRef, capacity and its units, format; parentRef is refused.
+ * - VirtualSystem/VirtualHardwareSection/Item (of OVF 2 also StorageItem): who hangs on whom.
+ * Elements and attributes are known by their names without the prefix, which differs with the
+ * makers; what is not named here is skipped. */
+
+#include <config.h>
+
+#include "unpack/ovf.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <libxml/xmlreader.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/text.h"
+
+/* VMware's are 8 deep. */
+#define DEPTH_MAX 24
+/* <File> has 5, <Envelope> some namespaces more; libxml2 compares each with each. */
+#define ATTRIBUTES_MAX 32
+/* From one '<' to the next: what libxml2 may meet in a single tag or text.  An annotation is free
+ * text and may be long. */
+#define RUN_MAX (256 * 1024)
+/* Text of one of the elements that are read. */
+#define TEXT_MAX 1024
+/* Devices; each disk is looked for among them. */
+#define ITEMS_MAX 512u
+
+enum element {
+    UNKNOWN,
+    ENVELOPE,
+    REFERENCES,
+    FILE_REFERENCE,
+    DISK_SECTION,
+    DISK,
+    COLLECTION,
+    SYSTEM,
+    HARDWARE,
+    ITEM,
+    STORAGE_ITEM,
+    ADDRESS,
+    ADDRESS_ON_PARENT,
+    HOST_RESOURCE,
+    INSTANCE_ID,
+    PARENT,
+};
+
+static const struct rule {
+    const char *name;
+    enum element parent, element;
+} rules[] = {
+    { "References", ENVELOPE, REFERENCES },
+    { "File", REFERENCES, FILE_REFERENCE },
+    { "DiskSection", ENVELOPE, DISK_SECTION },
+    { "Disk", DISK_SECTION, DISK },
+    { "VirtualSystemCollection", ENVELOPE, COLLECTION },
+    { "VirtualSystem", ENVELOPE, SYSTEM },
+    { "VirtualHardwareSection", SYSTEM, HARDWARE },
+    { "Item", HARDWARE, ITEM },
+    { "StorageItem", HARDWARE, STORAGE_ITEM },
+    { "Address", ITEM, ADDRESS },
+    { "AddressOnParent", ITEM, ADDRESS_ON_PARENT },
+    { "HostResource", ITEM, HOST_RESOURCE },
+    { "InstanceID", ITEM, INSTANCE_ID },
+    { "Parent", ITEM, PARENT },
+};
+
+/* A device: a controller has an address, a disk a parent, an address on it, and a resource. */
+struct item {
+    char *id, *parent, *resource, *address, *unit;
+};
+
+struct reader {
+    xmlTextReaderPtr xml;
+    struct im_ovf *ovf;
+    struct item item[ITEMS_MAX];
+    unsigned item_count;
+    char *file_ref[IM_OVF_DISKS_MAX];                  /* of each disk, or NULL */
+    bool references, disks, system, hardware, ignored; /* met; a second hardware section */
+    enum element path[DEPTH_MAX];
+    struct im_buffer text;
+    char syntax[160]; /* libxml2's complaint */
+    struct im_error *err;
+};
+
+__attribute__((format(printf, 2, 3))) static int refuse(const struct reader *reader,
+                                                        const char *format, ...)
+{
+    char what[IM_ERROR_MAX - 40];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(what, sizeof(what), format, args);
+    va_end(args);
+    return im_fail_code(reader->err, EBADMSG, "InvalidOvf", "OVF file parsing error: %s", what);
+}
+
+static int no_memory(const struct reader *reader)
+{
+    return im_fail(reader->err, ENOMEM, "out of memory");
+}
+
+/* The attribute of the current element whose name without prefix is `name`, into a new string; NULL
+ * when there is none.  Two of them (with two prefixes) are refused. */
+static int attribute(struct reader *reader, const char *name, char **ret_value)
+{
+    char *value IM_FREE = NULL;
+    int more = xmlTextReaderMoveToFirstAttribute(reader->xml);
+    int r = 0;
+
+    for (; r == 0 && more == 1; more = xmlTextReaderMoveToNextAttribute(reader->xml)) {
+        const char *text = (const char *)xmlTextReaderConstValue(reader->xml);
+
+        if (strcmp((const char *)xmlTextReaderConstLocalName(reader->xml), name) != 0)
+            continue;
+        if (value)
+            r = refuse(reader, "an element has two attributes '%s'", name);
+        else if (text && strlen(text) > TEXT_MAX)
+            r = refuse(reader, "the attribute '%s' has more than %d bytes", name, TEXT_MAX);
+        else if (!(value = strdup(text ? text : "")))
+            r = no_memory(reader);
+    }
+    (void)xmlTextReaderMoveToElement(reader->xml);
+    if (r == 0)
+        *ret_value = im_steal(value);
+    return r;
+}
+
+/* The same, which must be there. */
+static int needed(struct reader *reader, const char *element, const char *name, char **ret_value)
+{
+    int r = attribute(reader, name, ret_value);
+
+    return r == 0 && (!*ret_value || !**ret_value)
+               ? refuse(reader, "<%s> has no attribute '%s'", element, name)
+               : r;
+}
+
+static int read_compression(struct reader *reader, struct im_ovf_file *file)
+{
+    char *text IM_FREE = NULL;
+    char shown[64];
+    int r = attribute(reader, "compression", &text);
+
+    if (r < 0 || !text || !*text || strcmp(text, "identity") == 0)
+        return r;
+    file->compression = strcmp(text, "gzip") == 0 ? IM_OVF_GZIP : IM_OVF_XZ;
+    if (strcmp(text, "gzip") == 0 || strcmp(text, "xz") == 0)
+        return 0;
+    return refuse(reader, "the compression '%s' of the file '%s' is not supported; gzip and xz are",
+                  im_text_printable(shown, sizeof(shown), text), file->href);
+}
+
+/* Part of href is said in messages; it may hold anything. */
+static int printable_href(const struct reader *reader, const char *href)
+{
+    char shown[160];
+
+    im_text_printable(shown, sizeof(shown), href);
+    return strcmp(shown, href) == 0 ? 0
+                                    : refuse(reader,
+                                             "the href '%s' of a file is no plain name "
+                                             "(controls, or more than %zu bytes)",
+                                             shown, sizeof(shown) - 1);
+}
+
+static int check_chunks(struct reader *reader, const struct im_ovf_file *file)
+{
+    char *text IM_FREE = NULL;
+    char shown[32];
+    int r = attribute(reader, "chunkSize", &text);
+
+    if (r < 0 || !text)
+        return r;
+    return im_fail_code(reader->err, EOPNOTSUPP, "ChunkedDisk",
+                        "OVF file parsing error: OVA with chunked disk files is not supported "
+                        "(chunkSize %s of '%s'); export the machine again as one file",
+                        im_text_printable(shown, sizeof(shown), text), file->href);
+}
+
+static int start_file(struct reader *reader)
+{
+    struct im_ovf *ovf = reader->ovf;
+    struct im_ovf_file *file = &ovf->file[ovf->file_count];
+    char *size IM_FREE = NULL;
+    char shown[32];
+    int r;
+
+    if (ovf->file_count == IM_OVF_FILES_MAX)
+        return refuse(reader, "it has more than %u files", IM_OVF_FILES_MAX);
+    ovf->file_count++;
+    file->size = UINT64_MAX;
+    r = needed(reader, "File", "id", &file->id);
+    if (r == 0)
+        r = needed(reader, "File", "href", &file->href);
+    if (r == 0)
+        r = printable_href(reader, file->href);
+    if (r == 0)
+        r = check_chunks(reader, file);
+    if (r == 0)
+        r = read_compression(reader, file);
+    if (r == 0)
+        r = attribute(reader, "size", &size);
+    if (r == 0 && size && im_parse_uint(size, INT64_MAX, &file->size) < 0)
+        r = refuse(reader, "the size '%s' of the file '%s' is not a number of bytes",
+                   im_text_printable(shown, sizeof(shown), size), file->href);
+    for (unsigned i = 0; r == 0 && i + 1 < ovf->file_count; i++)
+        if (strcmp(ovf->file[i].id, file->id) == 0 || strcmp(ovf->file[i].href, file->href) == 0)
+            r = refuse(reader, "two files have one id, or the name '%s'", file->href);
+    return r;
+}
+
+/* The number of `base` to the power `exponent`, when it fits. */
+static int power(uint64_t base, uint64_t exponent, uint64_t *ret_value)
+{
+    uint64_t value = 1;
+
+    for (; exponent > 0; exponent--)
+        if (__builtin_mul_overflow(value, base, &value))
+            return -ERANGE;
+    *ret_value = value;
+    return 0;
+}
+
+/* Bytes of a unit as DSP0004 writes it: "byte", "byte * 2^30", "byte*1024". */
+static int parse_units(const char *text, uint64_t *ret_bytes)
+{
+    char packed[32];
+    uint64_t base, exponent = 1;
+    size_t n = 0;
+    char *caret;
+
+    for (; *text && n + 1 < sizeof(packed); text++)
+        if (*text != ' ')
+            packed[n++] = *text;
+    packed[n] = '\0';
+    if (*text || strncmp(packed, "byte", 4) != 0)
+        return -EINVAL;
+    *ret_bytes = 1;
+    if (!packed[4])
+        return 0;
+    caret = strchr(packed, '^');
+    if (caret)
+        *caret++ = '\0';
+    if (packed[4] != '*' || im_parse_uint(packed + 5, 1u << 30, &base) < 0 || base == 0 ||
+        (caret && im_parse_uint(caret, 60, &exponent) < 0))
+        return -EINVAL;
+    return power(base, exponent, ret_bytes);
+}
+
+static int read_capacity(struct reader *reader, struct im_ovf_disk *disk)
+{
+    char *number IM_FREE = NULL, *units IM_FREE = NULL;
+    char shown[48], shown_units[48];
+    uint64_t unit = 1;
+    int r = needed(reader, "Disk", "capacity", &number);
+
+    if (r == 0)
+        r = attribute(reader, "capacityAllocationUnits", &units);
+    if (r < 0)
+        return r;
+    if (im_parse_uint(number, INT64_MAX, &disk->capacity) == 0 &&
+        (!units || parse_units(units, &unit) == 0) &&
+        !__builtin_mul_overflow(disk->capacity, unit, &disk->capacity) &&
+        disk->capacity <= INT64_MAX)
+        return 0;
+    return refuse(reader, "the capacity '%s' in units of '%s' is no number of bytes",
+                  im_text_printable(shown, sizeof(shown), number),
+                  im_text_printable(shown_units, sizeof(shown_units), units ? units : "byte"));
+}
+
+static int start_disk(struct reader *reader)
+{
+    struct im_ovf *ovf = reader->ovf;
+    struct im_ovf_disk *disk = &ovf->disk[ovf->disk_count];
+    char *parent IM_FREE = NULL;
+    char shown[64];
+    int r;
+
+    if (ovf->disk_count == IM_OVF_DISKS_MAX)
+        return refuse(reader, "it has more than %u disks", IM_OVF_DISKS_MAX);
+    disk->place = ovf->disk_count++;
+    r = needed(reader, "Disk", "diskId", &disk->id);
+    if (r == 0)
+        r = attribute(reader, "fileRef", &reader->file_ref[disk->place]);
+    if (r == 0)
+        r = attribute(reader, "format", &disk->format);
+    if (r == 0)
+        r = read_capacity(reader, disk);
+    if (r == 0)
+        r = attribute(reader, "parentRef", &parent);
+    im_text_printable(shown, sizeof(shown), disk->id ? disk->id : "");
+    if (r == 0 && parent)
+        r = refuse(reader, "the disk '%s' has a parent (parentRef); flatten it before the export",
+                   shown);
+    for (unsigned i = 0; r == 0 && i + 1 < ovf->disk_count; i++)
+        if (strcmp(ovf->disk[i].id, disk->id) == 0)
+            r = refuse(reader, "two disks have the id '%s'", shown);
+    return r;
+}
+
+static int start_item(struct reader *reader)
+{
+    if (reader->item_count == ITEMS_MAX)
+        return refuse(reader, "it has more than %u devices", ITEMS_MAX);
+    reader->item_count++;
+    return 0;
+}
+
+static enum element find(enum element parent, const char *name)
+{
+    if (parent == STORAGE_ITEM)
+        parent = ITEM;
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+        if (rules[i].parent == parent && strcmp(rules[i].name, name) == 0)
+            return rules[i].element;
+    return UNKNOWN;
+}
+
+/* A section of which there is one. */
+static int once(struct reader *reader, bool *seen, const char *name)
+{
+    if (*seen)
+        return refuse(reader, "it has two <%s>", name);
+    *seen = true;
+    return 0;
+}
+
+static int start_element(struct reader *reader, int depth)
+{
+    const char *name = (const char *)xmlTextReaderConstLocalName(reader->xml);
+    enum element parent = depth > 0 ? reader->path[depth - 1] : UNKNOWN;
+    enum element element = parent == UNKNOWN ? UNKNOWN : find(parent, name);
+    char shown[64];
+
+    if (depth == 0 && strcmp(name, "Envelope") != 0)
+        return refuse(reader, "the root element is <%s>, not <Envelope>",
+                      im_text_printable(shown, sizeof(shown), name));
+    if (depth == 0)
+        element = ENVELOPE;
+    if (element == HARDWARE && reader->hardware)
+        element = UNKNOWN; /* alternatives for other products: the first counts */
+    reader->path[depth] = element;
+    im_buffer_clear(&reader->text);
+    switch (element) {
+    case REFERENCES:
+        return once(reader, &reader->references, name);
+    case FILE_REFERENCE:
+        return start_file(reader);
+    case DISK_SECTION:
+        return once(reader, &reader->disks, name);
+    case DISK:
+        return start_disk(reader);
+    case COLLECTION:
+        return refuse(reader, "it holds several machines (<VirtualSystemCollection>); export the "
+                              "one that is wanted");
+    case SYSTEM:
+        return once(reader, &reader->system, name);
+    case HARDWARE:
+        reader->hardware = true;
+        return 0;
+    case ITEM:
+    case STORAGE_ITEM:
+        return start_item(reader);
+    default:
+        return 0;
+    }
+}
+
+/* Keep the text of a device's property; the first of several counts. */
+static int end_element(struct reader *reader, enum element element)
+{
+    struct item *item = reader->item_count ? &reader->item[reader->item_count - 1] : NULL;
+    char **field = NULL;
+
+    if (element == ADDRESS)
+        field = &item->address;
+    else if (element == ADDRESS_ON_PARENT)
+        field = &item->unit;
+    else if (element == HOST_RESOURCE)
+        field = &item->resource;
+    else if (element == INSTANCE_ID)
+        field = &item->id;
+    else if (element == PARENT)
+        field = &item->parent;
+    if (!field || *field)
+        return 0;
+    *field = strdup(reader->text.len ? reader->text.data : "");
+    return *field ? 0 : no_memory(reader);
+}
+
+static int add_text(struct reader *reader, int depth)
+{
+    const char *text = (const char *)xmlTextReaderConstValue(reader->xml);
+    int r;
+
+    if (!text || depth == 0 || reader->path[depth - 1] < ADDRESS)
+        return 0;
+    r = im_buffer_puts(&reader->text, text);
+    if (r == -EFBIG)
+        return refuse(reader, "a property of a device has more than %d bytes", TEXT_MAX);
+    return r < 0 ? no_memory(reader) : 0;
+}
+
+static int take_node(struct reader *reader)
+{
+    int depth = xmlTextReaderDepth(reader->xml);
+    bool empty;
+    int r;
+
+    if (depth < 0 || depth >= DEPTH_MAX)
+        return refuse(reader, "elements are nested more than %d deep", DEPTH_MAX);
+    switch (xmlTextReaderNodeType(reader->xml)) {
+    case XML_READER_TYPE_ELEMENT:
+        if (xmlTextReaderAttributeCount(reader->xml) > ATTRIBUTES_MAX)
+            return refuse(reader, "an element has more than %d attributes", ATTRIBUTES_MAX);
+        empty = xmlTextReaderIsEmptyElement(reader->xml);
+        r = start_element(reader, depth);
+        return r < 0 || !empty ? r : end_element(reader, reader->path[depth]);
+    case XML_READER_TYPE_END_ELEMENT:
+        return end_element(reader, reader->path[depth]);
+    case XML_READER_TYPE_TEXT:
+    case XML_READER_TYPE_CDATA:
+        return add_text(reader, depth);
+    case XML_READER_TYPE_DOCUMENT_TYPE:
+    case XML_READER_TYPE_ENTITY_REFERENCE:
+        return refuse(reader, "it has a document type or an entity of its own");
+    default: /* blanks, comments, processing instructions */
+        return 0;
+    }
+}
+
+/* What must hold before libxml2 may look: its own defences are not relied upon. */
+static int check_bytes(const struct reader *reader, const char *xml, size_t len)
+{
+    const char *end = xml + len;
+
+    if (len > IM_OVF_MAX)
+        return refuse(reader, "it has %zu bytes; at most %u are allowed", len, IM_OVF_MAX);
+    if (!im_text_is_xml(xml, len))
+        return refuse(reader, "it is not XML text in UTF-8");
+    if (memmem(xml, len, "<!DOCTYPE", 9))
+        return refuse(reader, "it has a DOCTYPE; none is allowed");
+    for (const char *p = xml; p < end;) {
+        const char *next = memchr(p + 1, '<', (size_t)(end - p) - 1);
+        size_t run = (size_t)((next ? next : end) - p);
+
+        if (run > RUN_MAX)
+            return refuse(reader, "an element is longer than %d bytes", RUN_MAX);
+        p += run;
+    }
+    return 0;
+}
+
+static void on_syntax(void *arg, xmlErrorPtr error)
+{
+    struct reader *reader = arg;
+    char message[100];
+
+    /* the first complaint is the cause of the others */
+    if (reader->syntax[0] || error->level == XML_ERR_WARNING)
+        return;
+    im_text_printable(message, sizeof(message), error->message ? error->message : "");
+    (void)snprintf(reader->syntax, sizeof(reader->syntax), "line %d: %s", error->line, message);
+}
+
+static bool is_utf8(const xmlChar *encoding)
+{
+    return !encoding || strcasecmp((const char *)encoding, "UTF-8") == 0 ||
+           strcasecmp((const char *)encoding, "US-ASCII") == 0;
+}
+
+/* ---- what hangs on what ---- */
+
+static int find_files(struct reader *reader)
+{
+    struct im_ovf *ovf = reader->ovf;
+    char shown[64], disk[64];
+
+    for (unsigned i = 0; i < ovf->disk_count; i++) {
+        const char *ref = reader->file_ref[i];
+
+        ovf->disk[i].file = -1;
+        for (unsigned j = 0; ref && j < ovf->file_count; j++)
+            if (strcmp(ovf->file[j].id, ref) == 0)
+                ovf->disk[i].file = (int)j;
+        if (ref && ovf->disk[i].file < 0)
+            return refuse(reader, "the disk '%s' names the file '%s', which is not in <References>",
+                          im_text_printable(disk, sizeof(disk), ovf->disk[i].id),
+                          im_text_printable(shown, sizeof(shown), ref));
+    }
+    return 0;
+}
+
+/* The id behind "ovf:/disk/", "ovf://disk/" or "/disk/"; NULL: it is no disk. */
+static const char *disk_of(const struct item *item)
+{
+    const char *found = item->resource ? strstr(item->resource, "/disk/") : NULL;
+
+    return found ? found + strlen("/disk/") : NULL;
+}
+
+static int number_of(struct reader *reader, const char *text, const char *what, uint64_t *ret_value)
+{
+    char shown[48];
+
+    if (!text) /* the only one of its controller, or a controller alone */
+        return 0;
+    if (im_parse_uint(text, UINT32_MAX, ret_value) == 0)
+        return 0;
+    return refuse(reader, "the %s '%s' of a device is not a number", what,
+                  im_text_printable(shown, sizeof(shown), text));
+}
+
+static int attach(struct reader *reader, struct im_ovf_disk *disk, const struct item *item)
+{
+    disk->controller = disk->controller_place = disk->unit = 0;
+    for (unsigned i = 0; item->parent && i < reader->item_count; i++) {
+        const struct item *controller = &reader->item[i];
+
+        if (!controller->id || strcmp(controller->id, item->parent) != 0)
+            continue;
+        disk->controller_place = i;
+        if (number_of(reader, controller->address, "Address", &disk->controller) < 0)
+            return -EBADMSG;
+        break;
+    }
+    return number_of(reader, item->unit, "AddressOnParent", &disk->unit);
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct im_ovf_disk *x = a, *y = b;
+    const uint64_t keys[][2] = { { x->controller, y->controller },
+                                 { x->controller_place, y->controller_place },
+                                 { x->unit, y->unit },
+                                 { x->place, y->place } };
+
+    for (size_t i = 0; i < 4; i++)
+        if (keys[i][0] != keys[i][1])
+            return keys[i][0] < keys[i][1] ? -1 : 1;
+    return 0;
+}
+
+static int order_disks(struct reader *reader)
+{
+    struct im_ovf *ovf = reader->ovf;
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < ovf->disk_count; i++) {
+        struct im_ovf_disk *disk = &ovf->disk[i];
+
+        disk->controller = UINT64_MAX; /* not attached: the last */
+        for (unsigned j = 0; r == 0 && j < reader->item_count; j++) {
+            const char *id = disk_of(&reader->item[j]);
+
+            if (id && strcmp(id, disk->id) == 0 && disk->controller == UINT64_MAX)
+                r = attach(reader, disk, &reader->item[j]);
+        }
+    }
+    qsort(ovf->disk, ovf->disk_count, sizeof(ovf->disk[0]), compare);
+    return r;
+}
+
+static int read_document(struct reader *reader)
+{
+    int more, r;
+
+    while ((more = xmlTextReaderRead(reader->xml)) == 1) {
+        const xmlChar *encoding = xmlTextReaderConstEncoding(reader->xml);
+        char shown[64];
+
+        if (!is_utf8(encoding))
+            return refuse(reader, "it is encoded in %s; only UTF-8 is read",
+                          im_text_printable(shown, sizeof(shown), (const char *)encoding));
+        r = take_node(reader);
+        if (r < 0)
+            return r;
+    }
+    if (more < 0 || reader->syntax[0]) /* of a prefix that nobody declared it only complains */
+        return refuse(reader, "it is not well-formed XML: %s",
+                      reader->syntax[0] ? reader->syntax : "it ends early");
+    if (reader->ovf->disk_count == 0)
+        return refuse(reader, "it describes no disk (no <Disk> in <DiskSection>)");
+    r = find_files(reader);
+    return r == 0 ? order_disks(reader) : r;
+}
+
+static struct reader *reader_free(struct reader *reader)
+{
+    if (!reader)
+        return NULL;
+    if (reader->xml)
+        xmlFreeTextReader(reader->xml);
+    for (unsigned i = 0; i < reader->item_count; i++) {
+        struct item *item = &reader->item[i];
+
+        free(item->id);
+        free(item->parent);
+        free(item->resource);
+        free(item->address);
+        free(item->unit);
+    }
+    for (unsigned i = 0; i < IM_OVF_DISKS_MAX; i++)
+        free(reader->file_ref[i]);
+    im_buffer_done(&reader->text);
+    im_ovf_free(reader->ovf);
+    free(reader);
+    return NULL;
+}
+
+int im_ovf_parse(const char *xml, size_t len, struct im_ovf **ret_ovf, struct im_error *err)
+{
+    struct reader *reader = calloc(1, sizeof(*reader));
+    int r;
+
+    if (!reader)
+        return im_fail(err, ENOMEM, "out of memory");
+    reader->err = err;
+    reader->text = IM_BUFFER(TEXT_MAX);
+    r = check_bytes(reader, xml, len);
+    if (r == 0) {
+        reader->ovf = calloc(1, sizeof(*reader->ovf));
+        /* no option but these: NOENT, HUGE, DTDLOAD, DTDVALID and XINCLUDE open files and
+         * floodgates */
+        reader->xml =
+            xmlReaderForMemory(xml, (int)len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOCDATA);
+        if (!reader->ovf || !reader->xml)
+            r = no_memory(reader);
+    }
+    if (r == 0) {
+        xmlTextReaderSetStructuredErrorHandler(reader->xml, on_syntax, reader);
+        r = read_document(reader);
+    }
+    if (r == 0)
+        *ret_ovf = im_steal(reader->ovf);
+    reader_free(reader);
+    return r;
+}
+
+struct im_ovf *im_ovf_free(struct im_ovf *ovf)
+{
+    if (!ovf)
+        return NULL;
+    for (unsigned i = 0; i < ovf->file_count; i++) {
+        free(ovf->file[i].id);
+        free(ovf->file[i].href);
+    }
+    for (unsigned i = 0; i < ovf->disk_count; i++) {
+        free(ovf->disk[i].id);
+        free(ovf->disk[i].format);
+    }
+    free(ovf);
+    return NULL;
+}
