@@ -31,13 +31,16 @@ PRINT = """
 """
 END = """
 print:
-    lodsb
+    pushfw
+    cli /* SeaBIOS still prints, from its timer, on the same line */
+1:  lodsb
     testb %al, %al
     jz 2f
     movw $0x3f8, %dx
     outb %al, %dx
-    jmp print
-2:  ret
+    jmp 1b
+2:  popfw
+    ret
 drive: .byte 0
 text:
 """
