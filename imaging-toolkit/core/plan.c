@@ -38,11 +38,11 @@ static struct im_plan_row *add_row(struct planning *planning, const struct im_st
     return row;
 }
 
-/* What r says about row: it would fail, or nobody knows yet.  Either way nothing is known behind.
- */
+/* What r says about row: it would fail, or nobody knows yet; either way nothing is known behind.
+ * What was only tried on the way to success is no reason. */
 static void fails(struct planning *planning, struct im_plan_row *row, int r)
 {
-    if (r == -ENODATA)
+    if (r == 0 || r == -ENODATA)
         row->why = (struct im_error){ 0 };
     planning->known &= r == 0;
 }
@@ -105,7 +105,7 @@ static void plan_stage(struct planning *planning, unsigned i)
     else
         row->scratch_known = !stage->required_capacity;
     if (looks || (row->optional && r != -ENODATA)) {
-        if (r == -ENODATA)
+        if (r == 0 || r == -ENODATA)
             row->why = (struct im_error){ 0 };
     } else {
         fails(planning, row, r); /* whatever flows behind it is not known */

@@ -75,8 +75,10 @@ class Missing(toolkit.Case):
             if not self.how:
                 self.skipTest("private mounts are not allowed here")
             return need, None
-        self.write(need, "no library")
-        return None, {"LD_LIBRARY_PATH": self.tmp}
+        place = os.path.join("without", need)  # of its own: the others are there
+        os.makedirs(self.path(place), exist_ok=True)
+        self.write(os.path.join(place, need), "no library")
+        return None, {"LD_LIBRARY_PATH": self.path(place)}
 
     def needs(self):
         """What is needed, and by which rows; of those that are here."""
