@@ -1,7 +1,7 @@
 /* manifest-bundle - manifests of bundles, from bytes to a proven structure.
  *
- * The document comes from a customer.  libxml2's xmlReader finds the tags; what may stand where is
- * the table below.  What is signed are the bytes of whole elements as they stand in the document,
+ * The document comes from a customer.  base/xml-read.h finds the tags; what may stand where is the
+ * table below.  What is signed are the bytes of whole elements as they stand in the document,
  * so nothing may make a tag look like text or text like a tag: comments, CDATA, entities of its own
  * and processing instructions are refused before the XML parser looks. */
 
@@ -16,18 +16,17 @@
 #include <string.h>
 #include <strings.h>
 
-#include <libxml/xmlreader.h>
-
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/http.h"
 #include "base/text.h"
+#include "base/xml-read.h"
 
 /* The real documents are 5 deep; elements that mean nothing here may nest a little. */
 #define DEPTH_MAX 12
 /* Names of the elements around one, with slashes. */
 #define PATH_TEXT_MAX 256
-/* An element has one attribute; libxml2 compares each with each. */
+/* An element has one attribute. */
 #define ATTRIBUTES_MAX 8
 /* From one '<' to the next: an URL with each byte written as an entity. */
 #define RUN_MAX (32 * 1024)
@@ -101,7 +100,7 @@ _Static_assert(RULES <= 32, "a bit of struct reader.seen for each");
 #define IMAGE_SIZE "/manifest/image/size"
 
 struct reader {
-    xmlTextReaderPtr xml;
+    struct im_xml xml;
     struct im_bundle *bundle;
     struct im_bundle_part *part; /* the slot of the <part> being read, or NULL */
     size_t parts_seen;
@@ -111,7 +110,6 @@ struct reader {
     char path[PATH_TEXT_MAX];
     size_t path_len[DEPTH_MAX]; /* of what is around the element at each depth */
     struct im_buffer text;      /* of the innermost element */
-    char syntax[160];           /* libxml2's complaint */
     struct im_error *err;
 };
 
@@ -155,19 +153,9 @@ static const char *name_of(const struct rule *rule)
 static int number_attribute(struct reader *reader, const char *name, uint64_t max,
                             uint64_t *ret_value)
 {
-    const char *element = (const char *)xmlTextReaderConstName(reader->xml);
-    xmlChar *value = xmlTextReaderGetAttribute(reader->xml, (const xmlChar *)name);
-    char shown[64];
-    int r;
-
-    if (!value)
-        return refuse(reader, "<%s> has no attribute '%s'", element, name);
-    r = im_parse_uint((const char *)value, max, ret_value);
-    im_text_printable(shown, sizeof(shown), (const char *)value);
-    xmlFree(value);
-    return r < 0 ? refuse(reader, "%s=\"%s\" of <%s> is no number up to %" PRIu64, name, shown,
-                          element, max)
-                 : 0;
+    return im_xml_attribute(&reader->xml, name, max, ret_value) < 0
+               ? refuse(reader, "%s", reader->xml.why)
+               : 0;
 }
 
 static int start_parts(struct reader *reader)
@@ -213,7 +201,7 @@ static int start_part(struct reader *reader)
 
 static int check_algorithm(struct reader *reader, const struct rule *rule)
 {
-    xmlChar *value = xmlTextReaderGetAttribute(reader->xml, (const xmlChar *)"algorithm");
+    xmlChar *value = xmlTextReaderGetAttribute(reader->xml.reader, (const xmlChar *)"algorithm");
     bool right = value && strcasecmp((const char *)value, rule->algorithm) == 0;
     char shown[64];
 
@@ -243,7 +231,7 @@ static int start_rule(struct reader *reader, const struct rule *rule)
 
 static int start_element(struct reader *reader, int depth)
 {
-    const char *name = (const char *)xmlTextReaderConstName(reader->xml);
+    const char *name = (const char *)xmlTextReaderConstName(reader->xml.reader);
     size_t around = depth > 0 ? reader->path_len[depth - 1] : 0, len = strlen(name);
     const struct rule *rule;
 
@@ -260,19 +248,6 @@ static int start_element(struct reader *reader, int depth)
 }
 
 /* ---- ends of elements ---- */
-
-static char *trim(char *text)
-{
-    static const char blanks[] = " \t\r\n";
-    size_t len;
-
-    text += strspn(text, blanks);
-    len = strlen(text);
-    while (len > 0 && strchr(blanks, text[len - 1]))
-        len--;
-    text[len] = '\0';
-    return text;
-}
 
 static int end_version(struct reader *reader, const char *text)
 {
@@ -409,7 +384,7 @@ static int end_part(struct reader *reader)
 
 static int end_element(struct reader *reader, int depth)
 {
-    char *text = reader->text.len > 0 ? trim(reader->text.data) : (char[]){ "" };
+    char *text = reader->text.len > 0 ? im_text_trim(reader->text.data) : (char[]){ "" };
     const struct rule *rule;
     int r = 0;
 
@@ -450,39 +425,24 @@ static int end_element(struct reader *reader, int depth)
 
 /* ---- the document ---- */
 
-static int add_text(struct reader *reader)
+static int add_text(struct reader *reader, const char *text)
 {
-    const char *text = (const char *)xmlTextReaderConstValue(reader->xml);
-    int r = text ? im_buffer_puts(&reader->text, text) : 0;
+    int r = im_buffer_puts(&reader->text, text);
 
     if (r == -EFBIG)
         return refuse(reader, "an element has more than %d bytes", TEXT_MAX);
     return r < 0 ? im_fail(reader->err, ENOMEM, "out of memory") : 0;
 }
 
-static int take_node(struct reader *reader)
+static int take_node(struct reader *reader, const struct im_xml_node *node)
 {
-    int depth = xmlTextReaderDepth(reader->xml);
-    bool empty;
-    int r;
-
-    if (depth < 0 || depth >= DEPTH_MAX)
-        return refuse(reader, "elements are nested more than %d deep", DEPTH_MAX);
-    switch (xmlTextReaderNodeType(reader->xml)) {
-    case XML_READER_TYPE_ELEMENT:
-        if (xmlTextReaderAttributeCount(reader->xml) > ATTRIBUTES_MAX)
-            return refuse(reader, "an element has more than %d attributes", ATTRIBUTES_MAX);
-        empty = xmlTextReaderIsEmptyElement(reader->xml);
-        r = start_element(reader, depth);
-        return r < 0 || !empty ? r : end_element(reader, depth);
-    case XML_READER_TYPE_END_ELEMENT:
-        return end_element(reader, depth);
-    case XML_READER_TYPE_TEXT:
-    case XML_READER_TYPE_WHITESPACE:
-    case XML_READER_TYPE_SIGNIFICANT_WHITESPACE:
-        return add_text(reader);
+    switch (node->kind) {
+    case IM_XML_START:
+        return start_element(reader, node->depth);
+    case IM_XML_END:
+        return end_element(reader, node->depth);
     default:
-        return refuse(reader, "it has more than elements and text");
+        return add_text(reader, node->text);
     }
 }
 
@@ -500,84 +460,41 @@ static int check_whole(struct reader *reader)
     return im_bundle_prove(bundle, reader->err);
 }
 
-/* What must hold before libxml2 may look: its own defences are not relied upon. */
-static int check_bytes(struct reader *reader, const char *xml, size_t len)
-{
-    const char *end = xml + len;
-
-    if (len > IM_BUNDLE_MANIFEST_MAX)
-        return refuse(reader, "it has %zu bytes; at most %u are allowed", len,
-                      IM_BUNDLE_MANIFEST_MAX);
-    if (!im_text_is_xml(xml, len))
-        return refuse(reader, "it is not XML text in UTF-8");
-    if (memmem(xml, len, "<!", 2))
-        return refuse(reader, "it has a DOCTYPE, a comment or CDATA; none is allowed");
-    if (len > 2 && memmem(xml + 1, len - 1, "<?", 2))
-        return refuse(reader, "it has a processing instruction; none is allowed");
-    for (const char *p = xml; p < end;) {
-        const char *next = memchr(p + 1, '<', (size_t)(end - p) - 1);
-        size_t run = (size_t)((next ? next : end) - p);
-
-        if (run > RUN_MAX)
-            return refuse(reader, "an element is longer than %d bytes", RUN_MAX);
-        p += run;
-    }
-    return 0;
-}
-
-static void on_syntax(void *arg, xmlErrorPtr error)
-{
-    struct reader *reader = arg;
-    char message[100];
-
-    if (reader->syntax[0]) /* the first complaint is the cause of the others */
-        return;
-    im_text_printable(message, sizeof(message), error->message ? error->message : "");
-    (void)snprintf(reader->syntax, sizeof(reader->syntax), "line %d: %s", error->line, message);
-}
-
 static int read_document(struct reader *reader)
 {
-    int r, more;
+    struct im_xml_node node;
+    int r;
 
-    while ((more = xmlTextReaderRead(reader->xml)) == 1) {
-        const char *encoding = (const char *)xmlTextReaderConstEncoding(reader->xml);
-        char shown[64];
-
-        if (encoding && strcasecmp(encoding, "UTF-8") != 0 && strcasecmp(encoding, "US-ASCII") != 0)
-            return refuse(reader, "it is encoded in %s; only UTF-8 is read",
-                          im_text_printable(shown, sizeof(shown), encoding));
-        r = take_node(reader);
+    while ((r = im_xml_next(&reader->xml, &node)) == 1) {
+        r = take_node(reader, &node);
         if (r < 0)
             return r;
     }
-    if (more < 0)
-        return refuse(reader, "it is not well-formed XML: %s",
-                      reader->syntax[0] ? reader->syntax : "it ends early");
-    return check_whole(reader);
+    return r < 0 ? refuse(reader, "%s", reader->xml.why) : check_whole(reader);
 }
 
 int im_bundle_parse(const char *xml, size_t len, struct im_bundle **ret_bundle,
                     struct im_error *err)
 {
+    static const struct im_xml_limits limits = { .bytes = IM_BUNDLE_MANIFEST_MAX,
+                                                 .run = RUN_MAX,
+                                                 .depth = DEPTH_MAX,
+                                                 .attributes = ATTRIBUTES_MAX,
+                                                 .plain = true };
     struct reader reader = { .text = IM_BUFFER(TEXT_MAX), .err = err };
-    int r = check_bytes(&reader, xml, len);
+    int r = im_xml_open(&reader.xml, xml, len, &limits);
 
-    if (r < 0)
-        return r;
-    reader.bundle = calloc(1, sizeof(*reader.bundle));
-    /* no option but this: NOENT, HUGE, DTDLOAD, DTDVALID and XINCLUDE open files and floodgates */
-    reader.xml = xmlReaderForMemory(xml, (int)len, NULL, NULL, XML_PARSE_NONET);
-    if (reader.bundle && reader.xml) {
-        xmlTextReaderSetStructuredErrorHandler(reader.xml, on_syntax, &reader);
-        r = read_document(&reader);
-    } else {
+    if (r == 0)
+        reader.bundle = calloc(1, sizeof(*reader.bundle));
+    if (r == -EBADMSG)
+        r = refuse(&reader, "%s", reader.xml.why);
+    else if (!reader.bundle)
         r = im_fail(err, ENOMEM, "out of memory");
-    }
+    else
+        r = read_document(&reader);
     if (r == 0)
         r = im_bundle_find_signed(reader.bundle, xml, len, err);
-    if (reader.xml)
-        xmlFreeTextReader(reader.xml);
+    im_xml_close(&reader.xml);
     im_buffer_done(&reader.text);
     if (r == 0)
         *ret_bundle = im_steal(reader.bundle);

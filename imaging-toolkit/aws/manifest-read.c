@@ -1,10 +1,8 @@
 /* manifest-read - the VM Import manifest, from bytes to a proven structure.
  *
- * The document comes from a customer.  libxml2's xmlReader finds the tags; which element may stand
- * where, how often and with what in it is the table below.  Decided here:
- * - The bytes must be UTF-8, whatever a Content-Type or the XML declaration says; a declaration of
- *   another encoding is refused (stock clients write UTF-8).
- * - "<!DOCTYPE" anywhere is refused, before the XML parser sees it.
+ * The document comes from a customer.  base/xml-read.h finds the tags and refuses what is no plain
+ * XML in UTF-8; which element may stand where, how often and with what in it is the table below.
+ * Decided here:
  * - Numbers are digits with blanks around them at most; no sign, no exponent.
  * - Unknown elements are skipped, known ones must not occur twice. */
 
@@ -18,22 +16,19 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
-
-#include <libxml/xmlreader.h>
 
 #include "base/cleanup.h"
 #include "base/http.h"
 #include "base/text.h"
+#include "base/xml-read.h"
 
 /* The real document is 6 deep; unknown elements may nest a little. */
 #define DEPTH_MAX 16
 
-/* <byte-range> has two; xmlns and xsi noise is tolerated.  libxml2 compares each with each. */
+/* <byte-range> has two; xmlns and xsi noise is tolerated. */
 #define ATTRIBUTES_MAX 16
 
-/* From one '<' to the next: the longest URL with each byte written as an entity, and its indent.
- * Bounds what libxml2 may meet in a single tag. */
+/* From one '<' to the next: the longest URL with each byte written as an entity, and its indent. */
 #define RUN_MAX (32 * 1024)
 
 /* Text of one element with its blanks, and the longest URL in it. */
@@ -100,14 +95,13 @@ static const struct rule {
 };
 
 struct reader {
-    xmlTextReaderPtr xml;
+    struct im_xml xml;
     struct im_manifest *manifest;
     struct im_manifest_part *part; /* the slot of the <part> being read, or NULL */
     size_t parts_seen;
     uint32_t seen;                /* bit per element met, those below <part> since its start */
     enum element path[DEPTH_MAX]; /* known elements open at each depth */
     struct im_buffer text;        /* of the innermost element */
-    char syntax[160];             /* libxml2's complaint */
     struct im_error *err;
 };
 
@@ -142,20 +136,9 @@ static enum element find(enum element parent, const char *name)
 
 static int attribute(struct reader *reader, const char *name, uint64_t max, uint64_t *ret_value)
 {
-    const char *element = (const char *)xmlTextReaderConstName(reader->xml);
-    xmlChar *value = xmlTextReaderGetAttribute(reader->xml, (const xmlChar *)name);
-    char shown[64];
-    int r;
-
-    if (!value)
-        return refuse(reader, "<%s> has no attribute '%s'", element, name);
-    r = im_parse_uint((const char *)value, max, ret_value);
-    im_text_printable(shown, sizeof(shown), (const char *)value);
-    xmlFree(value);
-    if (r < 0)
-        return refuse(reader, "%s=\"%s\" of <%s> is no number up to %" PRIu64, name, shown, element,
-                      max);
-    return 0;
+    return im_xml_attribute(&reader->xml, name, max, ret_value) < 0
+               ? refuse(reader, "%s", reader->xml.why)
+               : 0;
 }
 
 static int start_parts(struct reader *reader)
@@ -241,19 +224,6 @@ static int store_text(struct reader *reader, enum element element, const char *t
     return *string ? 0 : im_fail(reader->err, ENOMEM, "out of memory");
 }
 
-static char *trim(char *text)
-{
-    static const char blanks[] = " \t\r\n";
-    size_t len;
-
-    text += strspn(text, blanks);
-    len = strlen(text);
-    while (len > 0 && strchr(blanks, text[len - 1]))
-        len--;
-    text[len] = '\0';
-    return text;
-}
-
 /* The end of an element that holds text: check it and put it where the table says. */
 static int end_text(struct reader *reader, enum element element)
 {
@@ -264,7 +234,7 @@ static int end_text(struct reader *reader, enum element element)
     char shown[64];
 
     if (rule->kind != RAW_TEXT)
-        text = trim(text);
+        text = im_text_trim(text);
     if (rule->kind == NUMBER) {
         if (im_parse_uint(text, rule->max, field) < 0)
             return refuse(reader, "<%s> is '%s', not a number up to %" PRIu64, rule->name,
@@ -306,7 +276,7 @@ static int end_element(struct reader *reader, enum element element)
 static int start_element(struct reader *reader, int depth)
 {
     enum element parent = depth > 0 ? reader->path[depth - 1] : UNKNOWN;
-    const char *name = (const char *)xmlTextReaderConstName(reader->xml);
+    const char *name = (const char *)xmlTextReaderConstName(reader->xml.reader);
     enum element element = UNKNOWN;
     char shown[64];
     int r = 0;
@@ -335,13 +305,12 @@ static int start_element(struct reader *reader, int depth)
     return r;
 }
 
-static int add_text(struct reader *reader, int depth)
+static int add_text(struct reader *reader, const char *text, int depth)
 {
     enum element element = depth > 0 ? reader->path[depth - 1] : UNKNOWN;
-    const char *text = (const char *)xmlTextReaderConstValue(reader->xml);
     int r;
 
-    if (!text || element == UNKNOWN || rules[element].kind == CONTAINER)
+    if (element == UNKNOWN || rules[element].kind == CONTAINER)
         return 0;
     r = im_buffer_puts(&reader->text, text);
     if (r == -EFBIG)
@@ -349,33 +318,15 @@ static int add_text(struct reader *reader, int depth)
     return r < 0 ? im_fail(reader->err, ENOMEM, "out of memory") : 0;
 }
 
-static int take_node(struct reader *reader)
+static int take_node(struct reader *reader, const struct im_xml_node *node)
 {
-    int depth = xmlTextReaderDepth(reader->xml);
-    bool empty;
-    int r;
-
-    if (depth < 0 || depth >= DEPTH_MAX)
-        return refuse(reader, "elements are nested more than %d deep", DEPTH_MAX);
-    switch (xmlTextReaderNodeType(reader->xml)) {
-    case XML_READER_TYPE_ELEMENT:
-        if (xmlTextReaderAttributeCount(reader->xml) > ATTRIBUTES_MAX)
-            return refuse(reader, "an element has more than %d attributes", ATTRIBUTES_MAX);
-        empty = xmlTextReaderIsEmptyElement(reader->xml);
-        r = start_element(reader, depth);
-        return r < 0 || !empty ? r : end_element(reader, reader->path[depth]);
-    case XML_READER_TYPE_END_ELEMENT:
-        return end_element(reader, reader->path[depth]);
-    case XML_READER_TYPE_TEXT:
-    case XML_READER_TYPE_CDATA:
-    case XML_READER_TYPE_WHITESPACE:
-    case XML_READER_TYPE_SIGNIFICANT_WHITESPACE:
-        return add_text(reader, depth);
-    case XML_READER_TYPE_DOCUMENT_TYPE:
-    case XML_READER_TYPE_ENTITY_REFERENCE:
-        return refuse(reader, "it has a document type or an entity of its own");
-    default: /* comments, processing instructions */
-        return 0;
+    switch (node->kind) {
+    case IM_XML_START:
+        return start_element(reader, node->depth);
+    case IM_XML_END:
+        return end_element(reader, reader->path[node->depth]);
+    default:
+        return add_text(reader, node->text, node->depth);
     }
 }
 
@@ -400,85 +351,37 @@ static int check_parts(struct reader *reader)
     return 0;
 }
 
-/* What must hold before libxml2 may look: its own defences are not relied upon. */
-static int check_bytes(struct reader *reader, const char *xml, size_t len)
-{
-    const char *end = xml + len;
-
-    if (len > IM_MANIFEST_MAX)
-        return refuse(reader, "it has %zu bytes; at most %u are allowed", len, IM_MANIFEST_MAX);
-    if (!im_text_is_xml(xml, len))
-        return refuse(reader, "it is not XML text in UTF-8");
-    if (memmem(xml, len, "<!DOCTYPE", 9))
-        return refuse(reader, "it has a DOCTYPE; none is allowed");
-    for (const char *p = xml; p < end;) {
-        const char *next = memchr(p + 1, '<', (size_t)(end - p) - 1);
-        size_t run = (size_t)((next ? next : end) - p);
-
-        if (run > RUN_MAX)
-            return refuse(reader, "an element is longer than %d bytes", RUN_MAX);
-        p += run;
-    }
-    return 0;
-}
-
-static void on_syntax(void *arg, xmlErrorPtr error)
-{
-    struct reader *reader = arg;
-    char message[100];
-
-    if (reader->syntax[0]) /* the first complaint is the cause of the others */
-        return;
-    im_text_printable(message, sizeof(message), error->message ? error->message : "");
-    (void)snprintf(reader->syntax, sizeof(reader->syntax), "line %d: %s", error->line, message);
-}
-
-static bool is_utf8(const xmlChar *encoding)
-{
-    return !encoding || strcasecmp((const char *)encoding, "UTF-8") == 0 ||
-           strcasecmp((const char *)encoding, "US-ASCII") == 0;
-}
-
 static int read_document(struct reader *reader)
 {
-    int r, more;
+    struct im_xml_node node;
+    int r;
 
-    while ((more = xmlTextReaderRead(reader->xml)) == 1) {
-        const xmlChar *encoding = xmlTextReaderConstEncoding(reader->xml);
-        char shown[64];
-
-        if (!is_utf8(encoding))
-            return refuse(reader, "it is encoded in %s; only UTF-8 is read",
-                          im_text_printable(shown, sizeof(shown), (const char *)encoding));
-        r = take_node(reader);
+    while ((r = im_xml_next(&reader->xml, &node)) == 1) {
+        r = take_node(reader, &node);
         if (r < 0)
             return r;
     }
-    if (more < 0)
-        return refuse(reader, "it is not well-formed XML: %s",
-                      reader->syntax[0] ? reader->syntax : "it ends early");
-    return check_parts(reader);
+    return r < 0 ? refuse(reader, "%s", reader->xml.why) : check_parts(reader);
 }
 
 int im_manifest_parse(const char *xml, size_t len, struct im_manifest **ret_manifest,
                       struct im_error *err)
 {
+    static const struct im_xml_limits limits = {
+        .bytes = IM_MANIFEST_MAX, .run = RUN_MAX, .depth = DEPTH_MAX, .attributes = ATTRIBUTES_MAX
+    };
     struct reader reader = { .text = IM_BUFFER(TEXT_MAX), .err = err };
-    int r = check_bytes(&reader, xml, len);
+    int r = im_xml_open(&reader.xml, xml, len, &limits);
 
-    if (r < 0)
-        return r;
-    reader.manifest = calloc(1, sizeof(*reader.manifest));
-    /* no option but these: NOENT, HUGE, DTDLOAD, DTDVALID and XINCLUDE open files and floodgates */
-    reader.xml = xmlReaderForMemory(xml, (int)len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOCDATA);
-    if (reader.manifest && reader.xml) {
-        xmlTextReaderSetStructuredErrorHandler(reader.xml, on_syntax, &reader);
-        r = read_document(&reader);
-    } else {
+    if (r == 0)
+        reader.manifest = calloc(1, sizeof(*reader.manifest));
+    if (r == -EBADMSG)
+        r = refuse(&reader, "%s", reader.xml.why);
+    else if (!reader.manifest)
         r = im_fail(err, ENOMEM, "out of memory");
-    }
-    if (reader.xml)
-        xmlFreeTextReader(reader.xml);
+    else
+        r = read_document(&reader);
+    im_xml_close(&reader.xml);
     im_buffer_done(&reader.text);
     if (r == 0)
         *ret_manifest = im_steal(reader.manifest);

@@ -131,6 +131,19 @@ static bool is_plain_char(uint32_t c)
     return c >= 0x20 && is_xml_char(c) && (c < 0x7f || c > 0x9f) && !is_format_char(c);
 }
 
+char *im_text_trim(char *text)
+{
+    static const char blanks[] = " \t\r\n";
+    size_t len;
+
+    text += strspn(text, blanks);
+    len = strlen(text);
+    while (len > 0 && strchr(blanks, text[len - 1]))
+        len--;
+    text[len] = '\0';
+    return text;
+}
+
 const char *im_text_printable(char *buf, size_t size, const char *text)
 {
     const unsigned char *in = (const unsigned char *)text;

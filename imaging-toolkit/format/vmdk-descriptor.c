@@ -55,10 +55,8 @@ static char *trim(char *text)
 {
     size_t len;
 
-    text += strspn(text, BLANKS);
+    text = im_text_trim(text);
     len = strlen(text);
-    while (len > 0 && strchr(BLANKS, text[len - 1]))
-        text[--len] = '\0';
     if (len >= 2 && text[0] == '"' && text[len - 1] == '"') {
         text[len - 1] = '\0';
         text++;

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 /* Names in a directory, bytes: as many as are told, of 64 bytes each on the average. */
 #define NAMES_MAX (IM_GUEST_NAMES_MAX * 64u)
 
@@ -245,22 +247,11 @@ int linux_release(struct im_guest *guest, const struct linux_kernel *kernel, cha
 
 /* ---- text ---- */
 
-static char *trim(char *text)
-{
-    size_t len;
-
-    text += strspn(text, " \t\r");
-    len = strlen(text);
-    while (len > 0 && strchr(" \t\r", text[len - 1]))
-        text[--len] = '\0';
-    return text;
-}
-
 char *linux_line(char **rest)
 {
     char *line = strsep(rest, "\n");
 
-    return line ? trim(line) : NULL;
+    return line ? im_text_trim(line) : NULL;
 }
 
 char *linux_word(char **rest)

@@ -38,18 +38,6 @@ static const struct line *find(const struct im_digest_list *list, const char *na
 }
 
 /* Blanks around it go. */
-static char *trim(char *text)
-{
-    size_t len;
-
-    text += strspn(text, " \t\r");
-    len = strlen(text);
-    while (len > 0 && strchr(" \t\r", text[len - 1]))
-        len--;
-    text[len] = '\0';
-    return text;
-}
-
 /* "SHA256(name)= hex", cut into its parts; false: it is none. */
 static bool cut_line(char *text, struct line *line)
 {
@@ -58,11 +46,11 @@ static bool cut_line(char *text, struct line *line)
     if (!open || !close || close < open)
         return false;
     *open = *close = '\0';
-    kind = trim(text);
-    hex = trim(close + 1);
+    kind = im_text_trim(text);
+    hex = im_text_trim(close + 1);
     if (*hex != '=')
         return false;
-    hex = trim(hex + 1);
+    hex = im_text_trim(hex + 1);
     line->name = open + 1;
     line->hex = hex;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -82,7 +70,7 @@ static int read_lines(struct im_digest_list *list, struct im_error *err)
     for (unsigned number = 1; (text = strsep(&rest, "\n")); number++) {
         struct line *line = &list->line[list->count];
 
-        if (!*trim(text))
+        if (!*im_text_trim(text))
             continue;
         if (list->count == LINES_MAX)
             return im_fail_code(err, EBADMSG, "InvalidOvaManifest",

@@ -1,8 +1,7 @@
 /* ovf - the descriptor of a virtual machine, from bytes to a proven structure.
  *
- * The document comes from a customer.  libxml2's xmlReader finds the tags, after the same care as
- * with manifests (aws/manifest-read.c): UTF-8 only, no DOCTYPE, nothing very long or deep.  What is
- * read:
+ * The document comes from a customer; base/xml-read.h finds the tags and refuses what is no plain
+ * XML.  What is read:
  * - References/File: id, href, size, compression; chunkSize is refused, with AWS's words.
  * - DiskSection/Disk: diskId, fileRef, capacity and its units, format; parentRef is refused.
  * - VirtualSystem/VirtualHardwareSection/Item (of OVF 2 also StorageItem): who hangs on whom.
@@ -19,20 +18,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-#include <libxml/xmlreader.h>
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "base/xml-read.h"
 
 /* VMware's are 8 deep. */
 #define DEPTH_MAX 24
-/* <File> has 5, <Envelope> some namespaces more; libxml2 compares each with each. */
+/* <File> has 5, <Envelope> some namespaces more. */
 #define ATTRIBUTES_MAX 32
-/* From one '<' to the next: what libxml2 may meet in a single tag or text.  An annotation is free
- * text and may be long. */
+/* From one '<' to the next: an annotation is free text and may be long. */
 #define RUN_MAX (256 * 1024)
 /* Text of one of the elements that are read. */
 #define TEXT_MAX 1024
@@ -84,7 +80,7 @@ struct item {
 };
 
 struct reader {
-    xmlTextReaderPtr xml;
+    struct im_xml xml;
     struct im_ovf *ovf;
     struct item item[ITEMS_MAX];
     unsigned item_count;
@@ -92,7 +88,6 @@ struct reader {
     bool references, disks, system, hardware, ignored; /* met; a second hardware section */
     enum element path[DEPTH_MAX];
     struct im_buffer text;
-    char syntax[160]; /* libxml2's complaint */
     struct im_error *err;
 };
 
@@ -118,13 +113,13 @@ static int no_memory(const struct reader *reader)
 static int attribute(struct reader *reader, const char *name, char **ret_value)
 {
     char *value IM_FREE = NULL;
-    int more = xmlTextReaderMoveToFirstAttribute(reader->xml);
+    int more = xmlTextReaderMoveToFirstAttribute(reader->xml.reader);
     int r = 0;
 
-    for (; r == 0 && more == 1; more = xmlTextReaderMoveToNextAttribute(reader->xml)) {
-        const char *text = (const char *)xmlTextReaderConstValue(reader->xml);
+    for (; r == 0 && more == 1; more = xmlTextReaderMoveToNextAttribute(reader->xml.reader)) {
+        const char *text = (const char *)xmlTextReaderConstValue(reader->xml.reader);
 
-        if (strcmp((const char *)xmlTextReaderConstLocalName(reader->xml), name) != 0)
+        if (strcmp((const char *)xmlTextReaderConstLocalName(reader->xml.reader), name) != 0)
             continue;
         if (value)
             r = refuse(reader, "an element has two attributes '%s'", name);
@@ -133,7 +128,7 @@ static int attribute(struct reader *reader, const char *name, char **ret_value)
         else if (!(value = strdup(text ? text : "")))
             r = no_memory(reader);
     }
-    (void)xmlTextReaderMoveToElement(reader->xml);
+    (void)xmlTextReaderMoveToElement(reader->xml.reader);
     if (r == 0)
         *ret_value = im_steal(value);
     return r;
@@ -341,7 +336,7 @@ static int once(struct reader *reader, bool *seen, const char *name)
 
 static int start_element(struct reader *reader, int depth)
 {
-    const char *name = (const char *)xmlTextReaderConstLocalName(reader->xml);
+    const char *name = (const char *)xmlTextReaderConstLocalName(reader->xml.reader);
     enum element parent = depth > 0 ? reader->path[depth - 1] : UNKNOWN;
     enum element element = parent == UNKNOWN ? UNKNOWN : find(parent, name);
     char shown[64];
@@ -402,12 +397,11 @@ static int end_element(struct reader *reader, enum element element)
     return *field ? 0 : no_memory(reader);
 }
 
-static int add_text(struct reader *reader, int depth)
+static int add_text(struct reader *reader, const char *text, int depth)
 {
-    const char *text = (const char *)xmlTextReaderConstValue(reader->xml);
     int r;
 
-    if (!text || depth == 0 || reader->path[depth - 1] < ADDRESS)
+    if (depth == 0 || reader->path[depth - 1] < ADDRESS)
         return 0;
     r = im_buffer_puts(&reader->text, text);
     if (r == -EFBIG)
@@ -415,72 +409,18 @@ static int add_text(struct reader *reader, int depth)
     return r < 0 ? no_memory(reader) : 0;
 }
 
-static int take_node(struct reader *reader)
+static int take_node(struct reader *reader, const struct im_xml_node *node)
 {
-    int depth = xmlTextReaderDepth(reader->xml);
-    bool empty;
-    int r;
-
-    if (depth < 0 || depth >= DEPTH_MAX)
-        return refuse(reader, "elements are nested more than %d deep", DEPTH_MAX);
-    switch (xmlTextReaderNodeType(reader->xml)) {
-    case XML_READER_TYPE_ELEMENT:
-        if (xmlTextReaderAttributeCount(reader->xml) > ATTRIBUTES_MAX)
-            return refuse(reader, "an element has more than %d attributes", ATTRIBUTES_MAX);
-        empty = xmlTextReaderIsEmptyElement(reader->xml);
-        r = start_element(reader, depth);
-        return r < 0 || !empty ? r : end_element(reader, reader->path[depth]);
-    case XML_READER_TYPE_END_ELEMENT:
-        return end_element(reader, reader->path[depth]);
-    case XML_READER_TYPE_TEXT:
-    case XML_READER_TYPE_CDATA:
-        return add_text(reader, depth);
-    case XML_READER_TYPE_DOCUMENT_TYPE:
-    case XML_READER_TYPE_ENTITY_REFERENCE:
-        return refuse(reader, "it has a document type or an entity of its own");
-    default: /* blanks, comments, processing instructions */
+    switch (node->kind) {
+    case IM_XML_START:
+        return start_element(reader, node->depth);
+    case IM_XML_END:
+        return end_element(reader, reader->path[node->depth]);
+    case IM_XML_TEXT:
+        return add_text(reader, node->text, node->depth);
+    default: /* blanks */
         return 0;
     }
-}
-
-/* What must hold before libxml2 may look: its own defences are not relied upon. */
-static int check_bytes(const struct reader *reader, const char *xml, size_t len)
-{
-    const char *end = xml + len;
-
-    if (len > IM_OVF_MAX)
-        return refuse(reader, "it has %zu bytes; at most %u are allowed", len, IM_OVF_MAX);
-    if (!im_text_is_xml(xml, len))
-        return refuse(reader, "it is not XML text in UTF-8");
-    if (memmem(xml, len, "<!DOCTYPE", 9))
-        return refuse(reader, "it has a DOCTYPE; none is allowed");
-    for (const char *p = xml; p < end;) {
-        const char *next = memchr(p + 1, '<', (size_t)(end - p) - 1);
-        size_t run = (size_t)((next ? next : end) - p);
-
-        if (run > RUN_MAX)
-            return refuse(reader, "an element is longer than %d bytes", RUN_MAX);
-        p += run;
-    }
-    return 0;
-}
-
-static void on_syntax(void *arg, xmlErrorPtr error)
-{
-    struct reader *reader = arg;
-    char message[100];
-
-    /* the first complaint is the cause of the others */
-    if (reader->syntax[0] || error->level == XML_ERR_WARNING)
-        return;
-    im_text_printable(message, sizeof(message), error->message ? error->message : "");
-    (void)snprintf(reader->syntax, sizeof(reader->syntax), "line %d: %s", error->line, message);
-}
-
-static bool is_utf8(const xmlChar *encoding)
-{
-    return !encoding || strcasecmp((const char *)encoding, "UTF-8") == 0 ||
-           strcasecmp((const char *)encoding, "US-ASCII") == 0;
 }
 
 /* ---- what hangs on what ---- */
@@ -577,22 +517,18 @@ static int order_disks(struct reader *reader)
 
 static int read_document(struct reader *reader)
 {
-    int more, r;
+    struct im_xml_node node;
+    int r;
 
-    while ((more = xmlTextReaderRead(reader->xml)) == 1) {
-        const xmlChar *encoding = xmlTextReaderConstEncoding(reader->xml);
-        char shown[64];
-
-        if (!is_utf8(encoding))
-            return refuse(reader, "it is encoded in %s; only UTF-8 is read",
-                          im_text_printable(shown, sizeof(shown), (const char *)encoding));
-        r = take_node(reader);
+    while ((r = im_xml_next(&reader->xml, &node)) == 1) {
+        r = take_node(reader, &node);
         if (r < 0)
             return r;
     }
-    if (more < 0 || reader->syntax[0]) /* of a prefix that nobody declared it only complains */
-        return refuse(reader, "it is not well-formed XML: %s",
-                      reader->syntax[0] ? reader->syntax : "it ends early");
+    if (r < 0)
+        return refuse(reader, "%s", reader->xml.why);
+    if (reader->xml.complained) /* a prefix that nobody declared */
+        return refuse(reader, "it is not well-formed XML: %s", reader->xml.syntax);
     if (reader->ovf->disk_count == 0)
         return refuse(reader, "it describes no disk (no <Disk> in <DiskSection>)");
     r = find_files(reader);
@@ -603,8 +539,7 @@ static struct reader *reader_free(struct reader *reader)
 {
     if (!reader)
         return NULL;
-    if (reader->xml)
-        xmlFreeTextReader(reader->xml);
+    im_xml_close(&reader->xml);
     for (unsigned i = 0; i < reader->item_count; i++) {
         struct item *item = &reader->item[i];
 
@@ -624,6 +559,9 @@ static struct reader *reader_free(struct reader *reader)
 
 int im_ovf_parse(const char *xml, size_t len, struct im_ovf **ret_ovf, struct im_error *err)
 {
+    static const struct im_xml_limits limits = {
+        .bytes = IM_OVF_MAX, .run = RUN_MAX, .depth = DEPTH_MAX, .attributes = ATTRIBUTES_MAX
+    };
     struct reader *reader = calloc(1, sizeof(*reader));
     int r;
 
@@ -631,20 +569,15 @@ int im_ovf_parse(const char *xml, size_t len, struct im_ovf **ret_ovf, struct im
         return im_fail(err, ENOMEM, "out of memory");
     reader->err = err;
     reader->text = IM_BUFFER(TEXT_MAX);
-    r = check_bytes(reader, xml, len);
-    if (r == 0) {
+    r = im_xml_open(&reader->xml, xml, len, &limits);
+    if (r == 0)
         reader->ovf = calloc(1, sizeof(*reader->ovf));
-        /* no option but these: NOENT, HUGE, DTDLOAD, DTDVALID and XINCLUDE open files and
-         * floodgates */
-        reader->xml =
-            xmlReaderForMemory(xml, (int)len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOCDATA);
-        if (!reader->ovf || !reader->xml)
-            r = no_memory(reader);
-    }
-    if (r == 0) {
-        xmlTextReaderSetStructuredErrorHandler(reader->xml, on_syntax, reader);
+    if (r == -EBADMSG)
+        r = refuse(reader, "%s", reader->xml.why);
+    else if (!reader->ovf)
+        r = no_memory(reader);
+    else
         r = read_document(reader);
-    }
     if (r == 0)
         *ret_ovf = im_steal(reader->ovf);
     reader_free(reader);
