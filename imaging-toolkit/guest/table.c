@@ -18,21 +18,12 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "guest/gpt.h"
+#include "guest/mbr.h"
 
 #define SECTOR GPT_SECTOR
 
-#define ENTRIES_AT 446u
-#define ENTRY_LEN  16u
-#define ENTRIES    4u
-#define PROTECTIVE 0xeeu
-#define ACTIVE     0x80u
 /* Extended boot records followed; each names one logical partition, so no more are of use. */
 #define LINKS_MAX IM_GUEST_PARTS_MAX
-
-struct entry {
-    uint8_t status, type;
-    uint64_t first, count; /* sectors */
-};
 
 struct reading {
     struct im_disk *disk;
@@ -40,28 +31,9 @@ struct reading {
     uint32_t disk_id;
 };
 
-static bool extended_type(uint8_t type)
-{
-    return type == 0x05 || type == 0x0f || type == 0x85;
-}
-
 bool table_extended(const struct im_part *part)
 {
-    return extended_type(part->mbr_type);
-}
-
-static struct entry entry_at(const uint8_t *sector, unsigned i)
-{
-    const uint8_t *p = sector + ENTRIES_AT + (size_t)i * ENTRY_LEN;
-
-    return (struct entry){
-        .status = p[0], .type = p[4], .first = im_le32(p + 8), .count = im_le32(p + 12)
-    };
-}
-
-static bool has_signature(const uint8_t *sector)
-{
-    return sector[SECTOR - 2] == 0x55 && sector[SECTOR - 1] == 0xaa;
+    return mbr_is_extended(part->mbr_type);
 }
 
 /* Only the first fault is told. */
@@ -79,7 +51,7 @@ fault(struct im_guest *guest, const char *format, ...)
 
 /* Add a partition where it is inside the disk; what is past the disk's end is cut off, as Linux
  * does. */
-static void add(struct reading *reading, unsigned number, const struct entry *entry)
+static void add(struct reading *reading, unsigned number, const struct mbr_entry *entry)
 {
     struct im_guest *guest = reading->guest;
     uint64_t sectors = reading->disk->size / SECTOR;
@@ -108,7 +80,7 @@ static void add(struct reading *reading, unsigned number, const struct entry *en
         .offset = entry->first * SECTOR,
         .len = count * SECTOR,
         .mbr_type = entry->type,
-        .active = entry->status == ACTIVE,
+        .active = entry->status == MBR_ACTIVE,
     };
     (void)snprintf(part->uuid, sizeof(part->uuid), "%08" PRIx32 "-%02x", reading->disk_id, number);
 }
@@ -126,7 +98,7 @@ static bool seen_before(const uint64_t *seen, unsigned count, uint64_t lba)
 
 /* The logical partition of the record in sector `lba`, and *ret_next, the next record's; 0: this
  * was the last. */
-static int read_link(struct reading *reading, const struct entry *outer, uint64_t lba,
+static int read_link(struct reading *reading, const struct mbr_entry *outer, uint64_t lba,
                      unsigned *number, uint64_t *ret_next, struct im_error *err)
 {
     uint8_t sector[SECTOR];
@@ -135,18 +107,18 @@ static int read_link(struct reading *reading, const struct entry *outer, uint64_
 
     if (r < 0)
         return r;
-    if (!has_signature(sector)) {
+    if (!mbr_is_signed(sector)) {
         fault(reading->guest, "the extended boot record in sector %" PRIu64 " has no signature",
               lba);
         *ret_next = 0;
         return 0;
     }
-    for (unsigned i = 0; i < ENTRIES; i++) {
-        struct entry entry = entry_at(sector, i);
+    for (unsigned i = 0; i < MBR_PRIMARY; i++) {
+        struct mbr_entry entry = mbr_entry_at(sector, i);
 
         if (entry.count == 0 || entry.type == 0)
             continue;
-        if (extended_type(entry.type)) {
+        if (mbr_is_extended(entry.type)) {
             if (next == 0)
                 next = outer->first + entry.first;
             continue;
@@ -160,7 +132,7 @@ static int read_link(struct reading *reading, const struct entry *outer, uint64_
 
 /* The chain of records in an extended partition: it stays inside, meets no record twice and ends.
  */
-static int read_chain(struct reading *reading, const struct entry *outer, unsigned *number,
+static int read_chain(struct reading *reading, const struct mbr_entry *outer, unsigned *number,
                       struct im_error *err)
 {
     uint64_t *seen IM_FREE = calloc(LINKS_MAX, sizeof(*seen));
@@ -200,33 +172,33 @@ static bool is_mbr(const uint8_t *sector, bool *ret_protective)
     unsigned used = 0;
 
     *ret_protective = false;
-    if (!has_signature(sector))
+    if (!mbr_is_signed(sector))
         return false;
-    for (unsigned i = 0; i < ENTRIES; i++) {
-        struct entry entry = entry_at(sector, i);
+    for (unsigned i = 0; i < MBR_PRIMARY; i++) {
+        struct mbr_entry entry = mbr_entry_at(sector, i);
 
-        if (entry.status != 0 && entry.status != ACTIVE)
+        if (entry.status != 0 && entry.status != MBR_ACTIVE)
             return false;
         used += entry.type != 0 && entry.count != 0;
-        *ret_protective |= entry.type == PROTECTIVE && entry.first == 1;
+        *ret_protective |= entry.type == MBR_PROTECTS && entry.first == 1;
     }
     return used > 0;
 }
 
 static int read_mbr(struct reading *reading, const uint8_t *sector, struct im_error *err)
 {
-    unsigned logical = ENTRIES + 1;
+    unsigned logical = MBR_PRIMARY + 1;
     int r = 0;
 
     reading->guest->table = IM_TABLE_MBR;
-    reading->disk_id = im_le32(sector + 440);
-    for (unsigned i = 0; r == 0 && i < ENTRIES; i++) {
-        struct entry entry = entry_at(sector, i);
+    reading->disk_id = im_le32(sector + MBR_CODE);
+    for (unsigned i = 0; r == 0 && i < MBR_PRIMARY; i++) {
+        struct mbr_entry entry = mbr_entry_at(sector, i);
 
         if (entry.count == 0 || entry.type == 0)
             continue;
         add(reading, i + 1, &entry);
-        if (extended_type(entry.type) && entry.first != 0)
+        if (mbr_is_extended(entry.type) && entry.first != 0)
             r = read_chain(reading, &entry, &logical, err);
     }
     return r;

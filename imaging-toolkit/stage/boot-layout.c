@@ -11,38 +11,24 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "core/stage.h"
 #include "guest/gpt.h"
+#include "guest/mbr.h"
 
-#define SECTOR GPT_SECTOR
-
-/* "Legacy Master Boot Record", UEFI 2.10 section 5.2.1. */
-#define CODE_LEN   440u
-#define ENTRIES_AT 446u
-#define ENTRY_LEN  16u
-#define ENTRIES    4u
-#define SIGNATURE  0xaa55u
-#define ACTIVE     0x80u
-#define PROTECTIVE 0xeeu
-#define EFI_SYSTEM 0xefu
+#define SECTOR MBR_SECTOR
 
 /* AWS's sentences; ours follow. */
 #define NO_TABLE "No valid partitions. Not a valid volume."
 #define NO_BOOT  "No bootable partition found."
 #define CODE     "NotBootable"
 
-struct mbr {
+/* What the entries say together. */
+struct summary {
     unsigned partitions; /* without the protective one */
     unsigned active;     /* number from 1 of the active one, 0: none */
     bool code;           /* there is boot code */
     bool protective;     /* the table stands for a GPT */
     bool efi_system;
-};
-
-struct entry {
-    uint8_t status, type;
-    uint64_t first, count; /* sectors */
 };
 
 /* What a disk without partition table holds instead; the first that fits is told. */
@@ -111,46 +97,36 @@ static int report_without_table(struct im_look *look, const char *fault, struct 
 
 /* ---- the master boot record ---- */
 
-static struct entry entry_at(const uint8_t *sector, unsigned i)
-{
-    const uint8_t *p = sector + ENTRIES_AT + (size_t)i * ENTRY_LEN;
-
-    return (struct entry){
-        .status = p[0], .type = p[4], .first = im_le32(p + 8), .count = im_le32(p + 12)
-    };
-}
-
-static bool overlap(const struct entry *a, const struct entry *b)
+static bool overlap(const struct mbr_entry *a, const struct mbr_entry *b)
 {
     return a->first < b->first + b->count && b->first < a->first + a->count;
 }
 
 /* A partition must lie inside the disk, behind the table and beside the others; the size of a
  * protective one is never right and never used. */
-static int check_entry(const struct entry *entry, unsigned i, uint64_t sectors,
-                       struct im_error *err)
+static int check_entry(const struct mbr_entry *entry, uint64_t sectors, struct im_error *err)
 {
-    if (entry->status != 0 && entry->status != ACTIVE)
-        return im_fail(err, EILSEQ, "Entry %u of the MBR has the status 0x%02x", i + 1,
+    if (entry->status != 0 && entry->status != MBR_ACTIVE)
+        return im_fail(err, EILSEQ, "Entry %u of the MBR has the status 0x%02x", entry->number,
                        entry->status);
     if (entry->type == 0)
         return 0;
-    if (entry->type == PROTECTIVE && entry->first >= 1 && entry->first < sectors)
+    if (entry->type == MBR_PROTECTS && entry->first >= 1 && entry->first < sectors)
         return 0;
     if (entry->first == 0 || entry->count == 0 || entry->first + entry->count > sectors)
         return im_fail(err, EILSEQ,
                        "Entry %u of the MBR has %" PRIu64 " sectors from sector %" PRIu64
                        " on, of a disk of %" PRIu64,
-                       i + 1, entry->count, entry->first, sectors);
+                       entry->number, entry->count, entry->first, sectors);
     return 0;
 }
 
-static int check_beside(const struct entry *entry, unsigned count, struct im_error *err)
+static int check_beside(const struct mbr_entry *entry, unsigned count, struct im_error *err)
 {
     for (unsigned i = 0; i < count; i++)
         for (unsigned j = i + 1; j < count; j++)
-            if (entry[i].type && entry[j].type && entry[i].type != PROTECTIVE &&
-                entry[j].type != PROTECTIVE && overlap(&entry[i], &entry[j]))
+            if (entry[i].type && entry[j].type && entry[i].type != MBR_PROTECTS &&
+                entry[j].type != MBR_PROTECTS && overlap(&entry[i], &entry[j]))
                 return im_fail(err, EILSEQ,
                                "Entries %u and %u of the MBR overlap: %" PRIu64
                                " sectors from %" PRIu64 ", %" PRIu64 " from %" PRIu64,
@@ -159,42 +135,42 @@ static int check_beside(const struct entry *entry, unsigned count, struct im_err
     return 0;
 }
 
-static int take_entry(const struct entry *entry, unsigned i, struct mbr *mbr, struct im_error *err)
+static int take_entry(const struct mbr_entry *entry, struct summary *mbr, struct im_error *err)
 {
     if (entry->type == 0)
         return 0;
-    mbr->protective |= entry->type == PROTECTIVE && entry->first == 1;
-    mbr->efi_system |= entry->type == EFI_SYSTEM;
-    mbr->partitions += entry->type != PROTECTIVE;
-    if (entry->status != ACTIVE)
+    mbr->protective |= entry->type == MBR_PROTECTS && entry->first == 1;
+    mbr->efi_system |= entry->type == MBR_EFI;
+    mbr->partitions += entry->type != MBR_PROTECTS;
+    if (entry->status != MBR_ACTIVE)
         return 0;
     if (mbr->active)
         return im_fail(err, EILSEQ, "Entries %u and %u of the MBR are both active", mbr->active,
-                       i + 1);
-    mbr->active = i + 1;
+                       entry->number);
+    mbr->active = entry->number;
     return 0;
 }
 
 /* -EILSEQ with what is wrong when this is no sane table. */
-static int parse_mbr(const uint8_t sector[SECTOR], uint64_t sectors, struct mbr *ret_mbr,
+static int parse_mbr(const uint8_t sector[SECTOR], uint64_t sectors, struct summary *ret_mbr,
                      struct im_error *err)
 {
-    static const uint8_t no_code[CODE_LEN];
-    struct mbr mbr = { .code = memcmp(sector, no_code, CODE_LEN) != 0 };
-    struct entry entry[ENTRIES];
+    static const uint8_t no_code[MBR_CODE];
+    struct summary mbr = { .code = memcmp(sector, no_code, MBR_CODE) != 0 };
+    struct mbr_entry entry[MBR_PRIMARY];
     int r = 0;
 
-    if (im_le16(sector + SECTOR - 2) != SIGNATURE)
+    if (!mbr_is_signed(sector))
         return im_fail(err, EILSEQ, "The first sector has no MBR: it ends in %02x %02x, not 55 aa",
                        sector[SECTOR - 2], sector[SECTOR - 1]);
-    for (unsigned i = 0; r == 0 && i < ENTRIES; i++) {
-        entry[i] = entry_at(sector, i);
-        r = check_entry(&entry[i], i, sectors, err);
+    for (unsigned i = 0; r == 0 && i < MBR_PRIMARY; i++) {
+        entry[i] = mbr_entry_at(sector, i);
+        r = check_entry(&entry[i], sectors, err);
         if (r == 0)
-            r = take_entry(&entry[i], i, &mbr, err);
+            r = take_entry(&entry[i], &mbr, err);
     }
     if (r == 0)
-        r = check_beside(entry, ENTRIES, err);
+        r = check_beside(entry, MBR_PRIMARY, err);
     if (r == 0 && mbr.partitions == 0 && !mbr.protective)
         r = im_fail(err, EILSEQ, "The MBR names no partition, and no GPT that begins in sector 1");
     if (r == 0)
@@ -204,7 +180,7 @@ static int parse_mbr(const uint8_t sector[SECTOR], uint64_t sectors, struct mbr 
 
 /* ---- the verdict ---- */
 
-static void judge_mbr(const struct mbr *mbr, struct im_report *report)
+static void judge_mbr(const struct summary *mbr, struct im_report *report)
 {
     if (mbr->active || mbr->code)
         report->boot_mode = "legacy-bios";
@@ -217,7 +193,7 @@ static void judge_mbr(const struct mbr *mbr, struct im_report *report)
                         mbr->partitions);
 }
 
-static void judge_gpt(const struct mbr *mbr, const struct gpt *gpt, struct im_report *report)
+static void judge_gpt(const struct summary *mbr, const struct gpt *gpt, struct im_report *report)
 {
     bool hybrid = mbr->partitions > 0 && (mbr->active || mbr->code);
 
@@ -260,7 +236,7 @@ static int look(const struct im_args *args, struct im_look *look, struct im_erro
     struct im_disk *disk = look->disk;
     struct im_error fault = { 0 };
     uint8_t sector[SECTOR];
-    struct mbr mbr = { 0 };
+    struct summary mbr = { 0 };
     struct gpt gpt = { 0 };
     int r;
 

@@ -17,7 +17,7 @@
 #include "guest/as-file.h"
 #include "guest/gpt.h"
 #include "guest/guest.h"
-#include "stage/mbr.h"
+#include "guest/mbr.h"
 
 #define NO_BOOT "No bootable partition found."
 
@@ -122,7 +122,7 @@ static int judge_active(struct boot *boot, struct im_error *err)
     if (r < 0)
         return r;
     boot->bios = true;
-    if (im_le16(sector + MBR_SECTOR - 2) == 0xaa55)
+    if (mbr_is_signed(sector))
         im_report_okay(report, "there is boot code in the MBR and in partition %u, which is active",
                        active->number);
     else

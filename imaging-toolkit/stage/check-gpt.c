@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "core/stage.h"
 #include "guest/gpt.h"
-#include "stage/mbr.h"
+#include "guest/mbr.h"
 
 #define NO_TABLE  "No valid partitions. Not a valid volume."
 #define FROM_COPY "write the table again from its copy: 'sgdisk --load-backup', or gdisk's 'b'"

@@ -14,7 +14,7 @@
 #include "core/stage.h"
 #include "guest/as-file.h"
 #include "guest/guest.h"
-#include "stage/mbr.h"
+#include "guest/mbr.h"
 
 #define NO_TABLE "No valid partitions. Not a valid volume."
 #define REWRITE  "write the partition table anew, for example with sfdisk"

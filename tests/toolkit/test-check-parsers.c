@@ -17,6 +17,7 @@
 
 #include "core/disk.h"
 #include "core/report.h"
+#include "guest/mbr.h"
 #include "stage/accounts.h"
 #include "stage/boot-entries.h"
 #include "stage/cpio.h"
@@ -25,7 +26,6 @@
 #include "stage/initramfs.h"
 #include "stage/kernel-image.h"
 #include "stage/linux.h"
-#include "stage/mbr.h"
 #include "stage/netconf.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))

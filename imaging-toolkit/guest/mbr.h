@@ -1,5 +1,6 @@
-/* mbr - the partition table of BIOS disks, its extended chain included, as it is on the disk; read
- * to be judged: nothing of it is used to find data. */
+/* mbr - the partition table of BIOS disks: entries of a sector for everybody, and the whole table,
+ * its extended chain included, as it is on the disk, for those who judge it.  Where data lie is
+ * found by guest/table.c, which follows the chain as Linux does. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,6 +41,11 @@ struct mbr {
     enum mbr_end end; /* of the chain */
     uint64_t end_at;  /* sector of the link that is wrong */
 };
+
+/* Entry i, from 0, of a sector, which is numbered from 1.  Nothing is checked. */
+struct mbr_entry mbr_entry_at(const uint8_t sector[MBR_SECTOR], unsigned i);
+/* Does the sector end in 55 aa? */
+bool mbr_is_signed(const uint8_t sector[MBR_SECTOR]);
 
 /* Does an entry of this type hold a chain of logical partitions? */
 bool mbr_is_extended(uint8_t type);

@@ -6,7 +6,7 @@
 
 #include <config.h>
 
-#include "stage/mbr.h"
+#include "guest/mbr.h"
 
 #include <string.h>
 
@@ -16,7 +16,7 @@
 #define ENTRY_LEN  16u
 #define SIGNATURE  0xaa55u
 
-static struct mbr_entry entry_at(const uint8_t *sector, unsigned i)
+struct mbr_entry mbr_entry_at(const uint8_t sector[MBR_SECTOR], unsigned i)
 {
     const uint8_t *p = sector + ENTRIES_AT + (size_t)i * ENTRY_LEN;
 
@@ -27,7 +27,7 @@ static struct mbr_entry entry_at(const uint8_t *sector, unsigned i)
                                .count = im_le32(p + 12) };
 }
 
-static bool signed_sector(const uint8_t *sector)
+bool mbr_is_signed(const uint8_t sector[MBR_SECTOR])
 {
     return im_le16(sector + MBR_SECTOR - 2) == SIGNATURE;
 }
@@ -63,12 +63,12 @@ static int read_chain(struct im_disk *disk, const struct mbr_entry *extended, st
         r = im_disk_read(disk, sector, sizeof(sector), link * MBR_SECTOR, err);
         if (r < 0)
             return r;
-        if (!signed_sector(sector)) {
+        if (!mbr_is_signed(sector)) {
             end_chain(mbr, MBR_CHAIN_NO_SIGN, link);
             return 0;
         }
-        part = entry_at(sector, 0);
-        next = entry_at(sector, 1);
+        part = mbr_entry_at(sector, 0);
+        next = mbr_entry_at(sector, 1);
         if (part.type && mbr->count == sizeof(mbr->entry) / sizeof(mbr->entry[0])) {
             end_chain(mbr, MBR_CHAIN_LONG, link);
             return 0;
@@ -94,11 +94,11 @@ int mbr_read(struct im_disk *disk, struct mbr *ret_mbr, struct im_error *err)
 
     if (r < 0)
         return r;
-    ret_mbr->signature = signed_sector(ret_mbr->sector);
+    ret_mbr->signature = mbr_is_signed(ret_mbr->sector);
     ret_mbr->end = MBR_CHAIN_ENDS;
     ret_mbr->count = MBR_PRIMARY;
     for (unsigned i = 0; i < MBR_PRIMARY; i++)
-        ret_mbr->entry[i] = ret_mbr->signature ? entry_at(ret_mbr->sector, i)
+        ret_mbr->entry[i] = ret_mbr->signature ? mbr_entry_at(ret_mbr->sector, i)
                                                : (struct mbr_entry){ .number = i + 1 };
     for (unsigned i = 0; r == 0 && i < MBR_PRIMARY && ret_mbr->end == MBR_CHAIN_ENDS; i++)
         if (mbr_is_extended(ret_mbr->entry[i].type))
