@@ -69,9 +69,11 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
  *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
  *  "objects": {"prefix": URL, "dir": DIR}, "resume": BOOL, "earlier": PREFIX,
- *  "scratch": DIR, "jobs": N, "io_rate": BYTES, "stages": [{"name": NAME, "optional": BOOL,
- * ARGUMENT: text, number or BOOL, …}, …]} source, format and store are required, unknown members
- * are refused.  -EINVAL. */
+ *  "scratch": DIR, "jobs": N, "io_rate": BYTES,
+ *  "stages": [{"name": NAME, "optional": BOOL, ARGUMENT: text, number or BOOL, …}, …]}
+ *
+ * Source, format and store are required, but where a stage stands for one; unknown members are
+ * refused.  -EINVAL. */
 int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err);
 void im_job_done(struct im_job *job);
 #define IM_JOB_DONE __attribute__((cleanup(im_job_done)))

@@ -34,7 +34,8 @@ static const struct {
     { "liblzma.so.5", "liblzma5" },
 };
 
-const char *im_need_package(const char *need)
+/* The Debian package that has it, static; NULL: not known. */
+static const char *package_of(const char *need)
 {
     for (size_t i = 0; i < sizeof(packages) / sizeof(packages[0]); i++)
         if (strncmp(need, packages[i].need, strlen(packages[i].need)) == 0)
@@ -44,7 +45,7 @@ const char *im_need_package(const char *need)
 
 int im_need_check(const char *need, struct im_error *err)
 {
-    const char *package = im_need_package(need);
+    const char *package = package_of(need);
     char *found IM_FREE = NULL;
 
     if (*need == '/' && access(need, R_OK) == 0)

@@ -6,6 +6,3 @@
 /* Is it here?  `need` is a program's name ("qemu-img"), a shared library's ("libfdisk.so.1") or the
  * path of a file.  0; -ENOPKG "unavailable: X is missing; install Debian's Y". */
 int im_need_check(const char *need, struct im_error *err);
-
-/* The Debian package that has it, static; NULL: not known. */
-const char *im_need_package(const char *need);

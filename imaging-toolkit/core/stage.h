@@ -46,13 +46,13 @@ struct im_input {
     struct im_disk *disk;
 };
 
-struct im_guest;
-
 /* What only a part of a stage cannot work without. */
 struct im_use {
     const char *need; /* as in im_stage.needs */
     const char *part; /* "XFS, Btrfs, FAT and NTFS" */
 };
+
+struct im_guest;
 struct im_scratch;
 struct im_job;
 

@@ -206,6 +206,25 @@ static void guest_free(struct im_guest *guest)
     free(inner);
 }
 
+int im_guest_answer(int r)
+{
+    switch (r) {
+    case 0:
+        return IM_FOUND;
+    case -ENOENT:
+    case -ENOTDIR:
+        return IM_ABSENT;
+    case -ELOOP:
+    case -EISDIR:
+    case -EOPNOTSUPP:
+    case -EFBIG:
+    case -EBADMSG:
+        return IM_UNREADABLE;
+    default:
+        return r;
+    }
+}
+
 int im_guest_of(struct im_look *look, struct im_guest **ret_guest, struct im_error *err)
 {
     struct guest_inner *inner;

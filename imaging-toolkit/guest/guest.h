@@ -86,6 +86,11 @@ const struct im_fs *im_guest_find(const struct im_guest *guest, const char *spec
 int im_guest_read(struct im_guest *guest, const char *path, size_t max, struct im_buffer *text,
                   struct im_error *err);
 
+/* What such a result says of the guest: that it is there, is not, or that nobody can read it.
+ * Other errors are no answer, and come back as they are. */
+enum im_answer { IM_ABSENT, IM_FOUND, IM_UNREADABLE };
+int im_guest_answer(int r);
+
 /* The first bytes of a file, up to max, however large it is: -EFBIG is never returned. */
 int im_guest_head(struct im_guest *guest, const char *path, size_t max, struct im_buffer *text,
                   struct im_error *err);

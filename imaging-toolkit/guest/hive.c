@@ -50,7 +50,8 @@ struct im_hive {
     hive_h *hive;
 };
 
-int im_hive_open(int fd, struct im_hive **ret_hive, struct im_error *err)
+/* Of a file, from its first byte; the descriptor stays the caller's, open. */
+static int open_hive(int fd, struct im_hive **ret_hive, struct im_error *err)
 {
     struct im_hive *hive = calloc(1, sizeof(*hive));
     char name[64];
@@ -79,7 +80,7 @@ int im_hive_of(struct im_guest *guest, const char *path, struct im_hive **ret_hi
                    : im_guest_copy(guest, path, IM_HIVE_MAX, fd, &len, err);
 
     if (r == 0)
-        r = im_hive_open(fd, ret_hive, err);
+        r = open_hive(fd, ret_hive, err);
     if (r == -EBADMSG)
         im_error_prefix(err, "'%s'", path);
     return r;

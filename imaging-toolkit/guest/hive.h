@@ -23,9 +23,6 @@ struct im_hive;
 int im_hive_of(struct im_guest *guest, const char *path, struct im_hive **ret_hive,
                struct im_error *err);
 
-/* The same of a file, from its first byte; the descriptor stays the caller's, open. */
-int im_hive_open(int fd, struct im_hive **ret_hive, struct im_error *err);
-
 /* A value of a key ("ControlSet001\\Services\\viostor"; any case): text as UTF-8 in buf, or a
  * number of 32 bits.  -ENOENT: there is no such key or value; -EINVAL: it is of another type, or
  * longer than buf; -EBADMSG. */

@@ -25,8 +25,7 @@ static const struct {
     { "initramfs-genkernel-", "" },
 };
 
-/* The version in a kernel's name: "" when it has none, NULL when this is no kernel. */
-static const char *version_in(const char *name)
+const char *im_kernel_version(const char *name)
 {
     for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
         size_t len = strlen(kernels[i]);
@@ -35,6 +34,20 @@ static const char *version_in(const char *name)
             return name + len + (name[len] == '-');
     }
     return NULL;
+}
+
+bool im_kernel_ramdisk(const char *version, unsigned way, char *ret_name, size_t size)
+{
+    size_t before;
+
+    if (way >= sizeof(ramdisks) / sizeof(ramdisks[0]))
+        return false;
+    before = strlen(ramdisks[way].before);
+    if (!*version)
+        before--; /* "initrd.img", "initramfs.img" */
+    (void)snprintf(ret_name, size, "%.*s%s%s", (int)before, ramdisks[way].before, version,
+                   ramdisks[way].after);
+    return true;
 }
 
 static bool among(const char *const *names, size_t count, const char *name)
@@ -50,19 +63,11 @@ static void find_ramdisk(const char *const *names, size_t count, const char *ver
 {
     char name[300];
 
-    for (size_t i = 0; i < sizeof(ramdisks) / sizeof(ramdisks[0]); i++) {
-        if (*version) {
-            (void)snprintf(name, sizeof(name), "%s%s%s", ramdisks[i].before, version,
-                           ramdisks[i].after);
-        } else { /* "initrd.img", "initramfs.img" */
-            (void)snprintf(name, sizeof(name), "%.*s%s", (int)strlen(ramdisks[i].before) - 1,
-                           ramdisks[i].before, ramdisks[i].after);
-        }
+    for (unsigned way = 0; im_kernel_ramdisk(version, way, name, sizeof(name)); way++)
         if (among(names, count, name)) {
             (void)snprintf(kernel->initramfs, sizeof(kernel->initramfs), "/boot/%s", name);
             return;
         }
-    }
 }
 
 int os_kernels(struct analysis *analysis)
@@ -76,7 +81,7 @@ int os_kernels(struct analysis *analysis)
 
     os->kernels_known = r == 0;
     for (size_t i = 0; r == 0 && i < count; i++) {
-        const char *version = version_in(names[i]);
+        const char *version = im_kernel_version(names[i]);
         struct im_kernel *kernel = &os->kernel[os->kernel_count];
 
         if (!version || strlen(names[i]) >= 256 || os->kernel_count == IM_OS_KERNELS_MAX)

@@ -33,10 +33,7 @@ static void add_user(struct im_os *os, const char *name, bool empty)
     os->user_count++;
 }
 
-/* crypt(5): a hash begins with '$', or '_', or is the 13 letters of the oldest kind; what begins
- * with
- * '!' or '*' fits no password; "x" in passwd means shadow. */
-static bool is_hash(const char *field)
+bool im_os_is_hash(const char *field)
 {
     return *field == '$' || *field == '_' || (strlen(field) == 13 && !strpbrk(field, "!*:"));
 }
@@ -52,7 +49,7 @@ static void take_users(struct im_os *os, char *text)
 
         if (!name || !*name || *name == '#' || !password || !line)
             continue;
-        if (*password == '\0' || is_hash(password))
+        if (*password == '\0' || im_os_is_hash(password))
             add_user(os, name, *password == '\0');
     }
 }

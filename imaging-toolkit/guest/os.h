@@ -44,6 +44,18 @@ struct im_os {
     char unread[256];                 /* why something is unknown: a missing library; or "" */
 };
 
+/* Is the second field of passwd(5) or shadow(5) the hash of a password?  crypt(5): it begins with
+ * '$', or '_', or is the 13 letters of the oldest kind; what begins with '!' or '*' fits no
+ * password, and "x" in passwd means shadow. */
+bool im_os_is_hash(const char *field);
+
+/* The version in the name of a file in /boot: "" it has none, NULL: this is no kernel. */
+const char *im_kernel_version(const char *name);
+
+/* What the initramfs of a kernel of this version may be called, the likeliest with number 0; false
+ * when there are no more ways. */
+bool im_kernel_ramdisk(const char *version, unsigned way, char *ret_name, size_t size);
+
 /* Fill in what the guest's files tell.  A guest without an operating system, or one that cannot be
  * read, is no error.  Errors: -ENOMEM, -ECANCELED, -EIO, -ENOSPC. */
 int im_os_of(struct im_guest *guest, struct im_os *ret_os, struct im_error *err);

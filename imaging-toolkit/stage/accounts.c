@@ -7,16 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "guest/os.h"
+
 #define FIELDS 7
 
-/* "x" sends to shadow; a hash begins with '$', or '_', or is one of DES: 13 characters. */
+/* "x" sends to shadow. */
 static enum account_password password_of(const char *field)
 {
     if (*field == '\0')
         return ACCOUNT_EMPTY;
-    if (*field == '$' || *field == '_' || (strlen(field) == 13 && !strpbrk(field, "!*")))
-        return ACCOUNT_HAS_PASSWORD;
-    return ACCOUNT_LOCKED;
+    return im_os_is_hash(field) ? ACCOUNT_HAS_PASSWORD : ACCOUNT_LOCKED;
 }
 
 /* Cut at colons; how many fields there are. */

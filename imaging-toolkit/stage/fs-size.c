@@ -24,27 +24,48 @@ static uint64_t times(uint64_t count, uint64_t unit)
     return __builtin_mul_overflow(count, unit, &bytes) ? 0 : bytes;
 }
 
+struct fs_blocks fs_ext_blocks(const uint8_t *p)
+{
+    uint32_t shift = im_le32(p + 0x18);
+    uint64_t high = im_le32(p + 0x60) & EXT_64BIT ? im_le32(p + 0x150) : 0;
+
+    return (struct fs_blocks){ .count = high << 32 | im_le32(p + 4),
+                               .bytes = shift < 54 ? UINT64_C(1024) << shift : UINT64_MAX };
+}
+
+struct fs_blocks fs_xfs_blocks(const uint8_t *p)
+{
+    return (struct fs_blocks){ .count = im_be64(p + 8), .bytes = im_be32(p + 4) };
+}
+
+struct fs_blocks fs_fat_blocks(const uint8_t *p)
+{
+    return (struct fs_blocks){ .count = im_le16(p + 19) ? im_le16(p + 19) : im_le32(p + 32),
+                               .bytes = im_le16(p + 11) };
+}
+
 static struct fs_size ext_size(const uint8_t *p)
 {
-    uint64_t blocks = im_le32(p + 4);
-    uint32_t shift = im_le32(p + 24);
+    struct fs_blocks blocks = fs_ext_blocks(p);
 
-    if (im_le32(p + 96) & EXT_64BIT)
-        blocks |= (uint64_t)im_le32(p + 0x150) << 32;
-    return (struct fs_size){ .bytes = shift > 6 ? 0 : times(blocks, UINT64_C(1024) << shift),
+    return (struct fs_size){ .bytes = blocks.bytes > FS_EXT_BLOCK_MAX
+                                          ? 0
+                                          : times(blocks.count, blocks.bytes),
                              .errors = (im_le16(p + 58) & EXT_ERRORS) != 0 };
 }
 
 static struct fs_size xfs_size(const uint8_t *p)
 {
-    return (struct fs_size){ .bytes = times(im_be64(p + 8), im_be32(p + 4)) };
+    struct fs_blocks blocks = fs_xfs_blocks(p);
+
+    return (struct fs_size){ .bytes = times(blocks.count, blocks.bytes) };
 }
 
 static struct fs_size fat_size(const uint8_t *p)
 {
-    uint32_t sectors = im_le16(p + 19) ? im_le16(p + 19) : im_le32(p + 32);
+    struct fs_blocks blocks = fs_fat_blocks(p);
 
-    return (struct fs_size){ .bytes = times(sectors, im_le16(p + 11)) };
+    return (struct fs_size){ .bytes = times(blocks.count, blocks.bytes) };
 }
 
 /* The copy of the boot sector behind the last one is not counted in it. */

@@ -1,6 +1,6 @@
 /* fs-size - how large a file system says it is, and whether it has noted errors: the two things its
  * superblock tells that a look at its place must be compared with.  Not a recogniser: the type is
- * known (guest/guest.h). */
+ * known, from guest/guest.h or stage/superblock.h. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,6 +8,20 @@
 
 #include "base/error.h"
 #include "core/disk.h"
+
+/* As the superblock counts; nothing is checked. */
+struct fs_blocks {
+    uint64_t count;
+    uint64_t bytes; /* of each; UINT64_MAX: more than can be said */
+};
+
+/* Of superblocks, of which 512 bytes are read. */
+struct fs_blocks fs_ext_blocks(const uint8_t *superblock);
+struct fs_blocks fs_xfs_blocks(const uint8_t *superblock);
+struct fs_blocks fs_fat_blocks(const uint8_t *superblock);
+
+/* The largest block that ext has, bytes. */
+#define FS_EXT_BLOCK_MAX 65536u
 
 struct fs_size {
     uint64_t bytes; /* 0: this type does not tell, or what it tells cannot be */

@@ -75,7 +75,8 @@ bool fstab_has_option(const char *options, const char *option)
 
 /* ---- which file system ---- */
 
-bool fstab_has_containers(const struct im_guest *guest)
+/* Does the disk hold volume groups or the like, whose contents have names, too? */
+static bool has_containers(const struct im_guest *guest)
 {
     static const char *const kinds[] = { "LVM2_member",       "LVM1_member", "crypto_LUKS",
                                          "linux_raid_member", "bcache",      "zfs_member" };
@@ -131,7 +132,7 @@ enum fstab_device fstab_find(const struct im_guest *guest, const char *device,
     if (!fs && guest->table == IM_TABLE_NONE && guest->fs_count && names_first_disk(device))
         fs = &guest->fs[0];
     if (!fs)
-        return fstab_has_containers(guest) ? FSTAB_INSIDE : FSTAB_MISSING;
+        return has_containers(guest) ? FSTAB_INSIDE : FSTAB_MISSING;
     *ret_fs = fs;
     if (!is_identity(device))
         return FSTAB_BY_NAME;

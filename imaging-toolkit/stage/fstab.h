@@ -41,6 +41,3 @@ enum fstab_device {
 /* What does a device's name mean on this disk?  *ret_fs: the file system, when there is one. */
 enum fstab_device fstab_find(const struct im_guest *guest, const char *device,
                              const struct im_fs **ret_fs);
-
-/* Does the disk hold volume groups or the like, whose contents have names, too? */
-bool fstab_has_containers(const struct im_guest *guest);

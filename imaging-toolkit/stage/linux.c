@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "guest/os.h"
 
 /* Names in a directory, bytes: as many as are told, of 64 bytes each on the average. */
 #define NAMES_MAX (IM_GUEST_NAMES_MAX * 64u)
@@ -32,30 +33,10 @@ int linux_of(struct im_look *look, struct im_guest **ret_guest, struct im_error 
     return 1;
 }
 
-/* What the guest's own state can cause is an answer; the rest is a failure. */
-static int answer(int r)
-{
-    switch (r) {
-    case 0:
-        return LINUX_FOUND;
-    case -ENOENT:
-    case -ENOTDIR:
-        return LINUX_ABSENT;
-    case -ELOOP:
-    case -EISDIR:
-    case -EOPNOTSUPP:
-    case -EFBIG:
-    case -EBADMSG:
-        return LINUX_UNREADABLE;
-    default:
-        return r;
-    }
-}
-
 static int tell(struct im_look *look, const char *path, int r, const struct im_error *local,
                 struct im_error *err)
 {
-    r = answer(r);
+    r = im_guest_answer(r);
     if (r == LINUX_UNREADABLE)
         im_report_unknown(look->report, "%s: %s", path, local->message);
     else if (r < 0 && err)
@@ -78,13 +59,13 @@ int linux_text(struct im_look *look, struct im_guest *guest, const char *path,
 int linux_bytes(struct im_guest *guest, const char *path, struct im_buffer *bytes,
                 struct im_error *err)
 {
-    return answer(im_guest_read(guest, path, bytes->ceiling, bytes, err));
+    return im_guest_answer(im_guest_read(guest, path, bytes->ceiling, bytes, err));
 }
 
 int linux_stat(struct im_guest *guest, const char *path, struct im_file *ret_file,
                struct im_error *err)
 {
-    return answer(im_guest_stat(guest, path, ret_file, err));
+    return im_guest_answer(im_guest_stat(guest, path, ret_file, err));
 }
 
 static int by_name(const void *a, const void *b)
@@ -146,50 +127,18 @@ int linux_has_cloud_init(struct im_guest *guest, struct im_error *err)
 
 /* ---- kernels ---- */
 
-static const char *const kernel_names[] = { "vmlinuz", "vmlinux", "Image", "kernel", "bzImage" };
-
-/* What is behind "vmlinuz-", or NULL when this is no kernel's name. */
-static const char *kernel_name(const char *file)
-{
-    for (size_t i = 0; i < sizeof(kernel_names) / sizeof(kernel_names[0]); i++) {
-        size_t len = strlen(kernel_names[i]);
-
-        if (strncmp(file, kernel_names[i], len) != 0)
-            continue;
-        if (file[len] == '\0')
-            return "";
-        if (file[len] == '-' && !strstr(file, "rescue"))
-            return file + len + 1;
-    }
-    return NULL;
-}
-
 static bool has_name(const struct linux_names *names, const char *name)
 {
     return names->count && bsearch(&name, names->name, names->count, sizeof(name), by_name);
 }
 
-/* Debian's way to call it, Red Hat's, SUSE's, Alpine's. */
 static void find_initrd(const struct linux_names *names, struct linux_kernel *kernel)
 {
-    static const char *const ways[][2] = { { "initrd.img-", "" },
-                                           { "initramfs-", ".img" },
-                                           { "initrd-", "" },
-                                           { "initramfs-", "" },
-                                           { "initrd-", ".img" } };
-    static const char *const bare[] = { "initrd.img", "initramfs.img", "initrd", "initramfs" };
     char name[160];
 
-    for (size_t i = 0; *kernel->name && i < sizeof(ways) / sizeof(ways[0]); i++) {
-        (void)snprintf(name, sizeof(name), "%s%s%s", ways[i][0], kernel->name, ways[i][1]);
+    for (unsigned way = 0; im_kernel_ramdisk(kernel->name, way, name, sizeof(name)); way++)
         if (has_name(names, name)) {
             (void)snprintf(kernel->initrd, sizeof(kernel->initrd), "/boot/%s", name);
-            return;
-        }
-    }
-    for (size_t i = 0; !*kernel->name && i < sizeof(bare) / sizeof(bare[0]); i++)
-        if (has_name(names, bare[i])) {
-            (void)snprintf(kernel->initrd, sizeof(kernel->initrd), "/boot/%s", bare[i]);
             return;
         }
 }
@@ -202,10 +151,10 @@ int linux_find_kernels(struct im_look *look, struct im_guest *guest,
 
     *ret_kernels = (struct linux_kernels){ 0 };
     for (size_t i = names.count; r == LINUX_FOUND && i-- > 0;) {
-        const char *name = kernel_name(names.name[i]);
+        const char *name = im_kernel_version(names.name[i]);
         struct linux_kernel *kernel = &ret_kernels->kernel[ret_kernels->count];
 
-        if (!name || ret_kernels->count == LINUX_KERNELS_MAX ||
+        if (!name || strstr(names.name[i], "rescue") || ret_kernels->count == LINUX_KERNELS_MAX ||
             strlen(name) >= sizeof(kernel->name))
             continue;
         (void)snprintf(kernel->name, sizeof(kernel->name), "%s", name);

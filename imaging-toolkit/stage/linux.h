@@ -23,9 +23,9 @@
 int linux_of(struct im_look *look, struct im_guest **ret_guest, struct im_error *err);
 
 enum linux_found {
-    LINUX_ABSENT = 0,
-    LINUX_FOUND = 1,
-    LINUX_UNREADABLE = 2, /* reported as unknown, with the reason */
+    LINUX_ABSENT = IM_ABSENT,
+    LINUX_FOUND = IM_FOUND,
+    LINUX_UNREADABLE = IM_UNREADABLE, /* reported as unknown, with the reason */
 };
 
 /* The text of a file into an empty buffer, whose ceiling counts.  NULs become '?'.

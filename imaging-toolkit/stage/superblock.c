@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "stage/fs-size.h"
 
 #define EXT_AT          1024u
 #define EXT_MAGIC       0xef53u
@@ -21,8 +22,6 @@
 #define EXT_JOURNAL_DEV 0x0008u /* s_feature_incompat: is a journal and nothing else */
 #define EXT_64BIT       0x0080u
 #define EXT_EXTENTS     0x0040u
-/* s_log_block_size: 1 KiB to 64 KiB */
-#define EXT_LOG_MAX 6u
 
 #define XFS_BLOCK_MIN 512u
 #define XFS_BLOCK_MAX 65536u
@@ -42,20 +41,21 @@ static void print_uuid(char text[40], const uint8_t *p)
                               i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", p[i]);
 }
 
-/* blocks × block bytes, which a disk of any kind must be able to have. */
-static int set_bytes(struct superblock *superblock, uint64_t blocks, uint64_t block,
+/* As many bytes as a disk of any kind can have. */
+static int set_bytes(struct superblock *superblock, const struct fs_blocks *blocks,
                      struct im_error *err)
 {
-    if (blocks == 0 || __builtin_mul_overflow(blocks, block, &superblock->bytes) ||
+    if (blocks->count == 0 ||
+        __builtin_mul_overflow(blocks->count, blocks->bytes, &superblock->bytes) ||
         superblock->bytes > INT64_MAX)
         return im_fail(err, EBADMSG,
                        "the superblock of this %s file system says that it has %" PRIu64
                        " blocks of %" PRIu64 " bytes; check it with its fsck",
-                       superblock->name, blocks, block);
+                       superblock->name, blocks->count, blocks->bytes);
     return 0;
 }
 
-static bool is_power(uint32_t value, uint32_t min, uint32_t max)
+static bool is_power(uint64_t value, uint64_t min, uint64_t max)
 {
     return value >= min && value <= max && (value & (value - 1)) == 0;
 }
@@ -77,8 +77,7 @@ static int read_ext(const uint8_t *head, struct superblock *superblock, struct i
 {
     const uint8_t *p = head + EXT_AT;
     uint32_t incompat = im_le32(p + 0x60);
-    uint32_t log = im_le32(p + 0x18);
-    uint64_t blocks = im_le32(p + 0x04);
+    struct fs_blocks blocks = fs_ext_blocks(p);
 
     superblock->name = incompat & (EXT_64BIT | EXT_EXTENTS) ? "ext4"
                        : im_le32(p + 0x5c) & EXT_JOURNAL    ? "ext3"
@@ -86,12 +85,10 @@ static int read_ext(const uint8_t *head, struct superblock *superblock, struct i
     if (incompat & EXT_JOURNAL_DEV)
         return im_fail(err, EOPNOTSUPP,
                        "this is the external journal of an ext file system; give the file system");
-    if (log > EXT_LOG_MAX)
-        return refuse_block(superblock, log < 54 ? UINT64_C(1024) << log : UINT64_MAX, err);
-    if (incompat & EXT_64BIT)
-        blocks |= (uint64_t)im_le32(p + 0x150) << 32;
+    if (blocks.bytes > FS_EXT_BLOCK_MAX)
+        return refuse_block(superblock, blocks.bytes, err);
     print_uuid(superblock->uuid, p + 0x68);
-    return set_bytes(superblock, blocks, UINT64_C(1024) << log, err);
+    return set_bytes(superblock, &blocks, err);
 }
 
 static bool is_xfs(const uint8_t *head)
@@ -101,13 +98,13 @@ static bool is_xfs(const uint8_t *head)
 
 static int read_xfs(const uint8_t *head, struct superblock *superblock, struct im_error *err)
 {
-    uint32_t block = im_be32(head + 4);
+    struct fs_blocks blocks = fs_xfs_blocks(head);
 
     superblock->name = "XFS";
-    if (!is_power(block, XFS_BLOCK_MIN, XFS_BLOCK_MAX))
-        return refuse_block(superblock, block, err);
+    if (!is_power(blocks.bytes, XFS_BLOCK_MIN, XFS_BLOCK_MAX))
+        return refuse_block(superblock, blocks.bytes, err);
     print_uuid(superblock->uuid, head + 32);
-    return set_bytes(superblock, im_be64(head + 8), block, err);
+    return set_bytes(superblock, &blocks, err);
 }
 
 /* The type's name in the boot sector is no proof for Microsoft, but all tools write it, and the
@@ -121,17 +118,16 @@ static bool is_fat(const uint8_t *head)
 
 static int read_fat(const uint8_t *head, struct superblock *superblock, struct im_error *err)
 {
-    uint32_t sector = im_le16(head + 11);
-    uint64_t sectors = im_le16(head + 19);
+    struct fs_blocks sectors = fs_fat_blocks(head);
     const uint8_t *id = head + (memcmp(head + 82, "FAT32   ", 8) == 0 ? 67 : 39);
 
     superblock->name = "FAT";
-    if (!is_power(sector, FAT_SECTOR_MIN, FAT_SECTOR_MAX))
-        return refuse_block(superblock, sector, err);
+    if (!is_power(sectors.bytes, FAT_SECTOR_MIN, FAT_SECTOR_MAX))
+        return refuse_block(superblock, sectors.bytes, err);
     if (im_le32(id) != 0)
         (void)snprintf(superblock->uuid, sizeof(superblock->uuid), "%02X%02X-%02X%02X", id[3],
                        id[2], id[1], id[0]);
-    return set_bytes(superblock, sectors ? sectors : im_le32(head + 32), sector, err);
+    return set_bytes(superblock, &sectors, err);
 }
 
 static const struct kind {

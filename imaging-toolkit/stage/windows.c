@@ -36,27 +36,15 @@ const char *windows_place(const struct im_fs *fs, char *buf, size_t size)
     return buf;
 }
 
-int windows_answer(struct im_look *look, const char *path, int r, const struct im_error *why,
-                   struct im_error *err)
+static int tell(struct im_look *look, const char *path, int r, const struct im_error *why,
+                struct im_error *err)
 {
-    switch (r) {
-    case 0:
-        return WINDOWS_FOUND;
-    case -ENOENT:
-    case -ENOTDIR:
-        return WINDOWS_ABSENT;
-    case -ELOOP:
-    case -EISDIR:
-    case -EOPNOTSUPP:
-    case -EFBIG:
-    case -EBADMSG:
+    r = im_guest_answer(r);
+    if (r == WINDOWS_UNREADABLE)
         im_report_unknown(look->report, "%s: %s", path, why->message);
-        return WINDOWS_UNREADABLE;
-    default:
-        if (err)
-            *err = *why;
-        return r;
-    }
+    else if (r < 0 && err)
+        *err = *why;
+    return r;
 }
 
 int windows_head(struct im_look *look, struct im_guest *guest, const struct im_fs *fs,
@@ -65,7 +53,7 @@ int windows_head(struct im_look *look, struct im_guest *guest, const struct im_f
     struct im_error why = { 0 };
     int r = im_fs_head(guest, fs, path, len, bytes, &why);
 
-    return windows_answer(look, path, r, &why, err);
+    return tell(look, path, r, &why, err);
 }
 
 /* ---- the registry ---- */
@@ -92,7 +80,7 @@ int windows_hive(struct im_look *look, struct im_guest *guest, const char *path,
                         "The registry hive %s cannot be read: %s", path, why.message);
         return WINDOWS_ABSENT;
     }
-    return windows_answer(look, path, r, &why, err);
+    return tell(look, path, r, &why, err);
 }
 
 bool windows_control_set(struct im_report *report, struct im_hive *hive, char *set)

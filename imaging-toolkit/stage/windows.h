@@ -18,20 +18,15 @@ int windows_of(struct im_look *look, struct im_guest **ret_guest, struct im_erro
 const char *windows_place(const struct im_fs *fs, char *buf, size_t size);
 
 enum windows_found {
-    WINDOWS_ABSENT = 0,
-    WINDOWS_FOUND = 1,
-    WINDOWS_UNREADABLE = 2, /* reported as unknown, with the reason */
+    WINDOWS_ABSENT = IM_ABSENT,
+    WINDOWS_FOUND = IM_FOUND,
+    WINDOWS_UNREADABLE = IM_UNREADABLE, /* reported as unknown, with the reason */
 };
 
 /* The first len bytes of a file (all of a shorter one) into an empty buffer.
  * enum windows_found, or an error that ends the look. */
 int windows_head(struct im_look *look, struct im_guest *guest, const struct im_fs *fs,
                  const char *path, size_t len, struct im_buffer *bytes, struct im_error *err);
-
-/* What reading something of the guest returned, as enum windows_found: what the guest's own state
- * can cause is an answer, the rest ends the look. */
-int windows_answer(struct im_look *look, const char *path, int r, const struct im_error *why,
-                   struct im_error *err);
 
 /* The hive at IM_HIVE_SYSTEM or IM_HIVE_SOFTWARE.  enum windows_found; one that is missing or
  * damaged is reported as a fault.  The caller closes it. */
