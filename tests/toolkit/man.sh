@@ -1,6 +1,6 @@
 #!/bin/bash
-# There is a page for every command, format and stage; it names every option of the command; and all
-# pages are installed.
+# There is a page for every command, format and stage; it names every option of the command; all
+# pages are installed; and every page of ours that a page or a document names is there.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires scdoc
 
@@ -33,3 +33,13 @@ for row in json.load(open("rows")):
 END
 grep -q '^format vmdk' names || fail "no format was found: $(cat names)"
 while read -r kind name section; do page "imaging-$kind-$name" "$section"; done <names
+
+# "*imaging-stage-grow*(7)", and in Markdown without asterisks
+cd "$top_srcdir"
+grep -oE 'imaging-[a-z0-9-]+\*?\([157]\)' imaging-toolkit/man/*.scd docs/*.md HACKING.md README.md |
+    tr -d '*' | sort -u >"$OLDPWD/named"
+[ "$(wc -l <"$OLDPWD/named")" -gt 50 ] || fail "pages name only these: $(cat "$OLDPWD/named")"
+while IFS=: read -r file name; do
+    scd=${name%)}
+    [ -f "$man/${scd/(/.}.scd" ] || fail "$file names $name, which is not there"
+done <"$OLDPWD/named"
