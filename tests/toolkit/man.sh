@@ -18,7 +18,9 @@ commands=$("$IMAGING_TOOLKIT" --help | awk '/^  [a-z][a-z-]* +[a-z]/ && $1 != "i
 [ -n "$commands" ] || fail "no command was found in --help"
 for command in $commands; do
     page "imaging-toolkit-$command" 1
-    "$IMAGING_TOOLKIT" "$command" --help | grep -oE -- '--[a-z][a-z-]*' | sort -u |
+    "$IMAGING_TOOLKIT" "$command" --help | # but for its examples of other commands
+        awk -v own="$command" '!match($0, /imaging-toolkit [a-z-]+/) || index($0, "imaging-toolkit " own)' |
+        grep -oE -- '--[a-z][a-z-]*' | sort -u |
         while read -r option; do
             grep -qF -- "$option" "$man/imaging-toolkit-$command.1.scd" ||
                 fail "the page of $command does not know $option"
