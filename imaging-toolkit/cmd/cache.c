@@ -1,35 +1,22 @@
-/* cache - look at the scratch of this machine, limit it, keep images in it. */
+/* cache - look at the scratch of this machine, limit it, keep images in it: the command line, and
+ * what looks or limits. */
 
 #include <config.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <linux/fs.h>
 
 #include <jansson.h>
 
-#include "base/bytes.h"
-#include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/crypto.h"
-#include "base/io.h"
 #include "base/text.h"
-#include "box/box.h"
 #include "cache/cache.h"
+#include "cmd/cache-inner.h"
 #include "cmd/cmd.h"
-#include "core/cancel.h"
-#include "core/digest.h"
 #include "core/format.h"
-#include "core/source.h"
-#include "core/store.h"
 
 static const char help[] =
     "usage: imaging-toolkit cache status [--place DIR] [--output text|json]\n"
@@ -73,14 +60,6 @@ static const struct option options[] = {
     { "force", no_argument, NULL, OPT_FORCE },
     { "output", required_argument, NULL, OPT_OUTPUT },
     { NULL, 0, NULL, 0 },
-};
-
-struct request {
-    const char *place, *policy, *sha256;
-    uint64_t target;
-    bool targeted, force, json;
-    int argc; /* what is left: words that are no options */
-    char **argv;
 };
 
 /* ---- status, limit, gc ---- */
@@ -152,7 +131,8 @@ static void print_status(const char *place, const struct im_cache_status *status
         print_entry(&status->entry[i]);
 }
 
-static int expect(const struct request *request, int words, const char *what, struct im_error *err)
+int im_cache_expect(const struct im_cache_request *request, int words, const char *what,
+                    struct im_error *err)
 {
     if (request->argc == words)
         return 0;
@@ -160,19 +140,15 @@ static int expect(const struct request *request, int words, const char *what, st
                    request->argc);
 }
 
-static int show(const struct request *request, struct im_error *err)
+static int show(const struct im_cache_request *request, struct im_error *err)
 {
     struct im_cache_status status;
     int r = im_cache_look(request->place, &status, err);
-    json_t *object;
 
     if (r < 0)
         return r;
     if (request->json) {
-        object = status_json(request->place, &status);
-        (void)json_dumpf(object, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(object);
+        im_print_json(status_json(request->place, &status));
     } else {
         print_status(request->place, &status);
     }
@@ -180,15 +156,15 @@ static int show(const struct request *request, struct im_error *err)
     return 0;
 }
 
-static int run_status(const struct request *request, struct im_error *err)
+static int run_status(const struct im_cache_request *request, struct im_error *err)
 {
-    int r = expect(request, 0, "nothing further is", err);
+    int r = im_cache_expect(request, 0, "nothing further is", err);
 
     return r < 0 ? r : show(request, err);
 }
 
 /* What is not said stays. */
-static int run_limit(const struct request *request, struct im_error *err)
+static int run_limit(const struct im_cache_request *request, struct im_error *err)
 {
     struct im_cache_status status;
     uint64_t limit;
@@ -198,7 +174,7 @@ static int run_limit(const struct request *request, struct im_error *err)
     if (request->argc == 0 && !request->policy)
         return show(request, err);
     if (request->argc > 1)
-        return expect(request, 1, "SIZE or none is", err);
+        return im_cache_expect(request, 1, "SIZE or none is", err);
     r = im_cache_look(request->place, &status, err);
     if (r < 0)
         return r;
@@ -214,11 +190,11 @@ static int run_limit(const struct request *request, struct im_error *err)
     return im_cache_limit(request->place, limit, fail, err);
 }
 
-static int run_gc(const struct request *request, struct im_error *err)
+static int run_gc(const struct im_cache_request *request, struct im_error *err)
 {
     char text[16];
     uint64_t freed = 0;
-    int r = expect(request, 0, "nothing further is", err);
+    int r = im_cache_expect(request, 0, "nothing further is", err);
 
     if (r == 0)
         r = im_cache_collect(request->place, request->targeted ? request->target : UINT64_MAX,
@@ -232,243 +208,21 @@ static int run_gc(const struct request *request, struct im_error *err)
     return 0;
 }
 
-/* ---- add and get ---- */
-
-/* What comes without a size is reserved in steps of so many bytes. */
-#define STEP (16u << 20)
-/* Moved at once. */
-#define PIECE (1u << 20)
-
-/* Read all of source into the scratch. */
-static int fill(struct im_source *source, struct im_scratch *scratch, struct im_error *err)
-{
-    void *buf IM_FREE = malloc(PIECE);
-    uint64_t offset = 0;
-    size_t got = 0;
-    int r = buf ? 0 : im_fail(err, ENOMEM, "out of memory");
-
-    do {
-        if (r == 0)
-            r = im_cancel_check(err);
-        if (r == 0)
-            r = im_source_read_some(source, buf, PIECE, offset, &got, err);
-        if (r == 0 && offset + got > scratch->bytes)
-            r = im_scratch_grow(scratch, offset + got + STEP, err);
-        if (r < 0)
-            return r;
-        r = im_pwrite(scratch->fd, buf, got, offset);
-        if (r < 0)
-            return im_fail_errno(err, -r, "cannot write byte %" PRIu64 " of '%s' to the cache",
-                                 offset, source->name);
-        offset += got;
-    } while (got > 0);
-    return im_source_finish(source, err);
-}
-
-/* The digest of a file that can be read twice, so that it need not be copied when it is there. */
-static int find_digest(struct im_source *source, char *ret_hex, struct im_error *err)
-{
-    uint8_t digest[32];
-    uint64_t at, len;
-    int fd, r;
-
-    if (im_source_local(source, 0, source->size, &fd, &at, &len) < 0 || at || len != source->size)
-        return im_fail(err, EINVAL,
-                       "'%s' cannot be read twice: say what it is, --sha256 HEX, or save it in a "
-                       "file first",
-                       source->name);
-    r = im_sha256_file(fd, source->size, NULL, digest, err);
-    if (r == 0)
-        im_hex(digest, sizeof(digest), ret_hex);
-    return r;
-}
-
-static int keep(struct im_source *source, struct im_scratch *scratch, const char *id,
-                struct im_entry **ret_entry, struct im_error *err)
-{
-    int r = fill(source, scratch, err);
-
-    if (r == 0)
-        return im_cache_put(scratch, id, NULL, ret_entry, err);
-    im_scratch_free(scratch);
-    return r;
-}
-
-/* Only what is not there is read. */
-static int add(const struct request *request, struct im_source **source, const char *spec,
-               char id[IM_CACHE_ID + 1], struct im_error *err)
-{
-    struct im_entry *entry = NULL;
-    struct im_scratch *scratch = NULL;
-    struct im_error miss = { 0 };
-    uint64_t size = 0;
-    int r = im_cache_get(request->place, id, false, &entry, &miss);
-
-    if (r < 0 && r != -ENOENT)
-        *err = miss;
-    if (r == -ENOENT) {
-        r = *source ? 0 : im_source_open(spec, source, err);
-        if (r == 0)
-            size = (*source)->size == IM_SIZE_UNKNOWN ? STEP : (*source)->size;
-        if (r == 0)
-            r = im_cache_take(request->place, id, size, &entry, &scratch, err);
-        if (r == 0 && scratch)
-            r = keep(*source, scratch, id, &entry, err);
-    }
-    im_entry_free(entry);
-    return r;
-}
-
-static int run_add(const struct request *request, struct im_error *err)
-{
-    char id[IM_CACHE_ID + 1];
-    struct im_source *source = NULL;
-    int r = expect(request, 1, "SOURCE is", err);
-
-    if (r == 0)
-        r = im_cache_set_up(request->place, err);
-    if (r == 0 && request->sha256) {
-        memcpy(id, request->sha256, sizeof(id));
-    } else if (r == 0) {
-        r = im_source_open(request->argv[0], &source, err);
-        if (r == 0)
-            r = find_digest(source, id, err);
-    }
-    if (r == 0)
-        r = add(request, &source, request->argv[0], id, err);
-    im_source_close(source);
-    if (r < 0)
-        return r;
-    puts(id);
-    return 0;
-}
-
-/* All of it is proven before any of it is given. */
-static int copy_out(const struct im_entry *entry, struct im_store *store, struct im_error *err)
-{
-    void *buf IM_FREE = malloc(PIECE);
-    int r = buf ? 0 : im_fail(err, ENOMEM, "out of memory");
-
-    for (uint64_t offset = 0; r == 0 && offset < entry->size;) {
-        size_t step = (size_t)im_min(PIECE, entry->size - offset);
-        ssize_t n = im_pread(entry->fd, buf, step, offset);
-
-        r = im_cancel_check(err);
-        if (r == 0 && (n < 0 || (size_t)n != step))
-            r = im_fail_code(err, EIO, "ReadFailed", "cannot read byte %" PRIu64 " of entry %s",
-                             offset, entry->id);
-        if (r == 0)
-            r = im_store_write(store, buf, step, offset, err);
-        offset += step;
-    }
-    return r < 0 ? r : im_store_commit(store, entry->size, err);
-}
-
-static int run_get(const struct request *request, struct im_error *err)
-{
-    struct im_store_options to = { .force = request->force };
-    struct im_entry *entry = NULL;
-    struct im_store *store = NULL;
-    int r = expect(request, 2, "HEX and OUT are", err);
-
-    if (r == 0 && !im_cache_is_id(request->argv[0]))
-        r = im_fail(err, EINVAL, "'%s' is no SHA-256: 64 hexadecimal digits in lower case",
-                    request->argv[0]);
-    if (r == 0)
-        r = im_cache_get(request->place, request->argv[0], true, &entry, err);
-    if (r == 0) {
-        to.size = entry->size;
-        r = im_store_open(request->argv[1], &to, &store, err);
-    }
-    if (r == 0)
-        r = copy_out(entry, store, err);
-    im_store_close(store);
-    im_entry_free(entry);
-    return r;
-}
-
-/* ---- format ---- */
-
-/* Where every kind of file system, partition table and RAID has something. */
-#define HEAD (4u << 20)
-
-static int check_blank(int fd, const char *path, struct im_error *err)
-{
-    uint8_t *head IM_FREE = malloc(HEAD);
-    ssize_t n = head ? im_pread(fd, head, HEAD, 0) : -ENOMEM;
-
-    if (n < 0)
-        return im_fail_errno(err, (int)-n, "cannot read '%s'", path);
-    for (ssize_t i = 0; i < n; i++)
-        if (head[i])
-            return im_fail_code(err, EEXIST, "Exists",
-                                "'%s' is not blank: byte %zd is 0x%02x; --force destroys what is "
-                                "there",
-                                path, i, head[i]);
-    return 0;
-}
-
-static int make_file_system(int fd, uint64_t size, const char *path, struct im_error *err)
-{
-    char root[64];
-    const char *const argv[] = { "mke2fs", "-q", "-F", "-t",       "ext4", "-m",
-                                 "0",      "-E", root, IM_BOX_FD3, NULL };
-    struct im_box box IM_BOX_DONE = IM_BOX("mke2fs", argv, -1);
-    int r;
-
-    (void)snprintf(root, sizeof(root), "root_owner=%ju:%ju,nodiscard", (uintmax_t)geteuid(),
-                   (uintmax_t)getegid());
-    box.fd3 = fd;
-    box.file_size = box.work = size;
-    r = im_box_run(&box, err);
-    if (r < 0 || im_box_succeeded(&box))
-        return r;
-    r = im_box_refused(&box, "make a file system on", "device", err);
-    im_error_prefix(err, "'%s'", path);
-    return r;
-}
-
-static int run_format(const struct request *request, struct im_error *err)
-{
-    const char *path = request->argc == 1 ? request->argv[0] : "";
-    int r = expect(request, 1, "DEVICE is", err);
-    int fd IM_CLOSE = -1;
-    uint64_t size = 0;
-    struct stat st;
-
-    if (r < 0)
-        return r;
-    /* nobody else has it open as a disk of theirs, mounted or not */
-    fd = open(path, O_RDWR | O_EXCL | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return im_fail_errno(err, errno, "cannot open '%s'", path);
-    if (!S_ISBLK(st.st_mode) || ioctl(fd, BLKGETSIZE64, &size) < 0)
-        return im_fail_code(err, EINVAL, "InvalidArgument", "'%s' is no block device", path);
-    if (!request->force)
-        r = check_blank(fd, path, err);
-    if (r == 0) { /* mke2fs wants to be the only one, too */
-        int again = open(path, O_RDWR | O_CLOEXEC);
-
-        (void)close(fd);
-        fd = again;
-        if (fd < 0)
-            return im_fail_errno(err, errno, "cannot open '%s'", path);
-        r = make_file_system(fd, size, path, err);
-    }
-    return r;
-}
-
 /* ---- which ---- */
 
 static const struct verb {
     const char *name;
-    int (*run)(const struct request *request, struct im_error *err);
+    int (*run)(const struct im_cache_request *request, struct im_error *err);
 } verbs[] = {
-    { "status", run_status }, { "limit", run_limit }, { "gc", run_gc },
-    { "add", run_add },       { "get", run_get },     { "format", run_format },
+    { "status", run_status },
+    { "limit", run_limit },
+    { "gc", run_gc },
+    { "add", im_cache_add_command },
+    { "get", im_cache_get_command },
+    { "format", im_cache_format_command },
 };
 
-static int set_option(int option, struct request *request, struct im_error *err)
+static int set_option(int option, struct im_cache_request *request, struct im_error *err)
 {
     switch (option) {
     case OPT_PLACE:
@@ -501,7 +255,7 @@ static int set_option(int option, struct request *request, struct im_error *err)
     }
 }
 
-static int run_verb(const char *name, const struct request *request, struct im_error *err)
+static int run_verb(const char *name, const struct im_cache_request *request, struct im_error *err)
 {
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
         if (strcmp(verbs[i].name, name) == 0)
@@ -511,7 +265,7 @@ static int run_verb(const char *name, const struct request *request, struct im_e
 
 static int cache(int argc, char **argv, struct im_error *err)
 {
-    struct request request = { .place = im_scratch_default() };
+    struct im_cache_request request = { .place = im_scratch_default() };
     int r = 0;
     int c;
 

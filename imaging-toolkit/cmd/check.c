@@ -227,9 +227,7 @@ static void print_json(const struct outcome *outcome)
         (void)json_object_set_new(object, "boot-mode", json_string(outcome->report->boot_mode));
     (void)json_object_set_new(object, "rules", rules);
     (void)json_object_set_new(object, "findings", im_report_json(outcome->report));
-    (void)json_dumpf(object, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(object);
+    im_print_json(object);
 }
 
 /* AWS's sentence stands first, as it does where it is a failure. */

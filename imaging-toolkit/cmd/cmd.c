@@ -7,10 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "base/text.h"
+#include "core/inflate.h"
 
 const struct im_command *const im_commands[] = {
     &im_command_bundle,
@@ -53,6 +57,31 @@ int im_parse_output(const char *text, bool *ret_json, struct im_error *err)
         return im_fail(err, EINVAL, "--output '%s' is neither text nor json", text);
     *ret_json = strcmp(text, "json") == 0;
     return 0;
+}
+
+int im_parse_jobs(const char *text, unsigned *ret_jobs, struct im_error *err)
+{
+    uint64_t jobs;
+
+    if (im_parse_uint(text, IM_INFLATE_JOBS_MAX, &jobs) < 0 || jobs == 0)
+        return im_fail(err, EINVAL, "--jobs '%s' is not a number from 1 to %d", text,
+                       IM_INFLATE_JOBS_MAX);
+    *ret_jobs = (unsigned)jobs;
+    return 0;
+}
+
+int im_parse_rate(const char *text, uint64_t *ret_rate, struct im_error *err)
+{
+    if (im_parse_size(text, ret_rate) < 0 || *ret_rate == 0)
+        return im_fail(err, EINVAL, "--io-rate '%s' is not a size like 512K or 20M", text);
+    return 0;
+}
+
+void im_print_json(json_t *value)
+{
+    (void)json_dumpf(value, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(value);
 }
 
 int im_read_job(struct im_buffer *text, struct im_error *err)

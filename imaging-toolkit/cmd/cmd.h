@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -39,6 +40,14 @@ int im_getopt(int argc, char **argv, const char *shorts, const struct option *lo
 
 /* "text" or "json", as --output takes it; -EINVAL. */
 int im_parse_output(const char *text, bool *ret_json, struct im_error *err);
+
+/* A number of threads, as --jobs takes it; a size that is not 0, as --io-rate does.  -EINVAL. */
+int im_parse_jobs(const char *text, unsigned *ret_jobs, struct im_error *err);
+int im_parse_rate(const char *text, uint64_t *ret_rate, struct im_error *err);
+
+/* Print a jansson value in lines, and let go of it.  Whether standard output takes it main asks. */
+struct json_t;
+void im_print_json(struct json_t *value);
 
 /* Append a job from standard input to text, whose ceiling bounds it.  0; -EINVAL when it is longer;
  * -EIO "ReadFailed". */

@@ -11,8 +11,8 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
-#include "cmd/request.h"
 #include "cmd/packed.h"
+#include "cmd/request.h"
 #include "core/job.h"
 
 static const char help[] =
@@ -103,16 +103,6 @@ struct request {
     bool json;
 };
 
-static int set_jobs(const char *text, struct im_job *job, struct im_error *err)
-{
-    uint64_t jobs;
-
-    if (im_parse_uint(text, 8, &jobs) < 0 || jobs == 0)
-        return im_fail(err, EINVAL, "--jobs '%s' is not a number from 1 to 8", text);
-    job->jobs = (unsigned)jobs;
-    return 0;
-}
-
 static int set_text(char **to, const char *text, struct im_error *err)
 {
     free(*to);
@@ -162,11 +152,9 @@ static int set_option(int option, struct request *request, struct im_error *err)
     case OPT_SCRATCH:
         return set_text(&job->scratch, optarg, err);
     case OPT_JOBS:
-        return set_jobs(optarg, job, err);
+        return im_parse_jobs(optarg, &job->jobs, err);
     case OPT_IO_RATE:
-        if (im_parse_size(optarg, &job->io_rate) < 0 || job->io_rate == 0)
-            return im_fail(err, EINVAL, "--io-rate '%s' is not a size like 512K or 20M", optarg);
-        return 0;
+        return im_parse_rate(optarg, &job->io_rate, err);
     case OPT_PROGRESS_FD:
         return im_parse_fd(optarg, &request->progress_fd, err);
     case OPT_OUTPUT:

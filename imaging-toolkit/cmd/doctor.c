@@ -201,12 +201,11 @@ static int doctor(int argc, char **argv, struct im_error *err)
     ask_machine(&diagnosis);
     ask_scratch(&diagnosis, scratch);
     if (as_json) {
-        (void)json_dumpf(diagnosis.rows, stdout, JSON_INDENT(2));
-        putchar('\n');
+        im_print_json(diagnosis.rows);
     } else {
         print_text(diagnosis.rows);
+        json_decref(diagnosis.rows);
     }
-    json_decref(diagnosis.rows);
     return (int)diagnosis.status;
 }
 

@@ -120,9 +120,7 @@ static void print_json(const struct findings *found, const struct im_disk *disk)
         (void)json_object_set_new(object, "digests", json_boolean(found->contents.digests));
         (void)json_object_set_new(object, "certificate", json_boolean(found->contents.certificate));
     }
-    (void)json_dumpf(object, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(object);
+    im_print_json(object);
 }
 
 static void print_size(const char *name, uint64_t size)

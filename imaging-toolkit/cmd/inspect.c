@@ -288,13 +288,12 @@ static int look_at(const struct request *request, struct finding *finding, struc
         object = finding_json(finding);
         if (!object)
             r = im_fail(err, ENOMEM, "out of memory");
-        else if (request->json)
-            r = json_dumpf(object, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF
-                    ? 0
-                    : im_fail(err, EIO, "cannot write to standard output");
-        else
+        else if (!request->json)
             print_text(object);
-        json_decref(object);
+        if (object && request->json)
+            im_print_json(object);
+        else
+            json_decref(object);
     }
     im_look_done(&look);
     return r;

@@ -12,7 +12,6 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
-#include "core/inflate.h"
 
 enum {
     OPT_FROM = 256,
@@ -41,17 +40,6 @@ static const struct option options[] = {
     { NULL, 0, NULL, 0 },
 };
 
-static int set_jobs(const char *text, unsigned *ret_jobs, struct im_error *err)
-{
-    uint64_t jobs;
-
-    if (im_parse_uint(text, IM_INFLATE_JOBS_MAX, &jobs) < 0 || jobs == 0)
-        return im_fail(err, EINVAL, "--jobs '%s' is not a number from 1 to %d", text,
-                       IM_INFLATE_JOBS_MAX);
-    *ret_jobs = (unsigned)jobs;
-    return 0;
-}
-
 static int set_option(int option, struct im_request *request, struct im_error *err)
 {
     switch (option) {
@@ -74,11 +62,9 @@ static int set_option(int option, struct im_request *request, struct im_error *e
         request->scratch = optarg;
         return 0;
     case OPT_JOBS:
-        return set_jobs(optarg, &request->jobs, err);
+        return im_parse_jobs(optarg, &request->jobs, err);
     case OPT_IO_RATE:
-        if (im_parse_size(optarg, &request->io_rate) < 0 || request->io_rate == 0)
-            return im_fail(err, EINVAL, "--io-rate '%s' is not a size like 512K or 20M", optarg);
-        return 0;
+        return im_parse_rate(optarg, &request->io_rate, err);
     case OPT_PROGRESS_FD:
         return im_parse_fd(optarg, &request->progress_fd, err);
     case OPT_OUTPUT:

@@ -194,12 +194,11 @@ static int stages(int argc, char **argv, struct im_error *err)
         return (int)im_error_status(err);
     rows = collect();
     if (as_json) {
-        (void)json_dumpf(rows, stdout, JSON_INDENT(2));
-        putchar('\n');
+        im_print_json(rows);
     } else {
         print_text(rows);
+        json_decref(rows);
     }
-    json_decref(rows);
     return 0;
 }
 
