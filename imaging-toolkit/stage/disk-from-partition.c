@@ -19,9 +19,7 @@
 #include "stage/find-kernel.h"
 #include "stage/grub.h"
 #include "stage/layout-fill.h"
-#include "stage/layout.h"
-#include "stage/segments.h"
-#include "stage/superblock.h"
+#include "stage/making.h"
 
 /* Kernels with everything built in have 60 MiB, ramdisks with firmware 300. */
 #define KERNEL_MAX  (UINT64_C(128) << 20)
@@ -29,21 +27,6 @@
 
 /* "HdrS" of a Linux kernel for x86 (Documentation/x86/boot.rst). */
 #define KERNEL_MAGIC_AT 0x202u
-
-enum { FILE_EFI, FILE_KERNEL, FILE_RAMDISK };
-
-struct making {
-    const struct im_args *args;
-    const struct im_context *context;
-    struct im_disk *image;
-    struct superblock superblock;
-    struct layout layout;
-    bool boot;                 /* there will be a boot loader */
-    struct im_source *kernel;  /* NULL: it is in the image */
-    struct im_source *ramdisk; /* NULL: there is none, or it is in the image */
-    uint32_t serial;           /* of the boot partition */
-    struct segments *segments;
-};
 
 static void making_done(struct making *making)
 {
@@ -207,23 +190,6 @@ static int settle_firmware(struct making *making, struct im_error *err)
     return r;
 }
 
-/* The files of the boot partition; the firmware's has the given length. */
-static unsigned list_files(const struct making *making, uint64_t efi_len,
-                           struct fat_file file[FAT_FILES_MAX])
-{
-    const struct fat_file all[FAT_FILES_MAX] = {
-        [FILE_EFI] = { "BOOTX64 EFI", true, making->layout.uefi ? efi_len : 0, 0 },
-        [FILE_KERNEL] = { "VMLINUZ    ", false, making->kernel ? making->kernel->size : 0, 0 },
-        [FILE_RAMDISK] = { "INITRD     ", false, making->ramdisk ? making->ramdisk->size : 0, 0 },
-    };
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < FAT_FILES_MAX; i++)
-        if (all[i].len)
-            file[count++] = all[i];
-    return count;
-}
-
 /* Everything but running something. */
 static int plan(struct making *making, struct im_error *err)
 {
@@ -247,107 +213,12 @@ static int plan(struct making *making, struct im_error *err)
     layout->part[LAYOUT_SWAP].len = im_arg_number(making->args, "swap", 0);
     layout->part[LAYOUT_EPHEMERAL].len = im_arg_number(making->args, "ephemeral", 0);
     if (layout->uefi || making->kernel)
-        layout->part[LAYOUT_BOOT].len = fat_bytes(file, list_files(making, GRUB_IMAGE_MAX, file));
+        layout->part[LAYOUT_BOOT].len = fat_bytes(file, making_files(making, GRUB_IMAGE_MAX, file));
     r = layout_can_fill(layout, err);
     return r < 0 ? r : layout_place(layout, err);
 }
 
 /* ---- making it ---- */
-
-static int write_config(const struct making *making, struct im_buffer *config, struct im_error *err)
-{
-    char partuuid[40], boot_uuid[12];
-    struct grub_plan plan = {
-        .root_uuid = making->superblock.uuid,
-        .root_partuuid = partuuid,
-        .boot_uuid = making->kernel ? boot_uuid : NULL,
-        .boot_number = LAYOUT_BOOT + 1,
-        .gpt = making->layout.gpt,
-        .ramdisk = making->ramdisk,
-        .words = im_arg_text(making->args, "cmdline"),
-    };
-
-    layout_root_partuuid(&making->layout, partuuid);
-    fat_uuid(making->serial, boot_uuid);
-    return grub_config(&plan, config, err);
-}
-
-static int add_fat(struct making *making, struct fat *fat, struct im_error *err)
-{
-    uint64_t at = making->layout.part[LAYOUT_BOOT].offset;
-    struct segments *segments = making->segments;
-    uint8_t *table = im_steal(fat->table);
-    int r = segments_add_bytes(segments, at, im_steal(fat->reserved), fat->reserved_len, err);
-
-    if (r == 0)
-        r = segments_add_bytes(segments, at + fat->directories_at, im_steal(fat->directories),
-                               fat->directories_len, err);
-    if (r < 0) {
-        free(table);
-        return r;
-    }
-    r = segments_add_bytes(segments, at + fat->table_at[0], table, fat->table_len, err);
-    return r < 0 ? r
-                 : segments_add_shared(segments, at + fat->table_at[1], table, fat->table_len, err);
-}
-
-/* What the files of the boot partition are: GRUB's image in memory, the others where they stand. */
-static int add_files(struct making *making, struct im_buffer *efi, const struct fat_file *file,
-                     unsigned count, struct im_error *err)
-{
-    uint64_t at = making->layout.part[LAYOUT_BOOT].offset;
-    int r = 0;
-
-    for (unsigned i = 0; r == 0 && i < count; i++) {
-        uint64_t offset = at + file[i].offset;
-
-        if (file[i].efi)
-            r = segments_add_bytes(making->segments, offset, im_buffer_steal(efi), file[i].len,
-                                   err);
-        else if (making->kernel)
-            r = segments_add_source(making->segments, offset, im_steal(making->kernel), file[i].len,
-                                    err);
-        else
-            r = segments_add_source(making->segments, offset, im_steal(making->ramdisk),
-                                    file[i].len, err);
-    }
-    return r;
-}
-
-static int make_boot_partition(struct making *making, const struct im_buffer *config,
-                               struct im_error *err)
-{
-    const struct layout_part *part = &making->layout.part[LAYOUT_BOOT];
-    struct im_buffer efi IM_BUFFER_DONE = IM_BUFFER(GRUB_IMAGE_MAX);
-    struct fat_file file[FAT_FILES_MAX];
-    struct fat fat FAT_DONE = { 0 };
-    unsigned count;
-    int r = making->layout.uefi ? grub_image(GRUB_UEFI, config, &efi, err) : 0;
-
-    if (r < 0)
-        return r;
-    count = list_files(making, efi.len, file);
-    r = fat_make(file, count, part->len, part->offset, making->serial, &fat, err);
-    if (r == 0)
-        r = add_fat(making, &fat, err);
-    return r < 0 ? r : add_files(making, &efi, file, count, err);
-}
-
-static int make_boot(struct making *making, uint8_t *head, struct im_error *err)
-{
-    struct im_buffer config IM_BUFFER_DONE = IM_BUFFER(65536);
-    struct im_buffer core IM_BUFFER_DONE = IM_BUFFER(GRUB_IMAGE_MAX);
-    int r = write_config(making, &config, err);
-
-    if (r == 0 && making->layout.bios)
-        r = grub_image(GRUB_BIOS, &config, &core, err);
-    if (r == 0 && making->layout.bios)
-        r = grub_install(&core, making->layout.gpt ? LAYOUT_CORE_GPT : LAYOUT_CORE_MBR, head,
-                         LAYOUT_HEAD, err);
-    if (r == 0 && making->layout.part[LAYOUT_BOOT].len)
-        r = make_boot_partition(making, &config, err);
-    return r;
-}
 
 /* Table and boot code. */
 static int make_head(struct making *making, struct im_error *err)
@@ -358,7 +229,7 @@ static int make_head(struct making *making, struct im_error *err)
     int r = layout_table(layout, &head, &tail, err);
 
     if (r == 0 && making->boot)
-        r = make_boot(making, head, err);
+        r = making_boot(making, head, err);
     if (r == 0)
         r = segments_add_bytes(making->segments, 0, im_steal(head), LAYOUT_HEAD, err);
     if (r == 0 && tail)

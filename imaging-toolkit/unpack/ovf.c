@@ -10,11 +10,10 @@
 
 #include <config.h>
 
-#include "unpack/ovf.h"
+#include "unpack/ovf-inner.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +31,6 @@
 #define RUN_MAX (256 * 1024)
 /* Text of one of the elements that are read. */
 #define TEXT_MAX 1024
-/* Devices; each disk is looked for among them. */
-#define ITEMS_MAX 512u
 
 enum element {
     UNKNOWN,
@@ -74,34 +71,15 @@ static const struct rule {
     { "Parent", ITEM, PARENT },
 };
 
-/* A device: a controller has an address, a disk a parent, an address on it, and a resource. */
-struct item {
-    char *id, *parent, *resource, *address, *unit;
-};
-
 struct reader {
     struct im_xml xml;
     struct im_ovf *ovf;
-    struct item item[ITEMS_MAX];
-    unsigned item_count;
-    char *file_ref[IM_OVF_DISKS_MAX];                  /* of each disk, or NULL */
-    bool references, disks, system, hardware, ignored; /* met; a second hardware section */
+    struct im_ovf_wiring wiring;
+    bool references, disks, system, hardware; /* met */
     enum element path[DEPTH_MAX];
     struct im_buffer text;
     struct im_error *err;
 };
-
-__attribute__((format(printf, 2, 3))) static int refuse(const struct reader *reader,
-                                                        const char *format, ...)
-{
-    char what[IM_ERROR_MAX - 40];
-    va_list args;
-
-    va_start(args, format);
-    (void)vsnprintf(what, sizeof(what), format, args);
-    va_end(args);
-    return im_fail_code(reader->err, EBADMSG, "InvalidOvf", "OVF file parsing error: %s", what);
-}
 
 static int no_memory(const struct reader *reader)
 {
@@ -122,9 +100,10 @@ static int attribute(struct reader *reader, const char *name, char **ret_value)
         if (strcmp((const char *)xmlTextReaderConstLocalName(reader->xml.reader), name) != 0)
             continue;
         if (value)
-            r = refuse(reader, "an element has two attributes '%s'", name);
+            r = im_ovf_refuse(reader->err, "an element has two attributes '%s'", name);
         else if (text && strlen(text) > TEXT_MAX)
-            r = refuse(reader, "the attribute '%s' has more than %d bytes", name, TEXT_MAX);
+            r = im_ovf_refuse(reader->err, "the attribute '%s' has more than %d bytes", name,
+                              TEXT_MAX);
         else if (!(value = strdup(text ? text : "")))
             r = no_memory(reader);
     }
@@ -140,7 +119,7 @@ static int needed(struct reader *reader, const char *element, const char *name, 
     int r = attribute(reader, name, ret_value);
 
     return r == 0 && (!*ret_value || !**ret_value)
-               ? refuse(reader, "<%s> has no attribute '%s'", element, name)
+               ? im_ovf_refuse(reader->err, "<%s> has no attribute '%s'", element, name)
                : r;
 }
 
@@ -155,8 +134,9 @@ static int read_compression(struct reader *reader, struct im_ovf_file *file)
     file->compression = strcmp(text, "gzip") == 0 ? IM_OVF_GZIP : IM_OVF_XZ;
     if (strcmp(text, "gzip") == 0 || strcmp(text, "xz") == 0)
         return 0;
-    return refuse(reader, "the compression '%s' of the file '%s' is not supported; gzip and xz are",
-                  im_text_printable(shown, sizeof(shown), text), file->href);
+    return im_ovf_refuse(reader->err,
+                         "the compression '%s' of the file '%s' is not supported; gzip and xz are",
+                         im_text_printable(shown, sizeof(shown), text), file->href);
 }
 
 /* Part of href is said in messages; it may hold anything. */
@@ -166,10 +146,10 @@ static int printable_href(const struct reader *reader, const char *href)
 
     im_text_printable(shown, sizeof(shown), href);
     return strcmp(shown, href) == 0 ? 0
-                                    : refuse(reader,
-                                             "the href '%s' of a file is no plain name "
-                                             "(controls, or more than %zu bytes)",
-                                             shown, sizeof(shown) - 1);
+                                    : im_ovf_refuse(reader->err,
+                                                    "the href '%s' of a file is no plain name "
+                                                    "(controls, or more than %zu bytes)",
+                                                    shown, sizeof(shown) - 1);
 }
 
 static int check_chunks(struct reader *reader, const struct im_ovf_file *file)
@@ -195,7 +175,7 @@ static int start_file(struct reader *reader)
     int r;
 
     if (ovf->file_count == IM_OVF_FILES_MAX)
-        return refuse(reader, "it has more than %u files", IM_OVF_FILES_MAX);
+        return im_ovf_refuse(reader->err, "it has more than %u files", IM_OVF_FILES_MAX);
     ovf->file_count++;
     file->size = UINT64_MAX;
     r = needed(reader, "File", "id", &file->id);
@@ -210,50 +190,12 @@ static int start_file(struct reader *reader)
     if (r == 0)
         r = attribute(reader, "size", &size);
     if (r == 0 && size && im_parse_uint(size, INT64_MAX, &file->size) < 0)
-        r = refuse(reader, "the size '%s' of the file '%s' is not a number of bytes",
-                   im_text_printable(shown, sizeof(shown), size), file->href);
+        r = im_ovf_refuse(reader->err, "the size '%s' of the file '%s' is not a number of bytes",
+                          im_text_printable(shown, sizeof(shown), size), file->href);
     for (unsigned i = 0; r == 0 && i + 1 < ovf->file_count; i++)
         if (strcmp(ovf->file[i].id, file->id) == 0 || strcmp(ovf->file[i].href, file->href) == 0)
-            r = refuse(reader, "two files have one id, or the name '%s'", file->href);
+            r = im_ovf_refuse(reader->err, "two files have one id, or the name '%s'", file->href);
     return r;
-}
-
-/* The number of `base` to the power `exponent`, when it fits. */
-static int power(uint64_t base, uint64_t exponent, uint64_t *ret_value)
-{
-    uint64_t value = 1;
-
-    for (; exponent > 0; exponent--)
-        if (__builtin_mul_overflow(value, base, &value))
-            return -ERANGE;
-    *ret_value = value;
-    return 0;
-}
-
-/* Bytes of a unit as DSP0004 writes it: "byte", "byte * 2^30", "byte*1024". */
-static int parse_units(const char *text, uint64_t *ret_bytes)
-{
-    char packed[32];
-    uint64_t base, exponent = 1;
-    size_t n = 0;
-    char *caret;
-
-    for (; *text && n + 1 < sizeof(packed); text++)
-        if (*text != ' ')
-            packed[n++] = *text;
-    packed[n] = '\0';
-    if (*text || strncmp(packed, "byte", 4) != 0)
-        return -EINVAL;
-    *ret_bytes = 1;
-    if (!packed[4])
-        return 0;
-    caret = strchr(packed, '^');
-    if (caret)
-        *caret++ = '\0';
-    if (packed[4] != '*' || im_parse_uint(packed + 5, 1u << 30, &base) < 0 || base == 0 ||
-        (caret && im_parse_uint(caret, 60, &exponent) < 0))
-        return -EINVAL;
-    return power(base, exponent, ret_bytes);
 }
 
 static int read_capacity(struct reader *reader, struct im_ovf_disk *disk)
@@ -268,13 +210,14 @@ static int read_capacity(struct reader *reader, struct im_ovf_disk *disk)
     if (r < 0)
         return r;
     if (im_parse_uint(number, INT64_MAX, &disk->capacity) == 0 &&
-        (!units || parse_units(units, &unit) == 0) &&
+        (!units || im_ovf_units(units, &unit) == 0) &&
         !__builtin_mul_overflow(disk->capacity, unit, &disk->capacity) &&
         disk->capacity <= INT64_MAX)
         return 0;
-    return refuse(reader, "the capacity '%s' in units of '%s' is no number of bytes",
-                  im_text_printable(shown, sizeof(shown), number),
-                  im_text_printable(shown_units, sizeof(shown_units), units ? units : "byte"));
+    return im_ovf_refuse(
+        reader->err, "the capacity '%s' in units of '%s' is no number of bytes",
+        im_text_printable(shown, sizeof(shown), number),
+        im_text_printable(shown_units, sizeof(shown_units), units ? units : "byte"));
 }
 
 static int start_disk(struct reader *reader)
@@ -286,11 +229,11 @@ static int start_disk(struct reader *reader)
     int r;
 
     if (ovf->disk_count == IM_OVF_DISKS_MAX)
-        return refuse(reader, "it has more than %u disks", IM_OVF_DISKS_MAX);
+        return im_ovf_refuse(reader->err, "it has more than %u disks", IM_OVF_DISKS_MAX);
     disk->place = ovf->disk_count++;
     r = needed(reader, "Disk", "diskId", &disk->id);
     if (r == 0)
-        r = attribute(reader, "fileRef", &reader->file_ref[disk->place]);
+        r = attribute(reader, "fileRef", &reader->wiring.file_ref[disk->place]);
     if (r == 0)
         r = attribute(reader, "format", &disk->format);
     if (r == 0)
@@ -299,19 +242,20 @@ static int start_disk(struct reader *reader)
         r = attribute(reader, "parentRef", &parent);
     im_text_printable(shown, sizeof(shown), disk->id ? disk->id : "");
     if (r == 0 && parent)
-        r = refuse(reader, "the disk '%s' has a parent (parentRef); flatten it before the export",
-                   shown);
+        r = im_ovf_refuse(reader->err,
+                          "the disk '%s' has a parent (parentRef); flatten it before the export",
+                          shown);
     for (unsigned i = 0; r == 0 && i + 1 < ovf->disk_count; i++)
         if (strcmp(ovf->disk[i].id, disk->id) == 0)
-            r = refuse(reader, "two disks have the id '%s'", shown);
+            r = im_ovf_refuse(reader->err, "two disks have the id '%s'", shown);
     return r;
 }
 
 static int start_item(struct reader *reader)
 {
-    if (reader->item_count == ITEMS_MAX)
-        return refuse(reader, "it has more than %u devices", ITEMS_MAX);
-    reader->item_count++;
+    if (reader->wiring.device_count == IM_OVF_DEVICES_MAX)
+        return im_ovf_refuse(reader->err, "it has more than %u devices", IM_OVF_DEVICES_MAX);
+    reader->wiring.device_count++;
     return 0;
 }
 
@@ -329,7 +273,7 @@ static enum element find(enum element parent, const char *name)
 static int once(struct reader *reader, bool *seen, const char *name)
 {
     if (*seen)
-        return refuse(reader, "it has two <%s>", name);
+        return im_ovf_refuse(reader->err, "it has two <%s>", name);
     *seen = true;
     return 0;
 }
@@ -342,8 +286,8 @@ static int start_element(struct reader *reader, int depth)
     char shown[64];
 
     if (depth == 0 && strcmp(name, "Envelope") != 0)
-        return refuse(reader, "the root element is <%s>, not <Envelope>",
-                      im_text_printable(shown, sizeof(shown), name));
+        return im_ovf_refuse(reader->err, "the root element is <%s>, not <Envelope>",
+                             im_text_printable(shown, sizeof(shown), name));
     if (depth == 0)
         element = ENVELOPE;
     if (element == HARDWARE && reader->hardware)
@@ -360,8 +304,9 @@ static int start_element(struct reader *reader, int depth)
     case DISK:
         return start_disk(reader);
     case COLLECTION:
-        return refuse(reader, "it holds several machines (<VirtualSystemCollection>); export the "
-                              "one that is wanted");
+        return im_ovf_refuse(reader->err,
+                             "it holds several machines (<VirtualSystemCollection>); export the "
+                             "one that is wanted");
     case SYSTEM:
         return once(reader, &reader->system, name);
     case HARDWARE:
@@ -378,7 +323,9 @@ static int start_element(struct reader *reader, int depth)
 /* Keep the text of a device's property; the first of several counts. */
 static int end_element(struct reader *reader, enum element element)
 {
-    struct item *item = reader->item_count ? &reader->item[reader->item_count - 1] : NULL;
+    struct im_ovf_device *item = reader->wiring.device_count
+                                     ? &reader->wiring.device[reader->wiring.device_count - 1]
+                                     : NULL;
     char **field = NULL;
 
     if (element == ADDRESS)
@@ -405,7 +352,8 @@ static int add_text(struct reader *reader, const char *text, int depth)
         return 0;
     r = im_buffer_puts(&reader->text, text);
     if (r == -EFBIG)
-        return refuse(reader, "a property of a device has more than %d bytes", TEXT_MAX);
+        return im_ovf_refuse(reader->err, "a property of a device has more than %d bytes",
+                             TEXT_MAX);
     return r < 0 ? no_memory(reader) : 0;
 }
 
@@ -423,98 +371,6 @@ static int take_node(struct reader *reader, const struct im_xml_node *node)
     }
 }
 
-/* ---- what hangs on what ---- */
-
-static int find_files(struct reader *reader)
-{
-    struct im_ovf *ovf = reader->ovf;
-    char shown[64], disk[64];
-
-    for (unsigned i = 0; i < ovf->disk_count; i++) {
-        const char *ref = reader->file_ref[i];
-
-        ovf->disk[i].file = -1;
-        for (unsigned j = 0; ref && j < ovf->file_count; j++)
-            if (strcmp(ovf->file[j].id, ref) == 0)
-                ovf->disk[i].file = (int)j;
-        if (ref && ovf->disk[i].file < 0)
-            return refuse(reader, "the disk '%s' names the file '%s', which is not in <References>",
-                          im_text_printable(disk, sizeof(disk), ovf->disk[i].id),
-                          im_text_printable(shown, sizeof(shown), ref));
-    }
-    return 0;
-}
-
-/* The id behind "ovf:/disk/", "ovf://disk/" or "/disk/"; NULL: it is no disk. */
-static const char *disk_of(const struct item *item)
-{
-    const char *found = item->resource ? strstr(item->resource, "/disk/") : NULL;
-
-    return found ? found + strlen("/disk/") : NULL;
-}
-
-static int number_of(struct reader *reader, const char *text, const char *what, uint64_t *ret_value)
-{
-    char shown[48];
-
-    if (!text) /* the only one of its controller, or a controller alone */
-        return 0;
-    if (im_parse_uint(text, UINT32_MAX, ret_value) == 0)
-        return 0;
-    return refuse(reader, "the %s '%s' of a device is not a number", what,
-                  im_text_printable(shown, sizeof(shown), text));
-}
-
-static int attach(struct reader *reader, struct im_ovf_disk *disk, const struct item *item)
-{
-    disk->controller = disk->controller_place = disk->unit = 0;
-    for (unsigned i = 0; item->parent && i < reader->item_count; i++) {
-        const struct item *controller = &reader->item[i];
-
-        if (!controller->id || strcmp(controller->id, item->parent) != 0)
-            continue;
-        disk->controller_place = i;
-        if (number_of(reader, controller->address, "Address", &disk->controller) < 0)
-            return -EBADMSG;
-        break;
-    }
-    return number_of(reader, item->unit, "AddressOnParent", &disk->unit);
-}
-
-static int compare(const void *a, const void *b)
-{
-    const struct im_ovf_disk *x = a, *y = b;
-    const uint64_t keys[][2] = { { x->controller, y->controller },
-                                 { x->controller_place, y->controller_place },
-                                 { x->unit, y->unit },
-                                 { x->place, y->place } };
-
-    for (size_t i = 0; i < 4; i++)
-        if (keys[i][0] != keys[i][1])
-            return keys[i][0] < keys[i][1] ? -1 : 1;
-    return 0;
-}
-
-static int order_disks(struct reader *reader)
-{
-    struct im_ovf *ovf = reader->ovf;
-    int r = 0;
-
-    for (unsigned i = 0; r == 0 && i < ovf->disk_count; i++) {
-        struct im_ovf_disk *disk = &ovf->disk[i];
-
-        disk->controller = UINT64_MAX; /* not attached: the last */
-        for (unsigned j = 0; r == 0 && j < reader->item_count; j++) {
-            const char *id = disk_of(&reader->item[j]);
-
-            if (id && strcmp(id, disk->id) == 0 && disk->controller == UINT64_MAX)
-                r = attach(reader, disk, &reader->item[j]);
-        }
-    }
-    qsort(ovf->disk, ovf->disk_count, sizeof(ovf->disk[0]), compare);
-    return r;
-}
-
 static int read_document(struct reader *reader)
 {
     struct im_xml_node node;
@@ -526,13 +382,12 @@ static int read_document(struct reader *reader)
             return r;
     }
     if (r < 0)
-        return refuse(reader, "%s", reader->xml.why);
+        return im_ovf_refuse(reader->err, "%s", reader->xml.why);
     if (reader->xml.complained) /* a prefix that nobody declared */
-        return refuse(reader, "it is not well-formed XML: %s", reader->xml.syntax);
+        return im_ovf_refuse(reader->err, "it is not well-formed XML: %s", reader->xml.syntax);
     if (reader->ovf->disk_count == 0)
-        return refuse(reader, "it describes no disk (no <Disk> in <DiskSection>)");
-    r = find_files(reader);
-    return r == 0 ? order_disks(reader) : r;
+        return im_ovf_refuse(reader->err, "it describes no disk (no <Disk> in <DiskSection>)");
+    return im_ovf_order(reader->ovf, &reader->wiring, reader->err);
 }
 
 static struct reader *reader_free(struct reader *reader)
@@ -540,8 +395,8 @@ static struct reader *reader_free(struct reader *reader)
     if (!reader)
         return NULL;
     im_xml_close(&reader->xml);
-    for (unsigned i = 0; i < reader->item_count; i++) {
-        struct item *item = &reader->item[i];
+    for (unsigned i = 0; i < reader->wiring.device_count; i++) {
+        struct im_ovf_device *item = &reader->wiring.device[i];
 
         free(item->id);
         free(item->parent);
@@ -550,7 +405,7 @@ static struct reader *reader_free(struct reader *reader)
         free(item->unit);
     }
     for (unsigned i = 0; i < IM_OVF_DISKS_MAX; i++)
-        free(reader->file_ref[i]);
+        free(reader->wiring.file_ref[i]);
     im_buffer_done(&reader->text);
     im_ovf_free(reader->ovf);
     free(reader);
@@ -573,7 +428,7 @@ int im_ovf_parse(const char *xml, size_t len, struct im_ovf **ret_ovf, struct im
     if (r == 0)
         reader->ovf = calloc(1, sizeof(*reader->ovf));
     if (r == -EBADMSG)
-        r = refuse(reader, "%s", reader->xml.why);
+        r = im_ovf_refuse(reader->err, "%s", reader->xml.why);
     else if (!reader->ovf)
         r = no_memory(reader);
     else
