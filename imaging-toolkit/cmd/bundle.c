@@ -76,15 +76,7 @@ static int run_request(struct bundler *bundler, char **operands, struct im_error
 
 static int bundle(int argc, char **argv, struct im_error *err)
 {
-    struct bundler bundler;
-    int r = bundler_begin(&bundler, "bundle", err);
-
-    if (r == 0)
-        r = bundler_options(&bundler, argc, argv, options, err);
-    if (r == 0)
-        r = run_request(&bundler, argv + optind, err);
-    im_job_done(&bundler.job);
-    return r < 0 ? (int)im_error_status(err) : 0;
+    return bundler_command("bundle", argc, argv, options, run_request, err);
 }
 
 const struct im_command im_command_bundle = {

@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 
-int bundler_begin(struct bundler *bundler, const char *stage, struct im_error *err)
+static int begin(struct bundler *bundler, const char *stage, struct im_error *err)
 {
     *bundler = (struct bundler){
         .job = { .format = im_format_find("raw"), .max_size = UINT64_MAX },
@@ -40,8 +40,8 @@ static int set_format(struct bundler *bundler, const char *name, struct im_error
                                          name);
 }
 
-int bundler_options(struct bundler *bundler, int argc, char **argv, const struct option *options,
-                    struct im_error *err)
+static int take_options(struct bundler *bundler, int argc, char **argv,
+                        const struct option *options, struct im_error *err)
 {
     int r = 0, c;
 
@@ -70,6 +70,21 @@ int bundler_options(struct bundler *bundler, int argc, char **argv, const struct
         r = im_fail(err, EINVAL, "two operands are needed, %d given; see '%s --help'",
                     argc - optind, argv[0]);
     return r;
+}
+
+int bundler_command(const char *stage, int argc, char **argv, const struct option *options,
+                    int (*run)(struct bundler *bundler, char **operands, struct im_error *err),
+                    struct im_error *err)
+{
+    struct bundler bundler;
+    int r = begin(&bundler, stage, err);
+
+    if (r == 0)
+        r = take_options(&bundler, argc, argv, options, err);
+    if (r == 0)
+        r = run(&bundler, argv + optind, err);
+    im_job_done(&bundler.job);
+    return r < 0 ? (int)im_error_status(err) : 0;
 }
 
 int bundler_run(struct bundler *bundler, struct im_copy_result *ret_result, struct im_error *err)

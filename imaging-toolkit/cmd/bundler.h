@@ -16,17 +16,16 @@ struct bundler {
  * name is that of a parameter of the stage. */
 enum { BUNDLER_FORCE = 256, BUNDLER_PROGRESS_FD, BUNDLER_OUTPUT, BUNDLER_ARGUMENT };
 
-/* A job from raw to raw with the one stage, and no source or store.  The caller ends with
- * im_job_done, also after a failure. */
-int bundler_begin(struct bundler *bundler, const char *stage, struct im_error *err);
+/* The command of a stage: a job from raw to raw with that one, and no source or store yet, gets the
+ * options of the command line, behind which there must be two operands, and goes to `run` with
+ * those.  Returns the exit status. */
+int bundler_command(const char *stage, int argc, char **argv, const struct option *options,
+                    int (*run)(struct bundler *bundler, char **operands, struct im_error *err),
+                    struct im_error *err);
 
 /* Give the stage an argument. */
 int bundler_argument(struct bundler *bundler, const char *name, const char *text,
                      struct im_error *err);
-
-/* Take the options of a command line, behind which there must be two operands, from optind on. */
-int bundler_options(struct bundler *bundler, int argc, char **argv, const struct option *options,
-                    struct im_error *err);
 
 /* Run the job, and print the result when it is to be JSON. */
 int bundler_run(struct bundler *bundler, struct im_copy_result *ret_result, struct im_error *err);
