@@ -232,8 +232,8 @@ static int prove_input(int input, const char *name, im_qemu_img_prove_fn prove, 
 static int room_beside(struct im_source *source, im_qemu_img_prove_fn prove, const char *scratch,
                        uint64_t *ret_bytes, struct im_error *err)
 {
-    uint64_t limit, left;
-    int r = im_cache_room(scratch, &limit, &left, err);
+    uint64_t limit, ever, left;
+    int r = im_cache_room(scratch, &limit, &ever, &left, err);
 
     *ret_bytes = 0;
     if (r < 0 || limit == UINT64_MAX || !prove || source->sequential ||
