@@ -116,7 +116,8 @@ static int convert(int input, int output, const char *format, uint64_t size, uin
     if (r < 0 || im_box_succeeded(&box))
         return r;
     if (box.text.data && strstr(box.text.data, "No space left"))
-        return im_fail(err, ENOSPC, "no space in scratch for the raw copy of %" PRIu64 " bytes",
+        return im_fail(err, ENOSPC, "no space in scratch for the raw copy of a disk of %" PRIu64
+                       " bytes; free some or name another place with --scratch",
                        size);
     return refused(&box, format, "convert", err);
 }
@@ -345,7 +346,7 @@ static int write_image(int input, struct im_store *store, const char *format, ui
     if (r < 0 || im_box_succeeded(&box))
         return r;
     if (box.text.data && strstr(box.text.data, "No space left"))
-        return im_fail(err, ENOSPC, "no space for '%s'", store->name);
+        return im_fail(err, ENOSPC, "no space for '%s'; free some and try again", store->name);
     return refused(&box, format, "write", err);
 }
 
