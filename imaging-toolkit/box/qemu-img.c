@@ -116,7 +116,8 @@ static int convert(int input, int output, const char *format, uint64_t size, uin
     if (r < 0 || im_box_succeeded(&box))
         return r;
     if (box.text.data && strstr(box.text.data, "No space left"))
-        return im_fail(err, ENOSPC, "no space in scratch for the raw copy of a disk of %" PRIu64
+        return im_fail(err, ENOSPC,
+                       "no space in scratch for the raw copy of a disk of %" PRIu64
                        " bytes; free some or name another place with --scratch",
                        size);
     return refused(&box, format, "convert", err);

@@ -1,4 +1,5 @@
-/* cancel - the wish to stop, set by SIGINT, SIGTERM and SIGHUP, looked at by everything that loops. */
+/* cancel - the wish to stop, set by SIGINT, SIGTERM and SIGHUP, looked at by everything that loops.
+ */
 #pragma once
 
 #include <stdbool.h>

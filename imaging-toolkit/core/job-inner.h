@@ -4,12 +4,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cache/scratch.h"
 #include "core/digest.h"
 #include "core/job.h"
 #include "core/resume.h"
 #include "core/source.h"
 #include "core/store.h"
+
+struct im_scratch;
 
 /* A job under way. */
 struct im_run {

@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "core/copy.h"
 #include "core/rate.h"
+#include "core/spool.h"
 
 static void run_done(struct im_run *run)
 {
@@ -27,7 +28,7 @@ static void run_done(struct im_run *run)
     im_disk_close(run->disk);
     (void)im_resume_end(run->resume, false);
     im_source_close(run->source);
-    im_scratch_free(run->copy);
+    im_spool_free(run->copy);
 }
 
 /* The manifest belongs to the volume, but so may another's: it is replaced only when that is, or
@@ -214,29 +215,18 @@ static int check_flow(const struct im_run *run, const struct im_copy_result *res
                         "nothing came through the pipe; did what stands in front of it fail?");
 }
 
-/* A copy of what flows by begins with so much room and asks for more. */
-#define FIRST (16u << 20)
-
-static int more_scratch(void *arg, uint64_t bytes, struct im_error *err)
-{
-    return im_scratch_grow(arg, bytes, err);
-}
-
 /* What can be read only once is looked at where it has been copied to. */
 static int look_at_copy(struct im_run *run, struct im_copy_result *result, struct im_error *err)
 {
     struct stat st;
-    int r = im_scratch_take(run->context.scratch, FIRST, &run->copy, err);
+    int r = im_spool_open(run->context.scratch, &run->copy, &run->store, err);
 
     run->doing = run->job->stage[run->job->stage_count - 1].stage->name;
-    if (r == 0)
-        r = im_store_scratch(run->copy->fd, run->copy->bytes, more_scratch, run->copy, &run->store,
-                             err);
     if (r < 0)
         return r;
     im_progress_stage(run->progress, "copy");
     r = write_result(run, result, err);
-    if (r == 0 && fstat(run->copy->fd, &st) == 0)
+    if (r == 0 && fstat(run->store->fd, &st) == 0)
         result->scratch_bytes += (uint64_t)st.st_blocks * 512;
     if (r == 0)
         r = check_flow(run, result, err);

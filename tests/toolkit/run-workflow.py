@@ -103,6 +103,18 @@ class RunWorkflow(toolkit.Case):
         self.write("cut.raw.gz", self.read("boots.raw.gz")[:-9])
         self.fails(4, "ends early", "run", "inspect", "image=cut.raw.gz", "packed=gz", "format=raw")
 
+    def test_what_is_only_looked_at_uses_a_place_to_its_last_step(self):
+        """Room is asked for in steps; the last may be smaller, and what does not fit is told."""
+        self.write("random.gz", gzip.compress(os.urandom(24 * MIB), 1))
+        os.mkdir(self.path("place"), 0o755)
+        words = ["fetch", "from=random.gz", "unpack", "kind=gz", "decode", "format=raw",
+                 "check-gpt", "--scratch", "place"]
+        self.run_ok("cache", "limit", "--place", "place", "26M")
+        self.run_ok("run", *words)
+        self.run_ok("cache", "limit", "--place", "place", "22M")
+        self.fails(5, "is limited to %d" % (22 * MIB), "run", *words)
+        self.assertEqual(os.listdir(self.path("place/.imaging-cache/scratch")), [])
+
     def test_what_cannot_be_read_again_is_not_looked_at(self):
         chain = ["decode", "format=raw", "boot-layout", "encode", "to=vmdk", "store", "to=v.vmdk"]
         self.write("packed.gz", gzip.compress(bootable(self.read("disk.raw"))))
