@@ -16,6 +16,7 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 
 ssize_t im_pread(int fd, void *buf, size_t len, uint64_t offset)
 {
@@ -108,6 +109,18 @@ int im_sync_parent(const char *path)
     return 0;
 }
 
+int im_fail_open(const char *path, int number, struct im_error *err)
+{
+    char shown[256];
+
+    if (number != ENOENT || !strstr(path, "://"))
+        return im_fail_errno(err, number, "cannot open '%s'", path);
+    return im_fail(err, ENOENT,
+                   "'%s' is no http(s) URL, and there is no such file; fetch it by other means and "
+                   "give the file, or pipe it into '-'",
+                   im_text_url(shown, sizeof(shown), path));
+}
+
 int im_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,
                  struct im_error *err)
 {
@@ -118,7 +131,7 @@ int im_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,
     size_t len;
 
     if (fd < 0)
-        return im_fail_errno(err, errno, "cannot open '%s'", path);
+        return im_fail_open(path, errno, err);
     for (;;) {
         ssize_t n = read(fd, chunk, sizeof(chunk));
         int r;

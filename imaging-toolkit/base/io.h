@@ -35,6 +35,10 @@ bool im_stat_same(const struct stat *a, const struct stat *b);
 /* fsync the directory that holds `path`; 0 or -errno. */
 int im_sync_parent(const char *path);
 
+/* The failure of a path that cannot be opened.  One that looks like an URL may be one that nobody
+ * here knows: its query is not told. */
+int im_fail_open(const char *path, int number, struct im_error *err);
+
 /* Read a whole file of at most max bytes into a new NUL-terminated string owned by the caller.
  * Errors: -EFBIG when it is larger, else from open and read; err says which file. */
 int im_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,

@@ -116,7 +116,9 @@ static int convert(int input, int output, const char *format, uint64_t size, uin
     if (r < 0 || im_box_succeeded(&box))
         return r;
     if (box.text.data && strstr(box.text.data, "No space left"))
-        return im_fail(err, ENOSPC, "no space in scratch for the raw copy of %" PRIu64 " bytes",
+        return im_fail(err, ENOSPC,
+                       "no space in scratch for the raw copy of a disk of %" PRIu64
+                       " bytes; free some or name another place with --scratch",
                        size);
     return refused(&box, format, "convert", err);
 }
@@ -232,8 +234,8 @@ static int prove_input(int input, const char *name, im_qemu_img_prove_fn prove, 
 static int room_beside(struct im_source *source, im_qemu_img_prove_fn prove, const char *scratch,
                        uint64_t *ret_bytes, struct im_error *err)
 {
-    uint64_t limit, left;
-    int r = im_cache_room(scratch, &limit, &left, err);
+    uint64_t limit, ever, left;
+    int r = im_cache_room(scratch, &limit, &ever, &left, err);
 
     *ret_bytes = 0;
     if (r < 0 || limit == UINT64_MAX || !prove || source->sequential ||
@@ -345,7 +347,7 @@ static int write_image(int input, struct im_store *store, const char *format, ui
     if (r < 0 || im_box_succeeded(&box))
         return r;
     if (box.text.data && strstr(box.text.data, "No space left"))
-        return im_fail(err, ENOSPC, "no space for '%s'", store->name);
+        return im_fail(err, ENOSPC, "no space for '%s'; free some and try again", store->name);
     return refused(&box, format, "write", err);
 }
 

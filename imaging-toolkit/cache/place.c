@@ -86,6 +86,11 @@ static int open_state(struct im_place *place, bool set_up, struct im_error *err)
 
     if (!look_at(place))
         return unavailable(place, "it cannot be looked at", err);
+    if (set_up && geteuid() != place->uid && geteuid() != 0)
+        return unavailable(place,
+                           "it belongs to another user, and only they can set it up; use a "
+                           "directory of your own",
+                           err);
     (void)snprintf(name, sizeof(name), place->shared ? "%s-%ju" : "%s", IM_PLACE_STATE,
                    (uintmax_t)geteuid());
     r = open_below(place, place->dir, name, set_up, &fd);
@@ -100,7 +105,7 @@ static int open_state(struct im_place *place, bool set_up, struct im_error *err)
             return 0; /* whoever planted it must not stop us */
         return unavailable(place,
                            "its .imaging-cache belongs to another user, or others may look into "
-                           "it (mode 0700 is needed)",
+                           "it (mode 0700 is needed); use another place",
                            err);
     }
     r = open_below(place, fd, "scratch", true, &place->scratch);

@@ -34,10 +34,13 @@ int im_scratch_exceeded(uint64_t bytes, struct im_error *err)
 static int never_fits(const struct im_place *place, const struct im_wish *wish, uint64_t taken,
                       struct im_error *err)
 {
-    char why[96] = "";
+    char why[160] = "";
 
     if (taken > 0)
-        (void)snprintf(why, sizeof(why), ", of which %" PRIu64 " are taken and stay so", taken);
+        (void)snprintf(why, sizeof(why),
+                       ", of which %" PRIu64 " are taken and stay so (with the maps of the file "
+                       "system %" PRIu64 " would be)",
+                       taken, im_room_of(wish->bytes));
     return im_fail_code(err, ENOSPC, "ScratchLimit",
                         "%" PRIu64 " bytes of scratch are needed, but '%s' is limited to %" PRIu64
                         "%s; raise the limit ('imaging-toolkit cache limit') or use another place",

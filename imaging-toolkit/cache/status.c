@@ -57,6 +57,9 @@ static uint64_t usable(uint64_t room)
 {
     uint64_t bytes = room > IM_ROOM_MAPS + 4096 ? (room - IM_ROOM_MAPS - 4096) / 257 * 256 : 0;
 
+    bytes = bytes / 4096 * 4096;
+    while (im_room_of(bytes + 4096) <= room)
+        bytes += 4096; /* a few at most: what was rounded off above */
     return bytes;
 }
 
@@ -69,6 +72,15 @@ static uint64_t free_of(const struct im_place *place, const struct im_usage *usa
         return left + go;
     total -= im_min(go, total);
     return total >= place->limit ? 0 : im_min(usable(place->limit - total), left + go);
+}
+
+static uint64_t ever_of(const struct im_place *place, const struct im_usage *usage)
+{
+    uint64_t stays = usage->foreign + usage->books;
+
+    if (place->limit == IM_PLACE_NOBODY)
+        return UINT64_MAX;
+    return stays >= place->limit ? 0 : usable(place->limit - stays);
 }
 
 static void list(const struct im_items *items, struct im_cache_status *status)
@@ -112,6 +124,7 @@ static int look(struct im_place *place, struct im_cache_status *status, struct i
     status->foreign = usage.foreign;
     status->books = usage.books;
     status->reservations = usage.reservations;
+    status->ever = ever_of(place, &usage);
     status->free = free_of(place, &usage, &items);
     im_items_done(&items);
     return 0;
@@ -119,7 +132,7 @@ static int look(struct im_place *place, struct im_cache_status *status, struct i
 
 int im_cache_look(const char *where, struct im_cache_status *ret_status, struct im_error *err)
 {
-    struct im_cache_status status = { .limit = IM_PLACE_NOBODY };
+    struct im_cache_status status = { .limit = IM_PLACE_NOBODY, .ever = UINT64_MAX };
     struct im_place *place CLOSE_PLACE = NULL;
     int r = im_place_open(where, false, &place, err);
 
@@ -145,7 +158,8 @@ void im_cache_status_done(struct im_cache_status *status)
     *status = (struct im_cache_status){ 0 };
 }
 
-int im_cache_room(const char *where, uint64_t *ret_limit, uint64_t *ret_free, struct im_error *err)
+int im_cache_room(const char *where, uint64_t *ret_limit, uint64_t *ret_ever, uint64_t *ret_free,
+                  struct im_error *err)
 {
     struct im_cache_status status;
     int r = im_cache_look(where, &status, err);
@@ -153,6 +167,7 @@ int im_cache_room(const char *where, uint64_t *ret_limit, uint64_t *ret_free, st
     if (r < 0)
         return r;
     *ret_limit = status.limit;
+    *ret_ever = status.ever;
     *ret_free = status.free;
     im_cache_status_done(&status);
     return 0;

@@ -115,13 +115,16 @@ bool im_place_in_use(int dir, const char *name, int *ret_fd)
     return false;
 }
 
-/* Its bytes first: whatever still has it open, they are free at once. */
+/* Its bytes first: whatever still has it open, they are free at once.  A file that has another name
+ * as well is somebody else's, linked in here: it only loses this one. */
 static void take_back(int dir, const char *name)
 {
     int fd = openat(dir, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
 
     if (fd >= 0) {
-        (void)!ftruncate(fd, 0);
+        if (fstat(fd, &st) == 0 && st.st_nlink == 1)
+            (void)!ftruncate(fd, 0);
         (void)close(fd);
     }
     (void)unlinkat(dir, name, 0);

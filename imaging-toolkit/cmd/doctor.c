@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -16,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "base/tmpfile.h"
+#include "cache/cache.h"
 #include "cmd/cmd.h"
 #include "core/job.h"
 #include "core/need.h"
@@ -112,18 +112,21 @@ static void ask_scratch(struct diagnosis *diagnosis, const char *dir)
 {
     json_t *row = row_of(diagnosis, "scratch", dir);
     struct im_error err = { 0 };
-    struct statvfs room;
-    int fd IM_CLOSE = im_tmpfile(dir, 0600, NULL, &err);
+    uint64_t limit, ever, left = 0;
+    int fd IM_CLOSE = -1;
+    int r = im_cache_room(dir, &limit, &ever, &left, &err);
     char detail[64], size[16];
+    struct stat st;
 
-    if (fd < 0 || fstatvfs(fd, &room) < 0) {
-        tell(row, false, fd < 0 ? err.message : "its file system does not tell its size");
+    if (r == 0 && (stat(dir, &st) < 0 || !S_ISBLK(st.st_mode)))
+        r = fd = im_tmpfile(dir, 0600, NULL, &err);
+    if (r < 0) {
+        tell(row, false, err.message);
         diagnosis->status = IM_FAILED;
         return;
     }
-    (void)snprintf(detail, sizeof(detail), "%s free",
-                   im_format_size(size, sizeof(size), room.f_bavail * (uint64_t)room.f_frsize));
-    tell(row, room.f_bavail > 0, detail);
+    (void)snprintf(detail, sizeof(detail), "%s free", im_format_size(size, sizeof(size), left));
+    tell(row, left > 0, detail);
 }
 
 static void ask_machine(struct diagnosis *diagnosis)

@@ -28,8 +28,8 @@ int im_plan_make(const struct im_job *job, struct im_plan **ret_plan, struct im_
     if (!plan)
         return im_fail(err, ENOMEM, "out of memory");
     plan->scratch = job->scratch ? job->scratch : im_scratch_default();
-    if (im_cache_room(plan->scratch, &plan->limit, &plan->free, &no_place) < 0)
-        plan->limit = plan->free = 0;
+    if (im_cache_room(plan->scratch, &plan->limit, &plan->ever, &plan->free, &no_place) < 0)
+        plan->limit = plan->ever = plan->free = 0;
     r = im_job_plan(job, plan, err);
     if (r != -ENOSPC || !no_place.number || plan->scratch_bytes == 0)
         return r;
@@ -156,13 +156,13 @@ static void print_row(const struct im_plan_row *row)
 static void print_text(const char *name, const struct im_plan *plan,
                        const struct warnings *warnings, const struct im_error *verdict)
 {
-    char shown[256];
+    char shown[256], place[256];
 
     printf("%s:\n", im_text_printable(shown, sizeof(shown), name));
     for (unsigned i = 0; i < plan->count; i++)
         print_row(&plan->row[i]);
     printf("scratch: %" PRIu64 " bytes needed; %s has %" PRIu64 " free", plan->scratch_bytes,
-           plan->scratch, plan->free);
+           im_text_printable(place, sizeof(place), plan->scratch), plan->free);
     if (plan->limit != UINT64_MAX)
         printf(" of the %" PRIu64 " it is limited to", plan->limit);
     putchar('\n');

@@ -1,4 +1,5 @@
-/* cancel - the wish to stop, set by SIGINT and SIGTERM, looked at by everything that loops. */
+/* cancel - the wish to stop, set by SIGINT, SIGTERM and SIGHUP, looked at by everything that loops.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -8,7 +9,7 @@
 /* True once a signal asked to stop. */
 extern volatile bool im_cancelled;
 
-/* Catch SIGINT and SIGTERM; ignore SIGPIPE.  Once, in main. */
+/* Catch SIGINT, SIGTERM and (where it is not ignored) SIGHUP; ignore SIGPIPE.  Once, in main. */
 void im_cancel_catch_signals(void);
 
 /* 0, or -ECANCELED with a sentence when the wish is there. */

@@ -10,6 +10,8 @@
 #include "core/source.h"
 #include "core/store.h"
 
+struct im_scratch;
+
 /* A job under way. */
 struct im_run {
     const struct im_job *job;
@@ -32,6 +34,7 @@ struct im_run {
     struct im_report *report;                  /* what they say */
     struct im_look look;                       /* what validators have found so far */
     struct im_disk *written;                   /* what has been written, as they see it; or NULL */
+    struct im_scratch *copy; /* of what flows by and is only looked at; NULL: there is none */
 };
 
 /* Build the chain from the source to the last disk, and take what an earlier attempt left. */
@@ -44,6 +47,14 @@ bool im_run_readable_again(const struct im_run *run);
  * others at what has been written. */
 int im_run_look_before(struct im_run *run, struct im_error *err);
 int im_run_look_after(struct im_run *run, struct im_copy_result *result, struct im_error *err);
+
+/* Can validators look at `disk`, the last one of the chain that reads from source: at the image, at
+ * what has been written, or at a copy? */
+bool im_job_looks_back(const struct im_job *job, const struct im_source *source,
+                       const struct im_disk *disk);
+
+/* The failure of a validator that cannot. */
+int im_look_pipe(const struct im_stage *stage, struct im_error *err);
 
 /* Release what validators found. */
 void im_run_look_done(struct im_run *run);

@@ -5,6 +5,7 @@
 #include "core/job-inner.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/bytes.h"
 
@@ -46,6 +47,37 @@ static int file_of(struct im_disk *disk)
     return at == 0 && len == disk->size ? fd : -1;
 }
 
+bool im_job_looks_back(const struct im_job *job, const struct im_source *source,
+                       const struct im_disk *disk)
+{
+    if (!source->sequential && disk->size != IM_SIZE_UNKNOWN)
+        return true;
+    return job->only_look || (job->store && strcmp(job->store, "-") != 0 && !job->to->encode);
+}
+
+int im_look_pipe(const struct im_stage *stage, struct im_error *err)
+{
+    return im_fail(err, EOPNOTSUPP,
+                   "'%s' cannot look at an image that comes through a pipe and goes where "
+                   "it cannot be read again; write a raw disk into a file",
+                   stage->name);
+}
+
+/* A validator that cannot look fails, or where it is optional has found nothing out. */
+static int look_at_pipe(struct im_run *run, unsigned i, struct im_error *err)
+{
+    const struct im_stage *stage = run->job->stage[i].stage;
+    struct im_error why = { 0 };
+
+    run->doing = stage->name;
+    if (!run->job->stage[i].optional)
+        return im_look_pipe(stage, err);
+    (void)im_look_pipe(stage, &why);
+    run->report->rule = stage->name;
+    im_report_unknown(run->report, "%s", why.message);
+    return 0;
+}
+
 int im_run_look_before(struct im_run *run, struct im_error *err)
 {
     const struct im_job *job = run->job;
@@ -56,12 +88,9 @@ int im_run_look_before(struct im_run *run, struct im_error *err)
 
         if (!stage->look || (!run->source->direct && im_run_readable_again(run)))
             continue;
-        if (run->source->sequential || run->at[i]->size == IM_SIZE_UNKNOWN)
-            return im_fail(err, EOPNOTSUPP,
-                           "'%s' cannot look at an image that comes through a pipe and goes where "
-                           "it cannot be read again; write a raw disk into a file",
-                           stage->name);
-        r = look_at(run, i, run->at[i], file_of(run->at[i]), err);
+        r = run->source->sequential || run->at[i]->size == IM_SIZE_UNKNOWN
+                ? look_at_pipe(run, i, err)
+                : look_at(run, i, run->at[i], file_of(run->at[i]), err);
     }
     return r;
 }

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -16,6 +17,7 @@
 #include "base/io.h"
 #include "core/copy.h"
 #include "core/rate.h"
+#include "core/spool.h"
 
 static void run_done(struct im_run *run)
 {
@@ -26,6 +28,7 @@ static void run_done(struct im_run *run)
     im_disk_close(run->disk);
     (void)im_resume_end(run->resume, false);
     im_source_close(run->source);
+    im_spool_free(run->copy);
 }
 
 /* The manifest belongs to the volume, but so may another's: it is replaced only when that is, or
@@ -201,25 +204,46 @@ static int commit(struct im_run *run, const struct im_copy_result *result, struc
                            : im_store_commit(run->store, result->file_size, err);
 }
 
-/* Looking is all that is wanted. */
-static int look_only(struct im_run *run, struct im_copy_result *result, struct im_error *err)
-{
-    int r = im_run_look_before(run, err);
-
-    result->size = run->disk->size;
-    result->boot_mode = run->report->boot_mode;
-    return r;
-}
-
 /* A pipe whose other end has failed is empty: that is no result. */
 static int check_flow(const struct im_run *run, const struct im_copy_result *result,
                       struct im_error *err)
 {
-    if (!run->job->as_is || !run->fetched->sequential || result->size > 0)
+    if (!run->fetched->sequential || result->size > 0)
         return 0;
     run->fetched->failed = true;
     return im_fail_code(err, EBADMSG, "NothingCame",
                         "nothing came through the pipe; did what stands in front of it fail?");
+}
+
+/* What can be read only once is looked at where it has been copied to. */
+static int look_at_copy(struct im_run *run, struct im_copy_result *result, struct im_error *err)
+{
+    struct stat st;
+    int r = im_spool_open(run->context.scratch, &run->copy, &run->store, err);
+
+    run->doing = run->job->stage[run->job->stage_count - 1].stage->name;
+    if (r < 0)
+        return r;
+    im_progress_stage(run->progress, "copy");
+    r = write_result(run, result, err);
+    if (r == 0 && fstat(run->store->fd, &st) == 0)
+        result->scratch_bytes += (uint64_t)st.st_blocks * 512;
+    if (r == 0)
+        r = check_flow(run, result, err);
+    return r == 0 ? im_run_look_after(run, result, err) : r;
+}
+
+/* Looking is all that is wanted. */
+static int look_only(struct im_run *run, struct im_copy_result *result, struct im_error *err)
+{
+    int r;
+
+    if (run->source->sequential || run->disk->size == IM_SIZE_UNKNOWN)
+        return look_at_copy(run, result, err);
+    r = im_run_look_before(run, err);
+    result->size = run->disk->size;
+    result->boot_mode = run->report->boot_mode;
+    return r;
 }
 
 static int write_all(struct im_run *run, struct im_copy_result *result, struct im_error *err)

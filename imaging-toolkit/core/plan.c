@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "core/job-inner.h"
 #include "core/need.h"
 
 struct planning {
@@ -90,6 +91,9 @@ static int ask_and_give(struct planning *planning, struct im_plan_row *row,
 
     if (r == 0)
         r = ask_capacity(planning, row, args, &input);
+    if (r == 0 && row->stage->look &&
+        !im_job_looks_back(planning->job, planning->source, planning->disk))
+        r = im_look_pipe(row->stage, &row->why);
     return r < 0 ? r : give(planning, row->stage, args, &row->why);
 }
 
@@ -321,27 +325,56 @@ static uint64_t sum(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-static int check_scratch(struct im_plan *plan, struct im_error *err)
+/* What the rows hold at once, those that are required or all that are not left out. */
+static uint64_t add_up(const struct im_plan *plan, bool all)
 {
-    uint64_t passing = 0;
+    uint64_t passing = 0, bytes = 0;
 
-    plan->scratch_bytes = 0;
     for (unsigned i = 0; i < plan->count; i++) {
         const struct im_plan_row *row = &plan->row[i];
 
+        if (row->optional && (!all || row->why.number))
+            continue;
         if (passes(row))
             passing = im_max(passing, row->scratch);
         else
-            plan->scratch_bytes = sum(plan->scratch_bytes, row->scratch);
+            bytes = sum(bytes, row->scratch);
     }
-    plan->scratch_bytes = sum(plan->scratch_bytes, passing);
-    if (plan->scratch_bytes <= plan->limit)
-        return 0;
+    return sum(bytes, passing);
+}
+
+static int too_much(const struct im_plan *plan, uint64_t bytes, struct im_error *err)
+{
     return im_fail_code(err, ENOSPC, "ScratchLimit",
                         "%" PRIu64
                         " bytes of scratch are needed, but '%s' can never hold more than "
-                        "%" PRIu64 "; name a larger place with --scratch",
-                        plan->scratch_bytes, plan->scratch, plan->limit);
+                        "%" PRIu64 " of the %" PRIu64
+                        " it is limited to; name a larger place with --scratch, or raise the limit",
+                        bytes, plan->scratch, plan->ever, plan->limit);
+}
+
+/* Validators that can never have what they need are left out where they are optional. */
+static void leave_out(struct im_plan *plan)
+{
+    uint64_t required = add_up(plan, false);
+
+    for (unsigned i = 0; i < plan->count; i++) {
+        struct im_plan_row *row = &plan->row[i];
+        uint64_t bytes = sum(required, row->scratch);
+
+        if (row->optional && row->stage->look && !row->why.number && bytes > plan->ever)
+            (void)too_much(plan, bytes, &row->why);
+    }
+}
+
+static int check_scratch(struct im_plan *plan, struct im_error *err)
+{
+    if (add_up(plan, false) <= plan->ever)
+        leave_out(plan);
+    plan->scratch_bytes = add_up(plan, true);
+    if (plan->scratch_bytes <= plan->ever)
+        return 0;
+    return too_much(plan, plan->scratch_bytes, err);
 }
 
 int im_job_plan(const struct im_job *job, struct im_plan *plan, struct im_error *err)

@@ -29,8 +29,9 @@ struct im_plan_row {
 
 struct im_plan {
     /* set by the caller */
-    const char *scratch;  /* the place */
-    uint64_t limit, free; /* bytes it can ever hold, and holds room for now */
+    const char *scratch; /* the place */
+    uint64_t limit;      /* of it, UINT64_MAX: none */
+    uint64_t ever, free; /* bytes it can ever hold room for, and does now */
     /* found */
     unsigned count;
     struct im_plan_row row[IM_PLAN_ROWS_MAX];

@@ -174,7 +174,7 @@ static int file_open(const char *spec, struct im_source **ret_source, struct im_
     int r;
 
     if (fd < 0)
-        return im_fail_errno(err, errno, "cannot open '%s'", spec);
+        return im_fail_open(spec, errno, err);
     r = im_source_from_fd(fd, spec, ret_source, err);
     if (r == 0)
         (*ret_source)->path = (*ret_source)->name;

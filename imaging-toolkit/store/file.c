@@ -74,9 +74,18 @@ static int ask_for_more(struct file_store *file, uint64_t needed, struct im_erro
                             file->limit);
     (void)pthread_mutex_lock(&file->lock);
     if (needed > file->limit) {
-        r = file->more(file->more_arg, needed + MORE, err);
+        uint64_t wanted = needed + MORE;
+        struct im_error why = { 0 };
+
+        r = file->more(file->more_arg, wanted, &why);
+        if (r == -ENOSPC) { /* for a step there may be no room, and yet for this */
+            wanted = needed;
+            r = file->more(file->more_arg, wanted, &why);
+        }
+        if (r < 0 && err)
+            *err = why;
         if (r == 0)
-            file->limit = needed + MORE;
+            file->limit = wanted;
     }
     (void)pthread_mutex_unlock(&file->lock);
     return r;

@@ -190,6 +190,11 @@ class Refused(Case):
         path = self.image(b"")
         os.truncate(path, 1 << 40)
         out = self.path("out")
+        for number in signal.SIGTERM, signal.SIGHUP:
+            with self.subTest(number):
+                self.stop(path, out, number)
+
+    def stop(self, path, out, number):
         job = subprocess.Popen([bundles.TOOLKIT, *self.args(path, "--part-size", "1K")],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         deadline = time.monotonic() + 60
@@ -202,7 +207,7 @@ class Refused(Case):
         self.assertEqual(os.stat(os.path.join(out, inside[0])).st_mode & 0o777, 0o700)
         with open("/proc/%d/cmdline" % job.pid, "rb") as file:  # names of files, and no more
             self.assertNotIn(b"PRIVATE", file.read())
-        job.send_signal(signal.SIGTERM)
+        job.send_signal(number)
         text = job.communicate(timeout=60)[1]
         self.assertEqual(job.returncode, 130, text)
         self.assertEqual(os.listdir(out), [])

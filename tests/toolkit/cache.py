@@ -132,6 +132,21 @@ def gone_when_room_is_wanted():
     assert status_of("place")["limit"] is None
 
 
+def planted():
+    say("a name in the place that is somebody else's file loses the name, never the bytes")
+    with open("theirs", "wb") as file:
+        file.write(b"theirs")
+    with open("alone", "wb") as file:
+        file.write(bytes(MIB))
+    for number, name in enumerate(("theirs", "alone")):
+        os.link(name, f"place/.imaging-cache/scratch/0123456789abcdef-{number:08x}-0000000000100000")
+    os.unlink("alone")
+    run("cache", "gc", *PLACE)
+    assert os.listdir("place/.imaging-cache/scratch") == []
+    with open("theirs", "rb") as file:
+        assert file.read() == b"theirs"
+
+
 def nonsense():
     say("words that make no sense")
     for words in ((), ("nothing",), ("limit", "much"), ("limit", "1M", "2M"), ("status", "more"), ("add",),
@@ -147,4 +162,5 @@ with Directory():
     kept_and_found()
     damaged(fetched_once())
     gone_when_room_is_wanted()
+    planted()
     nonsense()

@@ -31,6 +31,10 @@ fails_with 2 10Q "$toolkit" convert -f raw -O raw --max-size 10Q disk.raw out/a
 nothing_but out
 
 say "# input missing or unreadable: 3"
+for url in 's3://me:secret@bucket/x?sig=secret' 'manifest:htp://x/m?sig=secret'; do
+    fails_with 3 'is no http(s) URL' "$toolkit" convert -f raw -O raw "$url" out/a
+    ! grep -q secret "$tmp/said" || fail "$(cat "$tmp/said")"
+done
 fails_with 3 missing.raw "$toolkit" convert -f raw -O raw missing.raw out/a
 fails_with 3 home "$toolkit" convert -f raw -O raw home out/a
 nothing_but out

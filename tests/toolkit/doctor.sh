@@ -36,3 +36,11 @@ status=0
 grep -q "^MISSING *scratch *$tmp/none: .*No such file" said || fail "$(cat said)"
 
 fails_with 2 --nothing "$IMAGING_TOOLKIT" doctor --nothing
+
+say "# a place that cannot be used although files could be made there"
+mkdir -p "$tmp/place/.imaging-cache"
+chmod 755 "$tmp/place/.imaging-cache"
+status=0
+"$IMAGING_TOOLKIT" doctor --scratch "$tmp/place" >said || status=$?
+[ "$status" = 1 ] || fail "status $status"
+grep -q "^MISSING *scratch *$tmp/place: .*mode 0700" said || fail "$(cat said)"

@@ -56,5 +56,9 @@ run decode format=vmdk <disk.raw 2>said | run store to=broken.raw 2>>said || sta
 [ "$status" = 4 ] || fail "status $status: $(cat said)"
 holds_text 'nothing came through the pipe' said || fail "$(cat said)"
 [ ! -e broken.raw ] || fail "nothing became a result"
+fails_with 4 'nothing came through the pipe' run decode format=raw store to=broken.raw </dev/null
+fails_with 4 'nothing came through the pipe' run import-volume image=- format=raw volume=broken.raw \
+    </dev/null
+[ ! -e broken.raw ] || fail "nothing became a result"
 printf x | run store to=one.raw
 [ "$(cat one.raw)" = x ] || fail "one byte is a result"

@@ -148,6 +148,24 @@ class Plan(toolkit.Case):
         used = json.loads(self.run_ok("run", *args, "--output", "json"))["scratch_peak_bytes"]
         self.assertLessEqual(used, need)
 
+    def test_plan_and_run_agree_about_what_fits_exactly(self):
+        """Maps of the file system and other people's files count: both know of them."""
+        if not shutil.which("qemu-img"):
+            self.skipTest("qemu-img is not installed")
+        os.mkdir(self.path("place"))
+        self.write("place/mine", bytes(100000))
+        args = ["export", "disk=disk.vmdk", "format=vmdk", "image=x.qcow2", "to=qcow2",
+                "force=yes", "--scratch", "place"]
+        need = self.plan(0, *args)["scratch"]["bytes"]
+        said = set()
+        for more in 0, 50000, 110000, 118000, 122000, 126000, 130000, 140000, 160000:
+            with self.subTest(more):
+                self.run_ok("cache", "limit", "--place", "place", str(need + more))
+                status = self.toolkit("run", *args).returncode
+                said.add(status)
+                self.plan(status, *args)
+        self.assertEqual(said, {0, 5})
+
     def test_nothing_is_run_or_written(self):
         if not shutil.which("strace"):
             self.skipTest("strace is not installed")

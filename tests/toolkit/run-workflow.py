@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Workflows run: in one pass, in two parts that give the same, and the stage that failed again by
 the very command that was printed."""
+import gzip
 import http.server
 import json
 import os
@@ -82,8 +83,58 @@ class RunWorkflow(toolkit.Case):
         self.assertEqual(out["findings"][0]["rule"], "boot-layout")
         self.assertNotIn("to", out)
         self.assertEqual(self.listing(), before)
-        self.fails(4, "comes through a pipe", "run", "inspect", "image=-", "format=raw",
+
+    def test_inspect_looks_at_what_can_be_read_once(self):
+        disk = bootable(self.read("disk.raw"))
+        self.write("boots.raw.gz", gzip.compress(disk))
+        for image in "boots.raw.gz", "-":
+            with self.subTest(image):
+                packed = ["packed=gz"] if image != "-" else []
+                words = ["inspect", "image=" + image, "format=raw", *packed]
+                self.run_ok("plan", *words)
+                before = self.listing()
+                said = self.run_ok("run", *words, text=disk)
+                self.assertIn("boot-mode: legacy-bios", said)
+                self.assertNotIn("cannot look", said)
+                self.assertEqual(self.listing(), before)
+        self.fails(4, "No valid partitions", "run", "decode", "format=raw", "boot-layout",
                    text=self.read("disk.raw"))
+        self.run_ok("run", "decode", "format=raw", "boot-layout", text=disk)
+        self.write("cut.raw.gz", self.read("boots.raw.gz")[:-9])
+        self.fails(4, "ends early", "run", "inspect", "image=cut.raw.gz", "packed=gz", "format=raw")
+
+    def test_what_is_only_looked_at_uses_a_place_to_its_last_step(self):
+        """Room is asked for in steps; the last may be smaller, and what does not fit is told."""
+        self.write("random.gz", gzip.compress(os.urandom(24 * MIB), 1))
+        os.mkdir(self.path("place"), 0o755)
+        words = ["fetch", "from=random.gz", "unpack", "kind=gz", "decode", "format=raw",
+                 "check-gpt", "--scratch", "place"]
+        self.run_ok("cache", "limit", "--place", "place", "26M")
+        self.run_ok("run", *words)
+        self.run_ok("cache", "limit", "--place", "place", "22M")
+        self.fails(5, "is limited to %d" % (22 * MIB), "run", *words)
+        self.assertEqual(os.listdir(self.path("place/.imaging-cache/scratch")), [])
+
+    def test_what_cannot_be_read_again_is_not_looked_at(self):
+        chain = ["decode", "format=raw", "boot-layout", "encode", "to=vmdk", "store", "to=v.vmdk"]
+        self.write("packed.gz", gzip.compress(bootable(self.read("disk.raw"))))
+        front = ["fetch", "from=packed.gz", "unpack", "kind=gz", "size=4M"]
+        for verb in "plan", "run":
+            self.fails(4, "comes through a pipe", verb, *front, *chain)
+        chain.insert(3, "optional")
+        self.assertIn("left out", self.run_ok("plan", *front, *chain))
+        self.assertIn("unknown boot-layout: 'boot-layout' cannot look",
+                      self.run_ok("run", *front, *chain))
+        self.assertTrue(self.read("v.vmdk").startswith(b"KDMV"))
+
+    def test_optional_validators_that_cannot_have_scratch_are_left_out(self):
+        os.mkdir(self.path("place"), 0o755)
+        self.run_ok("cache", "limit", "--place", "place", "400K")
+        words = ["inspect", "image=disk.vmdk", "--scratch", "place"]
+        self.assertIn("'check-filesystem' would be left out: ", self.run_ok("plan", *words))
+        self.run_ok("run", *words)
+        self.fails(5, "can never hold more", "run", "fetch", "from=disk.vmdk", "decode",
+                   "format=vmdk", "check-filesystem", "required", "--scratch", "place")
 
     def test_progress_ends_with_the_result(self):
         with open(self.path("progress"), "wb") as file:
