@@ -71,6 +71,16 @@ static uint64_t free_of(const struct im_place *place, const struct im_usage *usa
     return total >= place->limit ? 0 : im_min(usable(place->limit - total), left + go);
 }
 
+/* What others use, and is not ours, never makes room. */
+static uint64_t most_of(const struct im_place *place, const struct im_usage *usage)
+{
+    uint64_t stays = usage->foreign + usage->books;
+
+    if (place->limit == IM_PLACE_NOBODY)
+        return UINT64_MAX;
+    return usable(place->limit - im_min(stays, place->limit));
+}
+
 static void list(const struct im_items *items, struct im_cache_status *status)
 {
     for (unsigned i = 0; i < items->count; i++) {
@@ -113,13 +123,14 @@ static int look(struct im_place *place, struct im_cache_status *status, struct i
     status->books = usage.books;
     status->reservations = usage.reservations;
     status->free = free_of(place, &usage, &items);
+    status->most = most_of(place, &usage);
     im_items_done(&items);
     return 0;
 }
 
 int im_cache_look(const char *where, struct im_cache_status *ret_status, struct im_error *err)
 {
-    struct im_cache_status status = { .limit = IM_PLACE_NOBODY };
+    struct im_cache_status status = { .limit = IM_PLACE_NOBODY, .most = UINT64_MAX };
     struct im_place *place CLOSE_PLACE = NULL;
     int r = im_place_open(where, false, &place, err);
 
@@ -145,15 +156,15 @@ void im_cache_status_done(struct im_cache_status *status)
     *status = (struct im_cache_status){ 0 };
 }
 
-int im_cache_room(const char *where, uint64_t *ret_limit, uint64_t *ret_free, struct im_error *err)
+int im_cache_room(const char *where, struct im_cache_room *ret_room, struct im_error *err)
 {
     struct im_cache_status status;
     int r = im_cache_look(where, &status, err);
 
     if (r < 0)
         return r;
-    *ret_limit = status.limit;
-    *ret_free = status.free;
+    *ret_room =
+        (struct im_cache_room){ .limit = status.limit, .most = status.most, .free = status.free };
     im_cache_status_done(&status);
     return 0;
 }

@@ -86,10 +86,13 @@ static int ask_and_give(struct planning *planning, struct im_plan_row *row,
 {
     const struct im_input input = { .source = planning->disk ? NULL : planning->source,
                                     .disk = planning->disk };
-    int r = im_stage_accepts(row->stage, args, &planning->context, &input, &row->why);
+    int accepts = im_stage_accepts(row->stage, args, &planning->context, &input, &row->why);
+    int r = accepts;
 
-    if (r == 0)
+    if (r == 0 || r == -ENODATA) /* how much it needs is often known all the same */
         r = ask_capacity(planning, row, args, &input);
+    if (r == 0)
+        r = accepts;
     return r < 0 ? r : give(planning, row->stage, args, &row->why);
 }
 
@@ -323,25 +326,30 @@ static uint64_t sum(uint64_t a, uint64_t b)
 
 static int check_scratch(struct im_plan *plan, struct im_error *err)
 {
-    uint64_t passing = 0;
+    uint64_t passing = 0, beside = 0; /* what further reservations count for themselves */
 
     plan->scratch_bytes = 0;
     for (unsigned i = 0; i < plan->count; i++) {
         const struct im_plan_row *row = &plan->row[i];
 
-        if (passes(row))
+        if (passes(row)) {
             passing = im_max(passing, row->scratch);
-        else
+        } else if (row->scratch > 0) {
             plan->scratch_bytes = sum(plan->scratch_bytes, row->scratch);
+            beside += plan->each;
+        }
     }
     plan->scratch_bytes = sum(plan->scratch_bytes, passing);
-    if (plan->scratch_bytes <= plan->limit)
+    if (beside > 0 && passing == 0)
+        beside -= plan->each; /* of one, `most` has it */
+    if (plan->scratch_bytes == 0 || sum(plan->scratch_bytes, beside) <= plan->most)
         return 0;
     return im_fail_code(err, ENOSPC, "ScratchLimit",
                         "%" PRIu64
-                        " bytes of scratch are needed, but '%s' can never hold more than "
-                        "%" PRIu64 "; name a larger place with --scratch",
-                        plan->scratch_bytes, plan->scratch, plan->limit);
+                        " bytes of scratch are needed, but '%s', which is limited to %" PRIu64
+                        ", can never hold more than %" PRIu64
+                        "; raise the limit or name a larger place with --scratch",
+                        plan->scratch_bytes, plan->scratch, plan->limit, plan->most);
 }
 
 int im_job_plan(const struct im_job *job, struct im_plan *plan, struct im_error *err)

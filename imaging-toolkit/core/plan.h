@@ -30,7 +30,9 @@ struct im_plan_row {
 struct im_plan {
     /* set by the caller */
     const char *scratch;  /* the place */
-    uint64_t limit, free; /* bytes it can ever hold, and holds room for now */
+    uint64_t limit, most; /* bytes it is limited to; that one reservation can ever have of them */
+    uint64_t free;        /* … and can have now */
+    uint64_t each;        /* that a further reservation counts beside what it holds */
     /* found */
     unsigned count;
     struct im_plan_row row[IM_PLAN_ROWS_MAX];
