@@ -234,11 +234,11 @@ static int prove_input(int input, const char *name, im_qemu_img_prove_fn prove, 
 static int room_beside(struct im_source *source, im_qemu_img_prove_fn prove, const char *scratch,
                        uint64_t *ret_bytes, struct im_error *err)
 {
-    uint64_t limit, ever, left;
-    int r = im_cache_room(scratch, &limit, &ever, &left, err);
+    struct im_cache_room room;
+    int r = im_cache_room(scratch, &room, err);
 
     *ret_bytes = 0;
-    if (r < 0 || limit == UINT64_MAX || !prove || source->sequential ||
+    if (r < 0 || room.limit == UINT64_MAX || !prove || source->sequential ||
         im_box_file_is_local(source))
         return r;
     return prove(source, ret_bytes, err);

@@ -63,11 +63,15 @@ int im_cache_put(struct im_scratch *scratch, const char *id, const char *parent,
 /* No longer in use, from now on counted as used last.  Takes NULL, returns NULL. */
 struct im_entry *im_entry_free(struct im_entry *entry);
 
-/* For plans: the limit (UINT64_MAX: none), the largest reservation that can ever be had of it (less
- * than it: maps of the file system and other people's files count), and of that what could be had
- * at once, when entries make room; without a limit, what the file system has left. */
-int im_cache_room(const char *place, uint64_t *ret_limit, uint64_t *ret_ever, uint64_t *ret_free,
-                  struct im_error *err);
+/* What plans want to know of a place. */
+struct im_cache_room {
+    uint64_t limit; /* UINT64_MAX: none */
+    uint64_t most;  /* what a reservation can ever have of it, UINT64_MAX without a limit */
+    uint64_t free;  /* what one could have now, when entries make room; without a limit, what the
+                       file system has left */
+};
+
+int im_cache_room(const char *place, struct im_cache_room *ret_room, struct im_error *err);
 
 /* Set the limit (UINT64_MAX: none) and what becomes of those who find no room.  Entries make room;
  * -ENOSPC "ScratchLimit" when more than that is taken even so, and nothing has changed. */
@@ -88,7 +92,7 @@ struct im_cache_status {
     uint64_t limit; /* UINT64_MAX: none */
     bool fail;
     uint64_t scratch, entries, foreign, books; /* bytes, see cache/place.h */
-    uint64_t ever, free;                       /* as im_cache_room */
+    uint64_t most, free;                       /* as im_cache_room */
     unsigned reservations, count;
     struct im_cache_entry *entry; /* the one used longest ago first */
 };

@@ -17,6 +17,10 @@
 
 struct im_place;
 
+/* Bytes that are counted for any reservation beside what it holds, less than 1/256 of that: its
+ * last block, and the file system's maps. */
+#define IM_SCRATCH_EACH UINT64_C(20480)
+
 struct im_scratch {
     int fd;         /* of the file, mode 0600; the scratch's own */
     uint64_t bytes; /* reserved: no more may be in the file (holes are free) */

@@ -74,7 +74,8 @@ static uint64_t free_of(const struct im_place *place, const struct im_usage *usa
     return total >= place->limit ? 0 : im_min(usable(place->limit - total), left + go);
 }
 
-static uint64_t ever_of(const struct im_place *place, const struct im_usage *usage)
+/* What others use, and is not ours, never makes room. */
+static uint64_t most_of(const struct im_place *place, const struct im_usage *usage)
 {
     uint64_t stays = usage->foreign + usage->books;
 
@@ -124,15 +125,15 @@ static int look(struct im_place *place, struct im_cache_status *status, struct i
     status->foreign = usage.foreign;
     status->books = usage.books;
     status->reservations = usage.reservations;
-    status->ever = ever_of(place, &usage);
     status->free = free_of(place, &usage, &items);
+    status->most = most_of(place, &usage);
     im_items_done(&items);
     return 0;
 }
 
 int im_cache_look(const char *where, struct im_cache_status *ret_status, struct im_error *err)
 {
-    struct im_cache_status status = { .limit = IM_PLACE_NOBODY, .ever = UINT64_MAX };
+    struct im_cache_status status = { .limit = IM_PLACE_NOBODY, .most = UINT64_MAX };
     struct im_place *place CLOSE_PLACE = NULL;
     int r = im_place_open(where, false, &place, err);
 
@@ -158,17 +159,15 @@ void im_cache_status_done(struct im_cache_status *status)
     *status = (struct im_cache_status){ 0 };
 }
 
-int im_cache_room(const char *where, uint64_t *ret_limit, uint64_t *ret_ever, uint64_t *ret_free,
-                  struct im_error *err)
+int im_cache_room(const char *where, struct im_cache_room *ret_room, struct im_error *err)
 {
     struct im_cache_status status;
     int r = im_cache_look(where, &status, err);
 
     if (r < 0)
         return r;
-    *ret_limit = status.limit;
-    *ret_ever = status.ever;
-    *ret_free = status.free;
+    *ret_room =
+        (struct im_cache_room){ .limit = status.limit, .most = status.most, .free = status.free };
     im_cache_status_done(&status);
     return 0;
 }

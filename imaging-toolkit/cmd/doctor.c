@@ -112,9 +112,9 @@ static void ask_scratch(struct diagnosis *diagnosis, const char *dir)
 {
     json_t *row = row_of(diagnosis, "scratch", dir);
     struct im_error err = { 0 };
-    uint64_t limit, ever, left = 0;
+    struct im_cache_room room = { 0 };
     int fd IM_CLOSE = -1;
-    int r = im_cache_room(dir, &limit, &ever, &left, &err);
+    int r = im_cache_room(dir, &room, &err);
     char detail[64], size[16];
     struct stat st;
 
@@ -125,8 +125,8 @@ static void ask_scratch(struct diagnosis *diagnosis, const char *dir)
         diagnosis->status = IM_FAILED;
         return;
     }
-    (void)snprintf(detail, sizeof(detail), "%s free", im_format_size(size, sizeof(size), left));
-    tell(row, left > 0, detail);
+    (void)snprintf(detail, sizeof(detail), "%s free", im_format_size(size, sizeof(size), room.free));
+    tell(row, room.free > 0, detail);
 }
 
 static void ask_machine(struct diagnosis *diagnosis)

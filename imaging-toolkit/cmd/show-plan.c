@@ -17,19 +17,24 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cache/cache.h"
+#include "cache/scratch.h"
 
 int im_plan_make(const struct im_job *job, struct im_plan **ret_plan, struct im_error *err)
 {
     struct im_plan *plan = calloc(1, sizeof(*plan));
     struct im_error no_place = { 0 };
+    struct im_cache_room room = { 0 };
     int r;
 
     *ret_plan = plan;
     if (!plan)
         return im_fail(err, ENOMEM, "out of memory");
     plan->scratch = job->scratch ? job->scratch : im_scratch_default();
-    if (im_cache_room(plan->scratch, &plan->limit, &plan->ever, &plan->free, &no_place) < 0)
-        plan->limit = plan->ever = plan->free = 0;
+    (void)im_cache_room(plan->scratch, &room, &no_place); /* one that is not there has none */
+    plan->limit = room.limit;
+    plan->most = room.most;
+    plan->each = IM_SCRATCH_EACH;
+    plan->free = room.free;
     r = im_job_plan(job, plan, err);
     if (r != -ENOSPC || !no_place.number || plan->scratch_bytes == 0)
         return r;

@@ -87,10 +87,13 @@ static int ask_and_give(struct planning *planning, struct im_plan_row *row,
 {
     const struct im_input input = { .source = planning->disk ? NULL : planning->source,
                                     .disk = planning->disk };
-    int r = im_stage_accepts(row->stage, args, &planning->context, &input, &row->why);
+    int accepts = im_stage_accepts(row->stage, args, &planning->context, &input, &row->why);
+    int r = accepts;
 
-    if (r == 0)
+    if (r == 0 || r == -ENODATA) /* how much it needs is often known all the same */
         r = ask_capacity(planning, row, args, &input);
+    if (r == 0)
+        r = accepts;
     if (r == 0 && row->stage->look &&
         !im_job_looks_back(planning->job, planning->source, planning->disk))
         r = im_look_pipe(row->stage, &row->why);
@@ -325,56 +328,76 @@ static uint64_t sum(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-/* What the rows hold at once, those that are required or all that are not left out. */
-static uint64_t add_up(const struct im_plan *plan, bool all)
+/* Scratch that is held at once. */
+struct need {
+    uint64_t bytes;
+    uint64_t beside; /* what further reservations count for themselves */
+};
+
+/* What the rows hold, those that are required or all that are not left out. */
+static struct need add_up(const struct im_plan *plan, bool all)
 {
-    uint64_t passing = 0, bytes = 0;
+    struct need need = { 0 };
+    uint64_t passing = 0;
 
     for (unsigned i = 0; i < plan->count; i++) {
         const struct im_plan_row *row = &plan->row[i];
 
         if (row->optional && (!all || row->why.number))
             continue;
-        if (passes(row))
+        if (passes(row)) {
             passing = im_max(passing, row->scratch);
-        else
-            bytes = sum(bytes, row->scratch);
+        } else if (row->scratch > 0) {
+            need.bytes = sum(need.bytes, row->scratch);
+            need.beside += plan->each;
+        }
     }
-    return sum(bytes, passing);
+    need.bytes = sum(need.bytes, passing);
+    if (need.beside > 0 && passing == 0)
+        need.beside -= plan->each; /* of one, `most` has it */
+    return need;
+}
+
+static bool fits(const struct im_plan *plan, struct need need)
+{
+    return need.bytes == 0 || sum(need.bytes, need.beside) <= plan->most;
 }
 
 static int too_much(const struct im_plan *plan, uint64_t bytes, struct im_error *err)
 {
     return im_fail_code(err, ENOSPC, "ScratchLimit",
                         "%" PRIu64
-                        " bytes of scratch are needed, but '%s' can never hold more than "
-                        "%" PRIu64 " of the %" PRIu64
-                        " it is limited to; name a larger place with --scratch, or raise the limit",
-                        bytes, plan->scratch, plan->ever, plan->limit);
+                        " bytes of scratch are needed, but '%s', which is limited to %" PRIu64
+                        ", can never hold more than %" PRIu64
+                        "; raise the limit or name a larger place with --scratch",
+                        bytes, plan->scratch, plan->limit, plan->most);
 }
 
 /* Validators that can never have what they need are left out where they are optional. */
 static void leave_out(struct im_plan *plan)
 {
-    uint64_t required = add_up(plan, false);
+    const struct need required = add_up(plan, false);
 
     for (unsigned i = 0; i < plan->count; i++) {
         struct im_plan_row *row = &plan->row[i];
-        uint64_t bytes = sum(required, row->scratch);
+        struct need need = { .bytes = sum(required.bytes, row->scratch),
+                             .beside = required.beside + (required.bytes > 0 ? plan->each : 0) };
 
-        if (row->optional && row->stage->look && !row->why.number && bytes > plan->ever)
-            (void)too_much(plan, bytes, &row->why);
+        if (row->optional && row->stage->look && !row->why.number && row->scratch > 0 &&
+            !fits(plan, need))
+            (void)too_much(plan, need.bytes, &row->why);
     }
 }
 
 static int check_scratch(struct im_plan *plan, struct im_error *err)
 {
-    if (add_up(plan, false) <= plan->ever)
+    struct need need;
+
+    if (fits(plan, add_up(plan, false)))
         leave_out(plan);
-    plan->scratch_bytes = add_up(plan, true);
-    if (plan->scratch_bytes <= plan->ever)
-        return 0;
-    return too_much(plan, plan->scratch_bytes, err);
+    need = add_up(plan, true);
+    plan->scratch_bytes = need.bytes;
+    return fits(plan, need) ? 0 : too_much(plan, need.bytes, err);
 }
 
 int im_job_plan(const struct im_job *job, struct im_plan *plan, struct im_error *err)

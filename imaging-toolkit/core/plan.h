@@ -29,9 +29,10 @@ struct im_plan_row {
 
 struct im_plan {
     /* set by the caller */
-    const char *scratch; /* the place */
-    uint64_t limit;      /* of it, UINT64_MAX: none */
-    uint64_t ever, free; /* bytes it can ever hold room for, and does now */
+    const char *scratch;  /* the place */
+    uint64_t limit, most; /* bytes it is limited to; that one reservation can ever have of them */
+    uint64_t free;        /* … and can have now */
+    uint64_t each;        /* that a further reservation counts beside what it holds */
     /* found */
     unsigned count;
     struct im_plan_row row[IM_PLAN_ROWS_MAX];

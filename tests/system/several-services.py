@@ -89,6 +89,9 @@ class Tasks(Several):
         self.assertTrue(upload.waiting.wait(service.DEADLINE_S))
         first, second = (self.one, self.other)[::1 if self.works(self.one) else -1]
         self.assertTrue(self.works(first))
+        # each works in the scratch-directory of its own
+        self.assertRegex(" ".join(sorted(os.listdir(first.scratch))), rf"^{id}\.1\.1 lock$")
+        self.assertEqual(os.listdir(second.scratch), ["lock"])
         self.assertEqual(first.terminate(), 0)
         upload.open()
         self.assert_volume(self.wait(second, self.account, id, "completed"))

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -74,6 +75,38 @@ class RunWorkflow(toolkit.Case):
         said = self.run_ok("run", "import-instance", "image=boots.raw", "volume=v")
         self.assertIn("boot-mode: legacy-bios", said)
         self.assertEqual(self.read("v"), self.read("boots.raw"))
+
+    def told(self, *inputs):
+        """Severities by rule of an import that is done."""
+        out = json.loads(self.run_ok("run", "import-instance", "image=boots.raw", "volume=v",
+                                     "force=yes", *inputs, "--output", "json"))
+        self.assertEqual(self.read("v"), self.read("boots.raw"))
+        told = {}
+        for finding in out["findings"]:
+            told.setdefault(finding["rule"], set()).add(finding["severity"])
+        return told
+
+    def test_what_is_optional_warns_and_what_is_mandatory_fails(self):
+        self.write("boots.raw", bootable(self.read("disk.raw")))
+        told = self.told()
+        self.assertIn("warning", told["check-boot-code"])  # an active partition, but no code
+        self.assertNotIn("error", set().union(*told.values()))
+        self.assertNotIn("boot-test", told)
+        chain = ["fetch", "from=boots.raw", "decode", "format=raw", "boot-layout", "required"]
+        self.run_ok("run", *chain, "check-boot-code", "optional", "store", "to=w")
+        self.fails(4, "check-boot-code", "run", *chain, "check-boot-code", "required", "store",
+                   "to=never")
+        self.assertNotIn("never", self.files())
+
+    def test_a_disk_that_was_started_is_told_of(self):
+        if not shutil.which("qemu-system-x86_64"):
+            self.skipTest("qemu-system-x86_64 is not installed")
+        self.write("boots.raw", bootable(self.read("disk.raw")))
+        self.assertEqual(self.told("boot-test=1")["boot-test"], {"warning"})
+        chain = ["fetch", "from=boots.raw", "decode", "format=raw", "boot-test", "required",
+                 "timeout=1", "store", "to=never"]
+        self.fails(4, "boot-test", "run", *chain)
+        self.assertNotIn("never", self.files())
 
     def test_inspect_writes_nothing(self):
         before = self.listing()
