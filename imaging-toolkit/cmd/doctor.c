@@ -125,7 +125,8 @@ static void ask_scratch(struct diagnosis *diagnosis, const char *dir)
         diagnosis->status = IM_FAILED;
         return;
     }
-    (void)snprintf(detail, sizeof(detail), "%s free", im_format_size(size, sizeof(size), room.free));
+    (void)snprintf(detail, sizeof(detail), "%s free",
+                   im_format_size(size, sizeof(size), room.free));
     tell(row, room.free > 0, detail);
 }
 
