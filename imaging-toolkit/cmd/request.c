@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
@@ -187,13 +189,46 @@ static void list_one(const char *path)
     }
 }
 
-void im_request_list(void)
+static json_t *one_json(const char *path)
 {
+    struct im_workflow *workflow IM_WORKFLOW_FREE = NULL;
+    const char *file = strrchr(path, '/') + 1;
+    struct im_error err = { 0 };
+    json_t *inputs = json_array();
+
+    if (im_workflow_load(path, &workflow, &err) < 0) {
+        json_decref(inputs);
+        return json_pack("{s:s%, s:b, s:s}", "name", file, strcspn(file, "."), "available", 0,
+                         "reason", err.message);
+    }
+    for (unsigned i = 0; i < workflow->input_count; i++) {
+        const struct im_workflow_input *input = &workflow->input[i];
+
+        (void)json_array_append_new(
+            inputs, json_pack("{s:s, s:b, s:s*, s:s}", "name", input->name, "required",
+                              !input->optional && !input->otherwise, "default", input->otherwise,
+                              "summary", input->summary));
+    }
+    return json_pack("{s:s%, s:b, s:s, s:o}", "name", file, strcspn(file, "."), "available", 1,
+                     "summary", workflow->summary, "inputs", inputs);
+}
+
+void im_request_list(bool json)
+{
+    json_t *list = json ? json_array() : NULL;
     char *paths[LISTED_MAX];
     unsigned count = im_workflow_list(paths, LISTED_MAX);
 
     for (unsigned i = 0; i < count; i++) {
-        list_one(paths[i]);
+        if (list)
+            (void)json_array_append_new(list, one_json(paths[i]));
+        else
+            list_one(paths[i]);
         free(paths[i]);
     }
+    if (!list)
+        return;
+    (void)json_dumpf(list, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(list);
 }

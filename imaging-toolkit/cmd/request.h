@@ -44,8 +44,8 @@ int im_plan_check(const struct im_job *job, struct im_copy_result *ret_result,
 /* `run` of a workflow, or of stages on the command line. */
 int im_run_workflow(struct im_request *request, struct im_error *err);
 
-/* The names, summaries and inputs of our workflows, on standard output. */
-void im_request_list(void);
+/* The names, summaries and inputs of our workflows, on standard output, as text or JSON. */
+void im_request_list(bool json);
 
 /* Where something of this run is kept: beside its result, or in scratch; owned by the caller, NULL
  * when out of memory. */

@@ -102,7 +102,7 @@ static int run(int argc, char **argv, struct im_error *err)
     int r = im_request_parse(argc, argv, &request, err);
 
     if (r == 0 && request.list)
-        im_request_list();
+        im_request_list(request.json);
     else if (r == 0)
         r = request.workflow ? im_run_workflow(&request, err) : run_given(request.progress_fd, err);
     im_request_done(&request);

@@ -225,7 +225,8 @@ static int file_commit(struct im_store *store, uint64_t size, struct im_error *e
     if (r == -EEXIST && file->force)
         r = replace(file);
     if (r == -EEXIST)
-        return im_fail_code(err, EEXIST, "Exists", "'%s' exists; --force replaces it", file->path);
+        return im_fail_code(err, EEXIST, "Exists",
+                            "'%s' exists; --force replaces it (in a chain force=yes)", file->path);
     if (r == 0 && !file->no_sync)
         r = im_sync_parent(file->path);
     if (r < 0)
@@ -278,7 +279,8 @@ static int check_target(const char *path, bool force, struct im_error *err)
     if (S_ISDIR(st.st_mode))
         return im_fail_code(err, EEXIST, "Exists", "'%s' is a directory; name a file in it", path);
     if (!force)
-        return im_fail_code(err, EEXIST, "Exists", "'%s' exists; --force replaces it", path);
+        return im_fail_code(err, EEXIST, "Exists",
+                            "'%s' exists; --force replaces it (in a chain force=yes)", path);
     if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
         return im_fail_code(err, EEXIST, "Exists", "'%s' is not a regular file and is not replaced",
                             path);

@@ -24,3 +24,14 @@ done
 touch 'disk of mine.vmdk'
 [ "$(completes convert -f vmdk disk)" = 'disk of mine.vmdk' ] || fail "file: $(completes convert disk)"
 [ -z "$(completes convert --colour)" ] || fail "--colour: $(completes convert --colour)"
+
+say "# chains: workflows and their inputs, stages"
+[ "$(completes run import-v)" = import-volume ] || fail "run import-v: $(completes run import-v)"
+[ "$(completes plan boot-l)" = boot-layout ] || fail "plan boot-l: $(completes plan boot-l)"
+[ "$(completes run import-volume vol)" = volume= ] || fail "vol: $(completes run import-volume vol)"
+[ "$(completes run import-volume volume = disk)" = 'disk of mine.vmdk' ] || fail "after ="
+[ "$(completes run import-volume --from unp)" = unpack ] || fail "--from: $(completes run import-volume --from unp)"
+[ "$(completes run decode format = raw boot-l)" = boot-layout ] || fail "a second stage"
+[ "$(completes cache st)" = status ] || fail "cache st: $(completes cache st)"
+[ "$(completes cache limit --policy w)" = wait ] || fail "--policy w"
+[ "$(completes cache add --sha)" = --sha256 ] || fail "--sha: $(completes cache add --sha)"

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Files of workflows: ours are sound and found, one's own are taken by their path, and a file that
 is not understood is refused with its line before anything is read or written."""
+import json
 import os
 import sys
 import unittest
@@ -24,6 +25,11 @@ store to=$out
 class Workflow(toolkit.Case):
     def test_ours_are_listed_with_their_inputs(self):
         said = self.run_ok("run", "--list")
+        listed = json.loads(self.run_ok("run", "--list", "--output", "json"))
+        self.assertEqual([work["name"] for work in listed],
+                         [line.split(" - ")[0] for line in said.splitlines() if line[0] != " "])
+        wanted = {one["name"]: one["required"] for one in listed[0]["inputs"]}
+        self.assertTrue(wanted["disk"] and not wanted["format"] and not wanted["level"], wanted)
         for name in "export", "import-instance", "import-volume", "inspect":
             self.assertIn("\n%s - " % name, "\n" + said)
         self.assertNotIn("not to be used", said)
