@@ -24,7 +24,8 @@ const char *im_format_size(char *buf, size_t size, uint64_t bytes);
  * and the text of an XML element once escaped.  size is at least 1.  Returns buf. */
 const char *im_text_printable(char *buf, size_t size, const char *text);
 
-/* What is left of `text` without blanks, tabs and line ends at both ends; the text itself is cut. */
+/* What is left of `text` without blanks, tabs and line ends at both ends; the text itself is cut.
+ */
 char *im_text_trim(char *text);
 
 /* True when text is valid UTF-8 (RFC 3629), controls and NUL included. */

@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 import xml.etree.ElementTree as ElementTree
@@ -18,6 +19,11 @@ import service
 
 TOOLKIT = os.environ.get("IMAGING_TOOLKIT") or service.built("imaging-toolkit/imaging-toolkit")
 DEADLINE_S = 120
+
+for _program in "openssl", "tar", "gzip":
+    if not shutil.which(_program):
+        print("skipped: %s is not installed" % _program)
+        sys.exit(77)
 
 
 def openssl(*args, data=None):

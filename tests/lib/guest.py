@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 
+import bootable
+
 MIB = 1 << 20
 SECTOR = 512
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -103,11 +105,7 @@ def cpio(entries):
     out, made = bytearray(), set()
 
     def add(name, mode, data):
-        out.extend(b"070701" + b"".join(b"%08X" % n for n in (
-            len(made), mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)))
-        out.extend(name.encode() + b"\0")
-        out.extend(bytes(-len(out) % 4) + data)
-        out.extend(bytes(-len(out) % 4))
+        out.extend(bootable.cpio_entry(name, mode, data))
         made.add(name)
 
     for name, data in entries.items():

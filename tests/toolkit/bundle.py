@@ -15,11 +15,6 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
 import bundles  # noqa: E402
 
-for program in "openssl", "tar", "gzip":
-    if not shutil.which(program):
-        print("skipped: %s is not installed" % program)
-        sys.exit(77)
-
 IMAGE = random.Random(2).randbytes(150000) + bytes(100000) + b"end"
 MIB = 1 << 20
 

@@ -16,11 +16,6 @@ sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
 import bundles  # noqa: E402
 from bundles import IMAGE, Bundle, tar_of  # noqa: E402
 
-for program in "openssl", "tar", "gzip":
-    if not shutil.which(program):
-        print("skipped: %s is not installed" % program)
-        sys.exit(77)
-
 
 class Good(bundles.Reading):
     def test_sizes(self):
