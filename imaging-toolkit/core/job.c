@@ -72,6 +72,12 @@ int im_job_add_stage(struct im_job *job, const char *name, struct im_args **ret_
                   job->stage[i - 1].stage->sink))
         return im_fail(err, EINVAL, "the stage '%s' cannot stand behind '%s'", name,
                        job->stage[i - 1].stage->name);
+    for (unsigned j = 0; stage->moves && j < i; j++)
+        if (job->stage[j].stage->look)
+            return im_fail(
+                err, EINVAL,
+                "'%s' moves what is on the disk: '%s' has to look behind it, not in front", name,
+                job->stage[j].stage->name);
     job->stage[i].stage = stage;
     job->stage[i].optional = stage->optional;
     job->stage_count++;

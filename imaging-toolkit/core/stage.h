@@ -77,7 +77,8 @@ struct im_stage {
     const char *summary; /* one line */
     enum im_class class;
     enum im_flow takes, gives; /* of a validator: IM_DISK and IM_DISK */
-    bool optional;             /* where a workflow does not say it: its failure is a warning */
+    bool moves; /* what it gives lies elsewhere than in what it took: validators stand behind it */
+    bool optional; /* where a workflow does not say it: its failure is a warning */
     /* What it cannot work without, NULL-terminated: programs ("qemu-img"), shared libraries
      * ("libfdisk.so.1") and files ("/usr/lib/…").  NULL: nothing. */
     const char *const *needs;

@@ -342,6 +342,7 @@ const struct im_stage im_stage_disk_from_partition = {
     .name = "disk-from-partition",
     .summary = "make a whole disk, which can boot, of a bare file system",
     .class = IM_LAYOUT,
+    .moves = true,
     .takes = IM_DISK,
     .gives = IM_DISK,
     .needs = needs,

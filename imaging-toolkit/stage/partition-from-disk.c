@@ -347,6 +347,7 @@ const struct im_stage im_stage_partition_from_disk = {
     .name = "partition-from-disk",
     .summary = "give one partition of a disk as a disk of its own",
     .class = IM_LAYOUT,
+    .moves = true,
     .takes = IM_DISK,
     .gives = IM_DISK,
     .uses = im_guest_uses,

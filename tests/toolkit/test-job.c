@@ -95,6 +95,8 @@ static void a_bad_job_is_refused_with_the_reason(void **state)
           "no parameter" },
         { "{" GOOD ",\"stages\":[{\"name\":\"grow\",\"size\":-1}]}", "not a size" },
         { "{" GOOD ",\"stages\":[{\"name\":\"grow\",\"size\":[]}]}", "neither text" },
+        { "{" GOOD ",\"stages\":[{\"name\":\"boot-layout\"},{\"name\":\"partition-from-disk\"}]}",
+          "has to look behind it" },
         { "{" GOOD ",\"objects\":\"/o\"}", "\"objects.prefix\"" },
         { "{" GOOD ",\"objects\":{\"dir\":\"/o\"}}", "\"objects.prefix\"" },
         { "{" GOOD ",\"colour\":\"red\"}", "\"colour\" is not known" },
