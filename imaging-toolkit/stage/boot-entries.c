@@ -68,8 +68,12 @@ static void take_path(const char *word, char *to, size_t size)
     to[n] = '\0';
 }
 
+/* A variable behind the first one ($tuned_initrd, as Red Hat writes it) is empty unless somebody
+ * sets it. */
 static void take_initrd(const char *word, struct boot_entry *entry)
 {
+    if (*word == '$' && entry->initrds > 0)
+        return;
     if (entry->initrds < BOOT_INITRDS_MAX)
         take_path(word, entry->initrd[entry->initrds++], sizeof(entry->initrd[0]));
 }

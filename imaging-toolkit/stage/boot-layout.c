@@ -22,6 +22,11 @@
 #define NO_BOOT  "No bootable partition found."
 #define CODE     "NotBootable"
 
+#define WHOLE   "give a whole disk, with its partition table and boot loader"
+#define TABLE   "give all of the disk, or write its partition table anew"
+#define RESTORE "restore it from there, for example with gdisk"
+#define LOADER  "install a boot loader: grub-install, or the stage disk-from-partition"
+
 /* What the entries say together. */
 struct summary {
     unsigned partitions; /* without the protective one */
@@ -91,7 +96,7 @@ static int report_without_table(struct im_look *look, const char *fault, struct 
                         "import a whole disk, with its table and boot loader",
                         "The disk holds %s in place of a partition table", content->name);
     else
-        im_report_fault(look->report, CODE, NO_TABLE, NULL, "%s", fault);
+        im_report_fault(look->report, CODE, NO_TABLE, WHOLE, "%s", fault);
     return 0;
 }
 
@@ -187,7 +192,7 @@ static void judge_mbr(const struct summary *mbr, struct im_report *report)
     else if (mbr->efi_system)
         report->boot_mode = "uefi";
     else
-        im_report_fault(report, CODE, NO_BOOT, NULL,
+        im_report_fault(report, CODE, NO_BOOT, LOADER,
                         "The MBR has %u partitions, but none is active or an EFI system partition, "
                         "and there is no boot code",
                         mbr->partitions);
@@ -202,7 +207,7 @@ static void judge_gpt(const struct summary *mbr, const struct gpt *gpt, struct i
     else if (gpt->bios_boot || gpt->legacy_boot || hybrid)
         report->boot_mode = "legacy-bios";
     else
-        im_report_fault(report, CODE, NO_BOOT, NULL,
+        im_report_fault(report, CODE, NO_BOOT, LOADER,
                         "The GPT has %u partitions, but none is an EFI system or a BIOS boot "
                         "partition",
                         gpt->partitions);
@@ -218,12 +223,11 @@ static int report_damaged_gpt(struct im_look *look, const char *fault, struct im
     int r = gpt_read(look->disk, last, &copy, &second);
 
     if (r == 0)
-        im_report_fault(look->report, CODE, NO_BOOT, NULL,
-                        "The GPT is damaged (%s), but its copy in sector %" PRIu64
-                        " is whole: restore it from there, for example with gdisk",
+        im_report_fault(look->report, CODE, NO_BOOT, RESTORE,
+                        "The GPT is damaged (%s), but its copy in sector %" PRIu64 " is whole",
                         fault, last);
     else if (r == -EILSEQ)
-        im_report_fault(look->report, CODE, NO_TABLE, NULL,
+        im_report_fault(look->report, CODE, NO_TABLE, TABLE,
                         "The MBR stands for a GPT, but %s; the copy is no help: %s", fault,
                         second.message);
     else if (err)
@@ -242,7 +246,7 @@ static int look(const struct im_args *args, struct im_look *look, struct im_erro
 
     (void)args;
     if (disk->size < SECTOR) {
-        im_report_fault(look->report, CODE, NO_TABLE, NULL, "The disk has only %" PRIu64 " bytes",
+        im_report_fault(look->report, CODE, NO_TABLE, WHOLE, "The disk has only %" PRIu64 " bytes",
                         disk->size);
         return 0;
     }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "core/stage.h"
 #include "guest/gpt.h"
@@ -18,6 +19,8 @@
 #define NO_TABLE  "No valid partitions. Not a valid volume."
 #define FROM_COPY "write the table again from its copy: 'sgdisk --load-backup', or gdisk's 'b'"
 #define MAKE_COPY "write the copy again: 'sgdisk -e', or gdisk's 'x', 'e', 'w'"
+#define WHOLE     "give all of the disk: the image was cut off before the end of its partitions"
+#define ANEW      "partition the disk anew, or give another copy of the image"
 #define TO_END    "move the copy to the end: 'sgdisk -e'"
 #define WRITE_MBR "write a protective MBR: gdisk's 'x', 'n', 'w'"
 
@@ -26,6 +29,7 @@ struct tables {
     struct gpt first, copy;
     struct im_error first_fault, copy_fault; /* number 0: it is whole */
     uint64_t copy_at;                        /* sector */
+    uint64_t told_at;                        /* where the first header has the copy, true or not */
 };
 
 /* Does the first sector of 512 or of 4096 bytes behind the MBR begin like a GPT? */
@@ -55,11 +59,24 @@ static int read_table(struct im_disk *disk, uint64_t lba, struct gpt *gpt, struc
     return r;
 }
 
+/* Where the header in sector 1 has the copy, whatever else is wrong with it. */
+static int read_place(struct im_disk *disk, uint64_t *ret_place, struct im_error *err)
+{
+    uint8_t place[8];
+    int r = im_disk_read(disk, place, sizeof(place), GPT_SECTOR + 32, err);
+
+    if (r == 0)
+        *ret_place = im_le64(place);
+    return r;
+}
+
 /* The copy is where the first header says, or at the end when that cannot be believed. */
 static int read_tables(struct im_disk *disk, struct tables *tables, struct im_error *err)
 {
     int r = read_table(disk, 1, &tables->first, &tables->first_fault, err);
 
+    if (r == 0)
+        r = read_place(disk, &tables->told_at, err);
     tables->copy_at = tables->first_fault.number ? tables->sectors - 1 : tables->first.other;
     if (r == 0)
         r = read_table(disk, tables->copy_at, &tables->copy, &tables->copy_fault, err);
@@ -79,7 +96,8 @@ static void judge_first(const struct tables *tables, struct im_report *report)
                         "The GPT is damaged (%s); its copy in sector %" PRIu64 " is whole",
                         tables->first_fault.message, tables->copy_at);
     else
-        im_report_fault(report, "NotBootable", NO_TABLE, "partition the disk anew",
+        im_report_fault(report, "NotBootable", NO_TABLE,
+                        tables->told_at >= tables->sectors ? WHOLE : ANEW,
                         "The GPT is damaged (%s), and so is its copy: %s",
                         tables->first_fault.message, tables->copy_fault.message);
 }

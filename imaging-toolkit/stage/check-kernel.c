@@ -136,11 +136,39 @@ static int judge_none(struct im_look *look, struct im_guest *guest, struct im_er
     return r < 0 ? r : 0;
 }
 
+/* Could there be a system in what is recognised, but not looked into: LVM, RAID, encrypted? */
+static bool is_closed(const struct im_fs *fs)
+{
+    return fs->ambivalent || strstr(fs->type, "_member") || strstr(fs->type, "LUKS") ||
+           strcmp(fs->type, "BitLocker") == 0;
+}
+
+/* Everything was looked into, and there is no system: for the other rules that is unknown, here it
+ * is a fault. */
+static bool holds_nothing(const struct im_guest *guest)
+{
+    if (guest->root || *guest->unread || *guest->table_fault || guest->fs_count == 0)
+        return false;
+    for (unsigned i = 0; i < guest->fs_count; i++)
+        if (is_closed(&guest->fs[i]))
+            return false;
+    return true;
+}
+
 static int look(const struct im_args *args, struct im_look *look, struct im_error *err)
 {
     struct linux_kernels kernels;
     struct im_guest *guest;
-    int r = linux_of(look, &guest, err);
+    int r = im_guest_of(look, &guest, err);
+
+    if (r == 0 && holds_nothing(guest)) {
+        im_report_fault(look->report, NULL, NO_OS, "give the disk that the system is on",
+                        "No system that is known is on the disk: no file system holds "
+                        "/etc/os-release or /etc/fstab of a Linux, or \\Windows\\System32");
+        return 0;
+    }
+    if (r == 0)
+        r = linux_of(look, &guest, err);
 
     (void)args;
     if (r <= 0)

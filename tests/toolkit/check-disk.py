@@ -168,6 +168,18 @@ class Gpt(Case):
                 damage()
                 self.assert_told(self.RULE, severity, words, aws)
 
+    def test_what_to_do(self):
+        """Who has half of an image is not told to partition it anew."""
+        for damage, cure in ((lambda: os.truncate(self.disk, 3 * MIB), "the image was cut off"),
+                             (lambda: (self.poke(1024 + 60, b"?"), self.poke(-512 + 56, b"?")),
+                              "partition the disk anew")):
+            self.parts("linux", "linux", table="gpt")
+            damage()
+            found = self.check(self.RULE, status=4)
+            self.assertEqual([cure in finding["cure"] for finding in found], [True], found)
+            found = self.check("boot-layout", status=4)
+            self.assertTrue(all(finding.get("cure") for finding in found), found)
+
     def test_no_gpt(self):
         self.parts("linux")
         self.assert_told(self.RULE, "ok", "has no GPT")

@@ -7,10 +7,12 @@ import json
 import lzma
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+import zlib
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
@@ -289,7 +291,13 @@ class Rules(Case):
             self.build({"boot/grub2/grubenv": env}, system=guest.redhat)
             report = check(self.disk, "--only", rule, "--require", rule, status=4)
             self.assert_told(report, rule, "error", words, lost)
-        self.build({"boot/loader/entries/%s.conf" % entry: b"title x\nlinux /vmlinuz-none\n"},
+        path = "boot/loader/entries/%s.conf" % entry
+        with_tuned = guest.redhat()[path].replace(b".img\n", b".img $tuned_initrd\n")
+        self.build({path: with_tuned}, system=guest.redhat)
+        report = check(self.disk, "--only", rule)
+        self.assert_told(report, rule, "ok", "'Red Hat Enterprise Linux (")
+        self.assertEqual(report["unknown"], 0, report)
+        self.build({path: b"title x\nlinux /vmlinuz-none\n"},
                    system=guest.redhat)
         report = check(self.disk, "--only", rule, "--require", rule, status=4)
         self.assert_told(report, rule, "error", "the kernel of 'x', /vmlinuz-none, is not there")
@@ -308,12 +316,31 @@ class Rules(Case):
         self.assert_told(report, "check-fstab", "error", "but several file systems are that")
 
     def test_no_linux(self):
-        """Nothing can be said, and nothing is: no fault, no word of what is not known."""
+        """One rule says that there is none; for the others nothing can be said, and nothing is."""
         guest.assemble(self.disk, [guest.Part("linux", 4 * guest.MIB, "ext4", {"a": b"b"},
                                               active=True)])
         report = check(self.disk)
-        for rule in set(RULES) - REQUIRED:
+        for rule in set(RULES) - REQUIRED - {"check-kernel"}:
             self.assert_told(report, rule, "unknown", "no Linux root was found")
+        self.assert_told(report, "check-kernel", "warning", "No system that is known is on the disk",
+                         NO_OS)
+
+    def test_what_is_not_looked_into(self):
+        """A volume group may hold the system: that it was not found is no fault."""
+        volume = {"a": b"b"}
+        guest.assemble(self.disk, [guest.Part("linux", 4 * guest.MIB, "ext4", volume, active=True),
+                                   guest.Part("linux", 4 * guest.MIB)])
+        for label, severity, words in ((b"LABELONE", "unknown", "no Linux root was found"),
+                                       (b"LABELTWO", "warning", "No system that is known")):
+            sector = bytearray(512)
+            struct.pack_into("<8sQ4xI8s32s", sector, 0, label, 1, 32, b"LVM2 001", b"x" * 32)
+            crc = zlib.crc32(bytes(sector[20:]), 0xf597a6cf ^ 0xffffffff) ^ 0xffffffff
+            struct.pack_into("<I", sector, 16, crc)
+            with open(self.disk, "r+b") as disk:
+                disk.seek(5 * guest.MIB + 512)
+                disk.write(sector)
+            self.assert_told(check(self.disk), "check-kernel", severity, words,
+                             NO_OS if severity == "warning" else None)
 
 
 class Command(Case):
