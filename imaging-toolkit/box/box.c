@@ -45,7 +45,8 @@ int im_box_start(struct im_box *box, struct im_error *err)
         .fd3 = box->fd3,
         .limit_as = LIMIT_AS ? LIMIT_AS + box->memory : 0,
         .limit_fsize = box->file_size ? box->file_size : 1,
-        .limit_cpu_s = LIMIT_CPU_S + box->seconds + box->work / BYTES_PER_CPU_S,
+        .limit_cpu_s = (box->short_seconds ? box->short_seconds : LIMIT_CPU_S) + box->seconds +
+                       box->work / BYTES_PER_CPU_S,
     };
     int ends[2];
     int r;

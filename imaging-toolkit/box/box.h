@@ -30,6 +30,7 @@ struct im_box {
     uint64_t work;           /* bytes it has to move; more of them give it more processor time */
     uint64_t memory;         /* bytes of address space beyond what a child usually has */
     uint64_t seconds;        /* of processor time beyond what it usually has */
+    uint64_t short_seconds;  /* of processor time in place of what it usually has; 0: that */
     struct im_buffer text;   /* what it printed: standard error, and output where it has no other */
     int text_fd;             /* where that comes from */
     pid_t pid;               /* 0: not running */

@@ -9,10 +9,13 @@
 #include "guest/inner.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -26,7 +29,14 @@
 #define PROGRAM "grub-fstest"
 #define STEP    65536u
 
+/* Seconds of processor time for one question (and more for many bytes; it takes some hundredths),
+ * and for all questions about a disk: damage in a file system can lead it round for ever, and each
+ * of a hundred questions would find that out anew. */
+#define ONE_S 5
+#define ALL_S 30
+
 struct grub {
+    struct guest_inner *inner;
     struct guest_name name;  /* of the disk as a file, or of … */
     struct im_scratch *copy; /* … a copy of the partition alone; NULL: the disk is a file */
     char device[32];         /* "(loop0,gpt2)" */
@@ -54,6 +64,36 @@ static void answer_done(struct answer *answer)
 }
 #define ANSWER_DONE __attribute__((cleanup(answer_done)))
 
+static int64_t time_of_children(void)
+{
+    struct rusage usage;
+
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
+    return (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000 +
+           (int64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+}
+
+/* Run it, unless it came to no end before. */
+static int run(const struct grub *grub, struct im_box *box, const char *path, struct im_error *err)
+{
+    struct guest_inner *inner = grub->inner;
+    int64_t start = time_of_children();
+    int r;
+
+    if (*inner->grub_endless)
+        return im_fail(err, EBADMSG, "'%s' is not read: %s", path, inner->grub_endless);
+    r = im_box_run(box, err);
+    inner->grub_time += time_of_children() - start;
+    if (r == 0 && WIFSIGNALED(box->status) && WTERMSIG(box->status) != SIGXFSZ)
+        (void)snprintf(inner->grub_endless, sizeof(inner->grub_endless),
+                       PROGRAM " came to no end with '%.40s': a file system of the disk is damaged",
+                       path);
+    else if (r == 0 && inner->grub_time > ALL_S * INT64_C(1000000000))
+        (void)snprintf(inner->grub_endless, sizeof(inner->grub_endless),
+                       PROGRAM " took more than %d s of processor time for the disk", ALL_S);
+    return r;
+}
+
 /* Run `grub-fstest FILE VERB -- OPTION DEVICE/PATH`, its output at most max bytes.  That it
  * complains is no failure here. */
 static int ask(const struct grub *grub, const char *verb, const char *option, const char *path,
@@ -79,7 +119,9 @@ static int ask(const struct grub *grub, const char *verb, const char *option, co
     argv[n] = place;
     box.output = answer->fd;
     box.file_size = max + STEP;
-    r = im_box_run(&box, err);
+    box.short_seconds = ONE_S;
+    box.work = max;
+    r = run(grub, &box, path, err);
     if (r < 0)
         return r;
     if (!im_box_succeeded(&box) && box.text.len == 0)
@@ -128,6 +170,7 @@ static int grub_open(struct guest_inner *inner, const struct im_fs *fs, void **r
 
     if (!grub)
         return im_fail(err, ENOMEM, "out of memory");
+    grub->inner = inner;
     (void)snprintf(grub->top, sizeof(grub->top), "%s", fs->top);
     (void)snprintf(grub->device, sizeof(grub->device), "(loop0)");
     grub->name.fd = im_file_of(inner->look);

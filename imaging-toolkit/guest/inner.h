@@ -52,6 +52,8 @@ struct guest_inner {
     struct im_guest guest; /* first: they are cast into each other */
     struct im_look *look;  /* lives longer */
     struct guest_open *open;
+    int64_t grub_time;      /* nanoseconds of processor time that grub-fstest took */
+    char grub_endless[128]; /* why it is asked no more, "" it is */
     unsigned mount_count;
     struct guest_mount mount[GUEST_MOUNTS_MAX];
 };

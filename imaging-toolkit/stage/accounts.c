@@ -86,12 +86,14 @@ int accounts_read(struct im_look *look, struct im_guest *guest, struct accounts 
     int found, r;
 
     ret_accounts->count = 0;
+    ret_accounts->shadow_unread = false;
     found = linux_text(look, guest, "/etc/passwd", &passwd, err);
     if (found != LINUX_FOUND)
         return found;
     r = linux_text(look, guest, "/etc/shadow", &shadow, err);
     if (r < 0)
         return r;
+    ret_accounts->shadow_unread = r == LINUX_UNREADABLE;
     accounts_parse(passwd.data, r == LINUX_FOUND ? shadow.data : NULL, ret_accounts);
     if (shadow.data)
         explicit_bzero(shadow.data, shadow.len);

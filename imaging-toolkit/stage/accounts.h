@@ -25,11 +25,12 @@ struct account {
 
 struct accounts {
     unsigned count;
+    bool shadow_unread; /* /etc/shadow is there, but cannot be read: passwords are not known */
     struct account account[ACCOUNTS_MAX];
 };
 
-/* Read both files; enum linux_found of /etc/passwd.  A missing /etc/shadow leaves what passwd says.
- */
+/* Read both files; enum linux_found of /etc/passwd.  A missing /etc/shadow leaves what passwd says;
+ * in a passwd that was not found there is no account. */
 int accounts_read(struct im_look *look, struct im_guest *guest, struct accounts *ret_accounts,
                   struct im_error *err);
 

@@ -26,6 +26,7 @@ struct ways {
     unsigned keys, passwords; /* users */
     char key_of[64];          /* the first */
     char password_of[160];    /* some, with blanks between */
+    bool unread;              /* there may be more of them in what could not be read */
 };
 
 /* Has the text a line that is a key? */
@@ -49,6 +50,7 @@ static int take_keys(struct im_look *look, struct im_guest *guest, const struct 
     (void)snprintf(path, sizeof(path), "%s/.ssh/authorized_keys",
                    strcmp(account->home, "/") == 0 ? "" : account->home);
     r = *path == '/' ? linux_text(look, guest, path, &text, err) : LINUX_ABSENT;
+    ways->unread |= r == LINUX_UNREADABLE;
     if (r != LINUX_FOUND || !has_key(text.data))
         return r < 0 ? r : 0;
     if (ways->keys++ == 0)
@@ -77,6 +79,7 @@ static int find_ways(struct im_look *look, struct im_guest *guest, struct ways *
     if (!accounts)
         return im_fail(err, ENOMEM, "out of memory");
     r = accounts_read(look, guest, accounts, err);
+    ways->unread |= r == LINUX_UNREADABLE || accounts->shadow_unread;
     if (r == LINUX_ABSENT)
         im_report_fault(look->report, NULL, NULL, "give a disk with a whole system on it",
                         "There is no /etc/passwd");
@@ -108,20 +111,27 @@ static int has_sshd(struct im_guest *guest, struct im_error *err)
     return r;
 }
 
-static void judge(struct im_report *report, const struct ways *ways, bool cloud_init, bool sshd)
+/* cloud_init and sshd are enum linux_found. */
+static void judge(struct im_report *report, const struct ways *ways, int cloud_init, int sshd)
 {
-    if (cloud_init)
+    bool none = cloud_init != LINUX_FOUND && !ways->keys && !ways->passwords;
+
+    if (cloud_init == LINUX_FOUND)
         im_report_okay(report, "cloud-init is installed: it fetches keys for its user");
     if (ways->keys)
         im_report_okay(report, "%u users have authorized keys, %s first", ways->keys, ways->key_of);
     if (ways->passwords)
         im_report_okay(report, "%u users can log in by password: %s", ways->passwords,
                        ways->password_of);
-    if (!cloud_init && !ways->keys && !ways->passwords)
+    if (none && (ways->unread || cloud_init == LINUX_UNREADABLE))
+        im_report_unknown(report, "whether anybody could log in stands in what cannot be read");
+    else if (none)
         im_report_fault(report, "NoAccess", NULL, LET_IN,
                         "Nobody could log in: there is no cloud-init, no user has authorized keys "
                         "or a password");
-    if (!sshd)
+    if (sshd == LINUX_UNREADABLE)
+        im_report_unknown(report, "whether there is an SSH server cannot be read");
+    else if (sshd == LINUX_ABSENT)
         im_report_warning(report, INSTALL_SSH,
                           "there is no SSH server: users can log in at the console only");
 }
@@ -143,7 +153,7 @@ static int look(const struct im_args *args, struct im_look *look, struct im_erro
     sshd = cloud_init < 0 ? cloud_init : has_sshd(guest, err);
     if (sshd < 0)
         return sshd;
-    judge(look->report, &ways, cloud_init == LINUX_FOUND, sshd == LINUX_FOUND);
+    judge(look->report, &ways, cloud_init, sshd);
     return 0;
 }
 

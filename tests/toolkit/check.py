@@ -325,6 +325,17 @@ class Rules(Case):
         self.assert_told(report, "check-kernel", "warning", "No system that is known is on the disk",
                          NO_OS)
 
+    def test_what_cannot_be_read(self):
+        """Nobody is told that nobody could log in, when that stands in what cannot be read."""
+        rule = "check-access"
+        for path in "etc/passwd", "etc/shadow", "root/.ssh/authorized_keys":
+            with self.subTest(path):
+                self.build({**{name: data for name, data in without_access().items() if data},
+                            path: guest.Link(os.path.basename(path))},
+                           remove=set(without_access()) - {path})
+                report = check(self.disk, "--only", rule, "--require", rule)
+                self.assert_told(report, rule, "unknown", "stands in what cannot be read")
+
     def test_what_is_not_looked_into(self):
         """A volume group may hold the system: that it was not found is no fault."""
         volume = {"a": b"b"}

@@ -3,6 +3,7 @@
 several formats, and what becomes unknown when a library or a program is missing."""
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -272,13 +273,32 @@ class Missing(Case):
         self.assertIn("libblkid.so.1 is missing", self.run_toolkit(
             "inspect", self.disk, status=7, env=self.without_library("libblkid.so.1")))
 
-    def test_grub_fstest(self):
+    def instead_of_grub_fstest(self, program):
+        """A prefix of commands, for which the path `program` is grub-fstest."""
         found = shutil.which("grub-fstest", path=guest.PATH)
         hide = ("unshare", "-m" if os.getuid() == 0 else "-rm", "sh", "-c",
-                'mount --bind /dev/null "$0" && exec "$@"', found)
+                'mount --bind "$0" "$1" && shift && exec "$@"', program, found)
         probe = subprocess.run([*hide, "true"], stderr=subprocess.DEVNULL, check=False)
         if probe.returncode:
             self.skipTest("private mounts are not allowed here")
+        return hide
+
+    def test_grub_fstest_without_end(self):
+        """Damage can lead it round for ever: that is found out once, not at each question."""
+        endless = os.path.join(self.tmp, "endless")
+        with open(endless, "w", encoding="utf-8") as out:
+            out.write("#!/bin/sh\nwhile :; do :; done\n")
+        os.chmod(endless, 0o755)
+        hide = self.instead_of_grub_fstest(endless)
+        guest.build(self.disk, guest.redhat(), fs="xfs", boot=True, esp=True, table="gpt")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        told = self.inspect(prefix=hide)
+        self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, 20)
+        self.assertEqual(told["os"], "unknown")
+        self.assertIn("grub-fstest", told["notes"][0])
+
+    def test_grub_fstest(self):
+        hide = self.instead_of_grub_fstest("/dev/null")
         guest.build(self.disk, guest.redhat(), fs="xfs")
         told = self.inspect(prefix=hide)
         self.assertEqual((told["os"], told["filesystems"][0]["type"]), (UNKNOWN, "xfs"))
