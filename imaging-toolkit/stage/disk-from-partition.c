@@ -42,6 +42,7 @@ static int read_superblock(struct making *making, struct im_error *err)
     uint8_t head[SUPERBLOCK_HEAD] = { 0 };
     uint64_t size = making->image->size;
     bool force = im_arg_flag(making->args, "force");
+    struct im_error local = { 0 };
     int r;
 
     if (size == 0)
@@ -50,9 +51,11 @@ static int read_superblock(struct making *making, struct im_error *err)
     if (r < 0)
         return r;
     im_hash(IM_SHA256, head, sizeof(head), making->layout.seed);
-    r = superblock_read(head, &making->superblock, err);
+    r = superblock_read(head, &making->superblock, &local);
     if (r == -EOPNOTSUPP && force && size != IM_SIZE_UNKNOWN)
         return 0;
+    if (r < 0 && err)
+        *err = local;
     return r;
 }
 

@@ -16,6 +16,9 @@
 #include "base/bytes.h"
 #include "stage/fs-size.h"
 
+/* How a partition is made of it all the same; in the workflow force=yes is the store's. */
+#define AS_IS "the stage's force=yes, in the workflow partition-to-disk as-is=yes,"
+
 #define EXT_AT          1024u
 #define EXT_MAGIC       0xef53u
 #define EXT_JOURNAL     0x0004u /* s_feature_compat: has a journal */
@@ -145,10 +148,11 @@ static int refuse_unknown(const uint8_t *head, struct im_error *err)
     if (head[510] == 0x55 && head[511] == 0xaa)
         return im_fail(err, EOPNOTSUPP,
                        "the image begins with a boot sector or a partition table, not with a file "
-                       "system: a whole disk needs no other table (force=yes puts one around it)");
-    return im_fail(err, EOPNOTSUPP,
-                   "the image does not begin with an ext2, ext3, ext4, XFS or FAT file system; "
-                   "force=yes makes a partition of it as it is");
+                       "system: a whole disk needs no other table (" AS_IS " puts one around it)");
+    return im_fail(
+        err, EOPNOTSUPP,
+        "the image does not begin with an ext2, ext3, ext4, XFS or FAT file system; " AS_IS
+        " makes a partition of it as it is");
 }
 
 int superblock_read(const uint8_t head[SUPERBLOCK_HEAD], struct superblock *ret_superblock,
@@ -162,10 +166,10 @@ int superblock_read(const uint8_t head[SUPERBLOCK_HEAD], struct superblock *ret_
         if (!kinds[i].is(head))
             continue;
         if (found)
-            return im_fail(
-                err, EOPNOTSUPP,
-                "the image has the superblocks of two kinds of file systems; remove "
-                "the stale one with wipefs (force=yes makes a partition of it as it is)");
+            return im_fail(err, EOPNOTSUPP,
+                           "the image has the superblocks of two kinds of file systems; remove "
+                           "the stale one with wipefs (" AS_IS
+                           " makes a partition of it as it is)");
         found = &kinds[i];
     }
     if (!found)

@@ -373,6 +373,18 @@ class Refusals(Case):
         self.refused("boot=yes, but there is no kernel", image, force=True, boot="yes")
         self.refused("has no UUID", image, force=True, kernel=self.kernel)
 
+    def test_the_workflow_takes_anything(self):
+        """The cure that the refusal names is one, in the workflow too, whose force=yes is the store's."""
+        image, disk = os.path.join(self.tmp, "noise"), os.path.join(self.tmp, "disk")
+        with open(image, "wb") as file:
+            file.write(os.urandom(70001))
+        words = [TOOLKIT, "run", "partition-to-disk", "partition=" + image, "disk=" + disk]
+        done = subprocess.run(words, capture_output=True, text=True)
+        self.assertIn("as-is=yes", done.stderr)
+        self.assertEqual((done.returncode, os.path.exists(disk)), (4, False))
+        done = subprocess.run([*words, "as-is=yes"], capture_output=True, text=True)
+        self.assertEqual((done.returncode, os.path.exists(disk)), (0, True), done.stderr)
+
     def test_no_uuid(self):
         image = self.copy()
         output("tune2fs", "-U", "clear", image)
