@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -71,15 +72,27 @@ static const char *const expected[] = {
     [IM_PARAM_SIZE] = "a size like 4096 or 10G",
     [IM_PARAM_NUMBER] = "a number",
     [IM_PARAM_FLAG] = "yes or no",
-    [IM_PARAM_CHOICE] = "one of those that 'imaging-toolkit stages' lists for it",
 };
+
+/* What the argument of the type should be; "one of auto, bios, uefi". */
+static const char *wanted(const struct im_param *param, char text[IM_ERROR_MAX / 2])
+{
+    size_t len = 0;
+
+    if (param->type != IM_PARAM_CHOICE)
+        return expected[param->type];
+    for (const char *const *choice = param->choices; *choice && len < IM_ERROR_MAX / 2; choice++)
+        len += (size_t)snprintf(text + len, IM_ERROR_MAX / 2 - len, "%s%s", len ? ", " : "one of ",
+                                *choice);
+    return text;
+}
 
 int im_args_add(struct im_args *args, const char *of, const struct im_param *params,
                 const char *name, const char *text, struct im_error *err)
 {
     const struct im_param *param = find_param(params, name);
     struct im_arg arg = { .param = param };
-    char shown[128];
+    char shown[128], choices[IM_ERROR_MAX / 2] = "";
 
     if (!param)
         return im_fail(err, EINVAL, "'%s' has no parameter '%s'; see 'imaging-toolkit stages'", of,
@@ -88,7 +101,7 @@ int im_args_add(struct im_args *args, const char *of, const struct im_param *par
         return im_fail(err, EINVAL, "%s: %s is given twice", of, name);
     if (parse(param, text, &arg.number) < 0)
         return im_fail(err, EINVAL, "%s: %s=%s is not %s", of, name,
-                       im_text_printable(shown, sizeof(shown), text), expected[param->type]);
+                       im_text_printable(shown, sizeof(shown), text), wanted(param, choices));
     if (args->count == IM_ARGS_MAX)
         return im_fail(err, EINVAL, "%s: more than %d arguments", of, IM_ARGS_MAX);
     arg.text = strdup(text);

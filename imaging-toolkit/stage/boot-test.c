@@ -120,7 +120,7 @@ static int read_wishes(const struct im_args *args, struct wishes *ret_wishes, st
         .accel = choice(args, "accel", "auto"),
         .until = until_of(choice(args, "until", marker ? "marker" : "login")),
         .timeout_s = im_arg_number(args, "timeout", TIMEOUT_DEFAULT),
-        .memory = im_arg_number(args, "memory", MEMORY_DEFAULT) & ~((1ull << 20) - 1),
+        .memory = im_arg_number(args, "memory", MEMORY_DEFAULT),
         .overlay = im_arg_number(args, "overlay", OVERLAY_DEFAULT),
     };
     int r = check_range("timeout", wishes.timeout_s, 1, TIMEOUT_MAX, err);
@@ -131,6 +131,7 @@ static int read_wishes(const struct im_args *args, struct wishes *ret_wishes, st
         r = check_range("overlay", wishes.overlay, OVERLAY_MIN, UINT64_MAX, err);
     if (r == 0)
         r = check_marker(&wishes, err);
+    wishes.memory &= ~((UINT64_C(1) << 20) - 1);
     if (r == 0)
         *ret_wishes = wishes;
     return r;

@@ -415,7 +415,8 @@ class Arguments(Case):
                 ("control character", {"marker": "two\nlines"}),
                 ("memory=1048576 is not between", {"memory": "1M"}),
                 ("overlay=4096 is not between", {"overlay": 4096}),
-                ("firmware=efi is not one of", {"firmware": "efi"})):
+                ("memory=1 is not between", {"memory": 1}),
+                ("firmware=efi is not one of auto, bios, uefi", {"firmware": "efi"})):
             with self.subTest(words):
                 status, _, said = self.run_test(required=True, **arguments)
                 self.assertEqual(status, 2, said)
