@@ -295,6 +295,7 @@ static const struct im_use uses[] = {
     { "libext2fs.so.2", "files in ext2, ext3 and ext4" },
     { "grub-fstest", "files in XFS, Btrfs, FAT and NTFS" },
     { "libarchive.so.13", "what an initramfs holds" },
+    { "liblzma.so.5", "what one compressed by xz holds" },
     { 0 },
 };
 

@@ -1,7 +1,8 @@
 /* initramfs - the names of the files in an initramfs; see initramfs.h.
  *
  * The one file that knows libarchive's filters here: it gives the bytes of what is compressed, and
- * stage/cpio.h takes the names out of them.  Filters that would run a program are not asked for. */
+ * stage/cpio.h takes the names out of them.  Filters that would run a program are not asked for,
+ * and xz and lzma are unpacked by unpack/, which bounds their memory; libarchive does not. */
 
 #include <config.h>
 
@@ -10,12 +11,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <archive.h>
 
 #include "base/cleanup.h"
 #include "base/library.h"
 #include "core/cancel.h"
+#include "unpack/stream.h"
 
 /* Unpacked bytes that are gone through; the largest (with firmware for everything) have 400 MiB. */
 #define UNPACKED_MAX (UINT64_C(1) << 30)
@@ -27,8 +30,6 @@ struct functions {
     typeof(&archive_read_new) archive_read_new;
     typeof(&archive_read_free) archive_read_free;
     typeof(&archive_read_support_filter_gzip) archive_read_support_filter_gzip;
-    typeof(&archive_read_support_filter_xz) archive_read_support_filter_xz;
-    typeof(&archive_read_support_filter_lzma) archive_read_support_filter_lzma;
     typeof(&archive_read_support_filter_zstd) archive_read_support_filter_zstd;
     typeof(&archive_read_support_filter_lz4) archive_read_support_filter_lz4;
     typeof(&archive_read_support_filter_bzip2) archive_read_support_filter_bzip2;
@@ -44,8 +45,6 @@ static const struct im_symbol symbols[] = {
     IM_SYMBOL(functions, archive_read_new),
     IM_SYMBOL(functions, archive_read_free),
     IM_SYMBOL(functions, archive_read_support_filter_gzip),
-    IM_SYMBOL(functions, archive_read_support_filter_xz),
-    IM_SYMBOL(functions, archive_read_support_filter_lzma),
     IM_SYMBOL(functions, archive_read_support_filter_zstd),
     IM_SYMBOL(functions, archive_read_support_filter_lz4),
     IM_SYMBOL(functions, archive_read_support_filter_bzip2),
@@ -64,8 +63,26 @@ struct walk {
     void *arg;
     bool enough;
     struct functions lib;
-    struct archive *archive;
+    struct archive *archive;            /* NULL: it is xz */
+    const struct im_unpacker *unpacker; /* of xz */
+    void *state;
+    const char *packed; /* what is left for it */
+    size_t packed_len;
 };
+
+/* "The .xz File Format", 2.1.1.1 */
+static bool is_xz(const void *data, size_t len)
+{
+    static const char magic[6] = { '\xfd', '7', 'z', 'X', 'Z', '\0' };
+
+    return len > sizeof(magic) && memcmp(data, magic, sizeof(magic)) == 0;
+}
+
+/* lzma alone has no magic; these are its usual properties, and what the kernel knows it by. */
+static bool is_lzma(const void *data, size_t len)
+{
+    return len > 13 && memcmp(data, "\x5d", 2) == 0;
+}
 
 static void member(void *arg, const char *name, uint64_t size)
 {
@@ -88,7 +105,14 @@ static int open_packed(struct walk *walk, const void *data, size_t len, struct i
 {
     struct archive_entry *entry;
     struct archive *archive;
-    int r = im_library_load(library, symbols, &walk->lib, err);
+    int r;
+
+    if (is_xz(data, len) || is_lzma(data, len)) {
+        walk->packed = data;
+        walk->packed_len = len;
+        return im_xz_unpacker(is_lzma(data, len), &walk->unpacker, &walk->state, err);
+    }
+    r = im_library_load(library, symbols, &walk->lib, err);
 
     if (r < 0)
         return r;
@@ -96,8 +120,6 @@ static int open_packed(struct walk *walk, const void *data, size_t len, struct i
     if (!archive)
         return im_fail(err, ENOMEM, "out of memory");
     (void)walk->lib.archive_read_support_filter_gzip(archive);
-    (void)walk->lib.archive_read_support_filter_xz(archive);
-    (void)walk->lib.archive_read_support_filter_lzma(archive);
     (void)walk->lib.archive_read_support_filter_zstd(archive);
     (void)walk->lib.archive_read_support_filter_lz4(archive);
     (void)walk->lib.archive_read_support_filter_bzip2(archive);
@@ -108,6 +130,33 @@ static int open_packed(struct walk *walk, const void *data, size_t len, struct i
     if (walk->lib.archive_filter_code(archive, 0) == ARCHIVE_FILTER_NONE)
         return im_fail(err, EBADMSG, "it is neither a cpio archive nor compressed in a known way");
     return 0;
+}
+
+static ssize_t next_of_xz(struct walk *walk, void *chunk, struct im_error *err)
+{
+    size_t taken, n = 0;
+    int r = 0;
+
+    while (r == 0 && n == 0) {
+        taken = walk->packed_len;
+        r = walk->unpacker->run(walk->state, walk->packed, &taken, true, chunk, CHUNK, &n, err);
+        walk->packed += taken;
+        walk->packed_len -= taken;
+        if (r == 0 && n == 0 && taken == 0)
+            r = im_fail(err, EBADMSG, "what is compressed in it ends early");
+    }
+    return r < 0 ? r : (ssize_t)n;
+}
+
+/* The next bytes, at most CHUNK of them; 0 at the end. */
+static ssize_t next_chunk(struct walk *walk, void *chunk, struct im_error *err)
+{
+    ssize_t n;
+
+    if (walk->unpacker)
+        return next_of_xz(walk, chunk, err);
+    n = walk->lib.archive_read_data(walk->archive, chunk, CHUNK);
+    return n < 0 ? bad_packing(walk, err) : n;
 }
 
 static int feed(struct walk *walk, const void *data, size_t len, size_t *ret_taken,
@@ -130,10 +179,10 @@ static int walk_packed(struct walk *walk, struct im_error *err)
     int r = chunk ? 0 : im_fail(err, ENOMEM, "out of memory");
 
     while (r == 0 && !walk->enough) {
-        ssize_t n = walk->lib.archive_read_data(walk->archive, chunk, CHUNK);
+        ssize_t n = next_chunk(walk, chunk, err);
 
         if (n < 0)
-            return bad_packing(walk, err);
+            return (int)n;
         if (n == 0)
             break;
         total += (uint64_t)n;
@@ -183,5 +232,7 @@ int initramfs_names(const void *data, size_t len, initramfs_name_fn each, void *
     r = run(walk, data, len, err);
     if (walk->archive)
         (void)walk->lib.archive_read_free(walk->archive);
+    if (walk->state)
+        walk->unpacker->free(walk->state);
     return r;
 }

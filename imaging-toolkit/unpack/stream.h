@@ -59,3 +59,8 @@ int im_deflate_wrap(struct im_source **source, const char *name, uint64_t size,
  * not installed; -EBADMSG. */
 int im_xz_wrap(struct im_source **source, const char *name, uint64_t size,
                const struct im_limits *limits, struct im_error *err);
+
+/* How an xz file, or one of the older kind "lzma alone", is unpacked, for whoever has its bytes, in at
+ * most 80 MiB of memory; *ret_state is the caller's to free by the unpacker.  -ENOPKG, -ENOMEM. */
+int im_xz_unpacker(bool alone, const struct im_unpacker **ret_unpacker, void **ret_state,
+                   struct im_error *err);

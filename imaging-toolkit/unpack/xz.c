@@ -22,6 +22,7 @@
 
 static struct lzma {
     typeof(&lzma_stream_decoder) lzma_stream_decoder;
+    typeof(&lzma_alone_decoder) lzma_alone_decoder;
     typeof(&lzma_code) lzma_code;
     typeof(&lzma_end) lzma_end;
     typeof(&lzma_memusage) lzma_memusage;
@@ -32,6 +33,7 @@ static struct lzma {
 
 static const struct im_symbol symbols[] = {
     IM_SYMBOL(lzma, lzma_stream_decoder),
+    IM_SYMBOL(lzma, lzma_alone_decoder),
     IM_SYMBOL(lzma, lzma_code),
     IM_SYMBOL(lzma, lzma_end),
     IM_SYMBOL(lzma, lzma_memusage),
@@ -146,23 +148,47 @@ static void release(void *state)
     free(state);
 }
 
-int im_xz_wrap(struct im_source **source, const char *name, uint64_t size,
-               const struct im_limits *limits, struct im_error *err)
+static const struct im_unpacker unpacker = { .what = "xz", .run = run, .free = release };
+
+static lzma_ret start(lzma_stream *stream, bool alone)
 {
-    static const struct im_unpacker unpacker = { .what = "xz", .run = run, .free = release };
+    const uint32_t flags = LZMA_CONCATENATED | LZMA_TELL_UNSUPPORTED_CHECK;
+
+    return alone ? lzma.lzma_alone_decoder(stream, MEMORY_MAX)
+                 : lzma.lzma_stream_decoder(stream, MEMORY_MAX, flags);
+}
+
+int im_xz_unpacker(bool alone, const struct im_unpacker **ret_unpacker, void **ret_state,
+                   struct im_error *err)
+{
     int r = im_library_load("liblzma.so.5", symbols, &lzma, err);
     lzma_stream *stream;
 
-    if (r == 0 && size == IM_SIZE_UNKNOWN)
-        r = find_size(*source, &size, err);
     if (r < 0)
         return r;
     stream = calloc(1, sizeof(*stream));
-    if (!stream ||
-        lzma.lzma_stream_decoder(stream, MEMORY_MAX,
-                                 LZMA_CONCATENATED | LZMA_TELL_UNSUPPORTED_CHECK) != LZMA_OK) {
+    if (!stream || start(stream, alone) != LZMA_OK) {
         free(stream);
         return im_fail(err, ENOMEM, "out of memory");
     }
-    return im_stream_wrap(source, name, size, &unpacker, stream, limits, NULL, err);
+    *ret_unpacker = &unpacker;
+    *ret_state = stream;
+    return 0;
+}
+
+int im_xz_wrap(struct im_source **source, const char *name, uint64_t size,
+               const struct im_limits *limits, struct im_error *err)
+{
+    const struct im_unpacker *how = NULL;
+    void *state = NULL;
+    int r = im_xz_unpacker(false, &how, &state, err);
+
+    if (r == 0 && size == IM_SIZE_UNKNOWN)
+        r = find_size(*source, &size, err);
+    if (r < 0) {
+        if (state)
+            how->free(state);
+        return r;
+    }
+    return im_stream_wrap(source, name, size, how, state, limits, NULL, err);
 }

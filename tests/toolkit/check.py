@@ -280,6 +280,18 @@ class Rules(Case):
                     report = check(self.disk, "--only", "check-drivers")
                     self.assert_told(report, "check-drivers", "ok", "KVM (virtio), EC2 Nitro")
 
+    def test_memory_that_an_initramfs_asks_for(self):
+        """A dictionary of a gigabyte and a half is chosen to hurt; the usual ones are accepted above."""
+        data = guest.initrd(compress=lambda data: lzma.compress(data, check=lzma.CHECK_CRC32))
+        size = (data[12] + 1) * 4  # of the block's header: flags, the filter's id and size, its dictionary
+        header = bytearray(data[12:12 + size])
+        self.assertEqual(header[1:4], b"\0\x21\x01")
+        header[4] = 39
+        header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+        self.build({IMAGE: data[:12] + bytes(header) + data[12 + size:]})
+        report = check(self.disk, "--only", "check-drivers")
+        self.assert_told(report, "check-drivers", "unknown", "MiB of memory, more than the 80 allowed")
+
     def test_boot_loader_specification(self):
         entry = "0123456789abcdef0123456789abcdef-5.14.0-362.el9.x86_64"
         lost = "BLSC-style GRUB found, but unable to detect default kernel"
