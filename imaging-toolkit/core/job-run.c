@@ -204,11 +204,12 @@ static int commit(struct im_run *run, const struct im_copy_result *result, struc
                            : im_store_commit(run->store, result->file_size, err);
 }
 
-/* A pipe whose other end has failed is empty: that is no result. */
+/* A pipe whose other end has failed is empty: that is no result.  Who knows its size before (a
+ * bundle) proves it. */
 static int check_flow(const struct im_run *run, const struct im_copy_result *result,
                       struct im_error *err)
 {
-    if (!run->fetched->sequential || result->size > 0)
+    if (!run->fetched->sequential || run->fetched->size != IM_SIZE_UNKNOWN || result->size > 0)
         return 0;
     run->fetched->failed = true;
     return im_fail_code(err, EBADMSG, "NothingCame",
