@@ -53,10 +53,10 @@ static void find_methods(void)
 
     for (unsigned i = 0; i <= IM_SHA512; i++) {
         char name[8];
-        const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string("digest", name, 0),
-                                      OSSL_PARAM_construct_end() };
+        OSSL_PARAM params[2] = { OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end() };
 
         (void)snprintf(name, sizeof(name), "%s", name_of((enum im_hash)i));
+        params[0] = OSSL_PARAM_construct_utf8_string("digest", name, 0); /* measures the name */
         methods[i].digest = EVP_MD_fetch(NULL, name, NULL);
         methods[i].hmac = mac ? EVP_MAC_CTX_new(mac) : NULL;
         if (methods[i].hmac && !EVP_MAC_CTX_set_params(methods[i].hmac, params)) {

@@ -185,7 +185,7 @@ static void other_loaders_entries_are_parsed(void **state)
     free(entries);
     entries = parsed("title R\nlinux /k\ninitrd /i $tuned_initrd\noptions $kernelopts\n");
     assert_true(entries->entry[0].kernelopts);
-    assert_string_equal(entries->entry[0].initrd[1], "$tuned_initrd");
+    assert_int_equal(entries->entry[0].initrds, 1); /* what GRUB would put there is not known */
     free(entries);
     entries = parsed("insmod blscfg\nblscfg\n");
     assert_true(entries->blscfg);
