@@ -70,6 +70,13 @@ def skip(why):
     sys.exit(77)
 
 
+def not_sanitized(program):
+    """Skips what is minutes of an emulated processor, and the same code as in faster tests."""
+    with open(program, "rb") as file:
+        if b"__asan_init" in file.read():
+            skip("built with AddressSanitizer")
+
+
 def need(*programs):
     """Skip the test when a program is missing."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"

@@ -18,6 +18,7 @@ import bootable  # noqa: E402
 import service  # noqa: E402
 
 TOOLKIT = os.environ.get("IMAGING_TOOLKIT") or service.built("imaging-toolkit/imaging-toolkit")
+bootable.not_sanitized(TOOLKIT)
 bootable.need("qemu-system-x86_64", "grub-mkimage", "mke2fs", "mkfs.xfs", "mkfs.vfat", "mcopy",
               "blkid")
 for path in "/usr/lib/grub/i386-pc/boot.img", "/usr/lib/grub/x86_64-efi/moddep.lst", *bootable.OVMF:

@@ -16,6 +16,7 @@ import bootable  # noqa: E402
 import service  # noqa: E402
 
 TOOLKIT = os.environ.get("IMAGING_TOOLKIT") or service.built("imaging-toolkit/imaging-toolkit")
+bootable.not_sanitized(TOOLKIT)
 bootable.need("qemu-system-x86_64", "qemu-img", "sgdisk", "mkfs.vfat", "mcopy", "mke2fs",
               "grub-mkimage", "blkid", "dd")
 for path in "/usr/share/ovmf/OVMF.fd", "/usr/lib/grub/x86_64-efi/linux.mod", \
