@@ -332,13 +332,32 @@ void vmdk_close(struct im_disk *disk)
     free(vmdk->plain);
 }
 
+/* When qemu-img writes a shorter CID over a longer one, up to so many bytes of the old text are
+ * left behind the new text's NUL: the same that the text ends with. */
+#define STALE_MAX 6u
+
+/* Where what stands behind the text of `end` bytes differs from NULs and from what qemu-img leaves
+ * there; len: nowhere. */
+static size_t find_more(const char *text, size_t end, size_t len)
+{
+    size_t stale = end < len ? strnlen(text + end + 1, len - end - 1) : 0;
+    size_t i = end;
+
+    if (stale <= STALE_MAX && stale <= end &&
+        (stale == 0 || memcmp(text + end + 1, text + end - stale, stale) == 0))
+        i += stale + (end < len);
+    while (i < len && !text[i])
+        i++;
+    return i;
+}
+
 /* All of a descriptor file, of which qemu-img fills the last sector with NULs.  Anything else
  * behind a NUL some readers would see and others not. */
 static int read_text(struct im_source *source, char **ret_text, struct im_error *err)
 {
     struct im_buffer text IM_BUFFER_DONE = IM_BUFFER(VMDK_TEXT_MAX);
     char piece[16384];
-    size_t got, end;
+    size_t got, end, more;
 
     do {
         int r = im_source_read_some(source, piece, sizeof(piece), text.len, &got, err);
@@ -352,13 +371,12 @@ static int read_text(struct im_source *source, char **ret_text, struct im_error 
             return r;
     } while (got == sizeof(piece));
     end = strlen(text.data);
-    for (size_t i = end; i < text.len; i++)
-        if (text.data[i])
-            return vmdk_damaged(
-                err,
-                "the VMDK's descriptor has a NUL byte at offset %zu, and more behind "
-                "it at offset %zu",
-                end, i);
+    more = find_more(text.data, end, text.len);
+    if (more < text.len)
+        return vmdk_damaged(err,
+                            "the VMDK's descriptor has a NUL byte at offset %zu, and more behind "
+                            "it at offset %zu",
+                            end, more);
     *ret_text = im_buffer_steal(&text);
     return *ret_text ? 0 : im_fail(err, ENOMEM, "out of memory");
 }

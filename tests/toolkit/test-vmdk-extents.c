@@ -220,6 +220,40 @@ static void fails(const char *text, int number, const char *words)
 
 /* --- what is accepted --- */
 
+/* The text, a NUL, then `tail`, then NULs, as a descriptor file. */
+static int open_with_tail(const char *tail, struct im_error *err)
+{
+    static struct memory memory;
+    static char bytes[2048];
+    struct im_open options = { .extents = dir, .max_size = UINT64_MAX };
+    struct im_disk *disk = NULL;
+    int r;
+
+    memset(bytes, 0, sizeof(bytes));
+    memcpy(bytes, GOOD, strlen(GOOD));
+    memcpy(bytes + strlen(GOOD) + 1, tail, strlen(tail));
+    memory = memory_source(bytes, sizeof(bytes), false);
+    r = im_format_vmdk.open(&memory.base, &options, &disk, err);
+    im_disk_close(disk);
+    return r;
+}
+
+/* qemu-img writes a shorter CID over a longer one and leaves the old end behind the new one. */
+static void what_is_behind_the_text_is_its_own_end(void **state)
+{
+    struct im_error err = { 0 };
+
+    (void)state;
+    assert_int_equal(open_with_tail("", &err), 0);
+    assert_int_equal(open_with_tail("\n", &err), 0);
+    assert_int_equal(open_with_tail(GOOD + strlen(GOOD) - 6, &err), 0);
+    assert_int_equal(open_with_tail(GOOD + strlen(GOOD) - 7, &err),
+                     -EBADMSG); /* longer than can be */
+    assert_int_equal(open_with_tail("x", &err), -EBADMSG);
+    assert_non_null(strstr(err.message, "a NUL byte at offset"));
+    assert_int_equal(open_with_tail("RW 1 FLAT \"a\" 0\n", &err), -EBADMSG);
+}
+
 static void split_disks_are_their_extents_in_order(void **state)
 {
     (void)state;
@@ -823,6 +857,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(split_disks_are_their_extents_in_order),
+        cmocka_unit_test(what_is_behind_the_text_is_its_own_end),
         cmocka_unit_test(flat_disks_are_their_extents_in_order),
         cmocka_unit_test(descriptors_of_any_writer_and_encoding_are_accepted),
         cmocka_unit_test(without_a_directory_nothing_is_opened),
