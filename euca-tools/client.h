@@ -1,6 +1,6 @@
 /* client - signed requests: one exchange, one exchange tried again, one EC2 action.
  *
- * Signatures are version 4 in the Authorization header. */
+ * Signatures are in the Authorization header (sign.h). */
 #pragma once
 
 #include <stdbool.h>
@@ -42,21 +42,32 @@ int euca_send(struct im_http *http, const struct euca_endpoint *endpoint,
               const struct euca_request *request, struct im_http_response *ret_response,
               struct im_error *err);
 
-/* The same, up to `tries` times: after network failures, damage in transit and statuses that may
- * heal. */
+/* The same, up to `tries` times, unless the endpoint has a number of its own: after network
+ * failures, damage in transit and statuses that may heal. */
 int euca_send_again(struct im_http *http, const struct euca_endpoint *endpoint,
                     const struct euca_request *request, unsigned tries,
                     struct im_http_response *ret_response, struct im_error *err);
 
-/* Record what a server answered instead of the wished: returns -EREMOTEIO, code EUCA_SERVER,
- * "(Code): Message" or else "(HTTP status): reason". */
+/* Record what a server answered instead of the wished: returns -EREMOTEIO, or -EBUSY when a moment
+ * later it may answer otherwise (im_retry_status); code EUCA_SERVER, "(Code): Message" or else
+ * "(HTTP status): reason". */
 int euca_refused(const struct im_http_response *response, struct im_error *err);
 
-/* One parameter of an EC2 action; one without a value is not sent. */
-struct euca_param {
-    const char *name;
-    const char *value;
+/* The parameters of an EC2 action, percent-encoded as they are added.  Whoever adds need not look
+ * at errors: euca_call tells the first. */
+struct euca_form {
+    struct im_buffer text;
+    int failed; /* -errno of the first parameter that could not be added */
 };
+#define EUCA_FORM_MAX  (256 * 1024) /* bytes: 1000 task ids, or 21 disks, are far below */
+#define EUCA_FORM      ((struct euca_form){ .text = IM_BUFFER(EUCA_FORM_MAX) })
+#define EUCA_FORM_DONE __attribute__((cleanup(euca_form_done)))
+void euca_form_done(struct euca_form *form);
+
+/* Add the parameter that name (a printf format) and what follows make; a value that is NULL or ""
+ * is not sent. */
+void euca_form_add(struct euca_form *form, const char *value, const char *name, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The answer of an EC2 action. */
 struct euca_answer {
@@ -66,8 +77,12 @@ struct euca_answer {
 #define EUCA_ANSWER_DONE __attribute__((cleanup(euca_answer_done)))
 void euca_answer_done(struct euca_answer *answer);
 
-/* Do an action; params end with a NULL name.  `once`: the action makes something new, so it is sent
- * again only after failures that prove nothing was made.
- * Errors: -EREMOTEIO with the fault in ret_answer, or as euca_send. */
-int euca_call(const struct euca_endpoint *ec2, const char *action, const struct euca_param *params,
+/* Do an action; Action and Version are added to the form.  `once`: the action makes something new,
+ * so it is sent again only after failures that prove nothing was made.
+ * Errors: as euca_refused, with the fault in ret_answer, or as euca_send. */
+int euca_call(const struct euca_endpoint *ec2, const char *action, struct euca_form *form,
               bool once, struct euca_answer *ret_answer, struct im_error *err);
+
+/* Add to the failure in err that the action may have done its work all the same: for answers of
+ * success that cannot be read.  Returns -err->number. */
+int euca_maybe_stored(const char *action, struct im_error *err);

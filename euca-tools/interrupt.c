@@ -22,8 +22,8 @@ static void handle(int signal_number)
 
 void euca_interrupt_catch(void)
 {
-    struct sigaction action = { .sa_handler = handle,
-                                .sa_flags = (int)(SA_RESETHAND | SA_RESTART) };
+    /* No SA_RESTART: a read that waits for somebody returns. */
+    struct sigaction action = { .sa_handler = handle, .sa_flags = (int)SA_RESETHAND };
 
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGINT, &action, NULL);

@@ -11,16 +11,23 @@
 #include <string.h>
 
 #include "base/http.h"
+#include "base/io.h"
+#include "base/no-core.h"
+#include "base/text.h"
 
 #include "command.h"
+#include "events.h"
 #include "interrupt.h"
 #include "options.h"
 
 /* The table: one row per command, "name → function" by way of its struct. */
 #define COMMANDS(ROW)                                                                              \
+    ROW(import_instance)                                                                           \
     ROW(import_volume)                                                                             \
+    ROW(resume_import)                                                                             \
     ROW(describe_conversion_tasks)                                                                 \
-    ROW(cancel_conversion_task)
+    ROW(cancel_conversion_task)                                                                    \
+    ROW(delete_disk_image)
 
 #define DECLARE(id) extern const struct euca_command euca_command_##id;
 COMMANDS(DECLARE)
@@ -54,6 +61,7 @@ static void list_commands(FILE *out)
 static int report(const char *program, const struct euca_command *command,
                   const struct im_error *err)
 {
+    euca_event_error(err);
     if (strcmp(err->code, EUCA_USAGE) == 0) {
         fprintf(stderr, "usage: %s %s\n", program, command->usage);
         im_error_print(program, err);
@@ -74,16 +82,19 @@ static int run(const char *program, const struct euca_command *command, int argc
 
     if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
         r = im_fail_errno(&err, errno ? errno : EIO, "cannot write to standard output");
+    if (r == -EINTR && euca_interrupted)
+        r = im_fail(&err, ECANCELED, "interrupted");
     return r < 0 ? report(program, command, &err) : 0;
 }
 
 int main(int argc, char **argv)
 {
-    const char *slash = strrchr(argc > 0 ? argv[0] : "euca-tools", '/');
-    const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "euca-tools";
+    const char *name = im_text_basename(argc > 0 ? argv[0] : "euca-tools");
     const struct euca_command *command = find(name);
     char program[64];
 
+    im_fill_standard();
+    im_no_core();
     if (command) {
         (void)snprintf(program, sizeof(program), "%s", name);
     } else {

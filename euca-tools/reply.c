@@ -12,34 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <libxml/parser.h>
 #include <libxml/tree.h>
 
 #include "base/cleanup.h"
-
-static void free_doc(xmlDoc **doc)
-{
-    xmlFreeDoc(*doc);
-}
-#define DOC_FREE IM_CLEANUP(free_doc)
-
-/* The document, or NULL.  One with a DOCTYPE is refused: no answer has one, entities are how XML
- * is made to explode. */
-static xmlDoc *read_document(const char *xml, size_t len)
-{
-    xmlDoc *doc;
-
-    if (len == 0 || len > EUCA_REPLY_MAX)
-        return NULL;
-    doc = xmlReadMemory(xml, (int)len, NULL, NULL,
-                        XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
-                            XML_PARSE_NOCDATA);
-    if (doc && (doc->intSubset || !xmlDocGetRootElement(doc))) {
-        xmlFreeDoc(doc);
-        return NULL;
-    }
-    return doc;
-}
+#include "base/xml-read.h"
 
 static xmlNode *first_element(const xmlNode *parent)
 {
@@ -101,12 +77,14 @@ static int read_disk(const xmlNode *node, bool instance, struct euca_task_disk *
         char **text;
     } fields[] = {
         { image, "format", &disk->format },
+        { image, "checksum", &disk->checksum },
         { image, "size", &disk->size },
         { image, "importManifestUrl", &disk->manifest_url },
         { volume, "id", &disk->volume_id },
         { volume, "size", &disk->volume_size },
         { node, "availabilityZone", &disk->zone },
         { node, "bytesConverted", &disk->bytes_converted },
+        { node, "description", &disk->description },
         { instance ? node : NULL, "status", &disk->status },
         { instance ? node : NULL, "statusMessage", &disk->status_message },
     };
@@ -136,21 +114,46 @@ static int read_disks(const xmlNode *first, bool instance, struct euca_task *tas
     return 0;
 }
 
+/* The items of tagSet; set may be NULL. */
+static int read_tags(const xmlNode *set, struct euca_task *task)
+{
+    for (const xmlNode *node = first_element(set); node; node = next_element(node)) {
+        struct euca_tag *grown = reallocarray(task->tag, task->tag_count + 1, sizeof(*task->tag));
+        struct euca_tag *tag;
+
+        if (!grown)
+            return -ENOMEM;
+        task->tag = grown;
+        tag = &grown[task->tag_count++];
+        *tag = (struct euca_tag){ 0 };
+        if (get_text(node, "key", &tag->key) < 0 || get_text(node, "value", &tag->value) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 /* The children of `node` are a task's fields. */
 static int read_task(const xmlNode *node, struct euca_task *task)
 {
     const xmlNode *volume = child(node, "importVolume");
     const xmlNode *instance = child(node, "importInstance");
-    int r = get_text(node, "conversionTaskId", &task->id);
+    const struct {
+        const xmlNode *parent;
+        const char *name;
+        char **text;
+    } fields[] = {
+        { node, "conversionTaskId", &task->id },
+        { node, "expirationTime", &task->expiration_time },
+        { node, "state", &task->state },
+        { node, "statusMessage", &task->status_message },
+        { instance, "instanceId", &task->instance_id },
+        { instance, "platform", &task->platform },
+        { instance, "description", &task->description },
+    };
+    int r = read_tags(child(node, "tagSet"), task);
 
-    if (r == 0)
-        r = get_text(node, "expirationTime", &task->expiration_time);
-    if (r == 0)
-        r = get_text(node, "state", &task->state);
-    if (r == 0)
-        r = get_text(node, "statusMessage", &task->status_message);
-    if (r == 0)
-        r = get_text(instance, "instanceId", &task->instance_id);
+    for (size_t i = 0; r == 0 && i < sizeof(fields) / sizeof(fields[0]); i++)
+        r = get_text(fields[i].parent, fields[i].name, fields[i].text);
     if (r < 0)
         return r;
     if (first_element(volume))
@@ -174,7 +177,7 @@ int euca_reply_tasks(const char *xml, size_t len, struct euca_tasks *ret_tasks,
                      struct im_error *err)
 {
     struct euca_tasks tasks EUCA_TASKS_DONE = { 0 };
-    xmlDoc *doc DOC_FREE = read_document(xml, len);
+    xmlDoc *doc IM_XML_DOCUMENT = im_xml_document(xml, len, EUCA_REPLY_MAX);
     const xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
     const xmlNode *one = child(root, "conversionTask");
     const xmlNode *list = child(root, "conversionTasks");
@@ -191,51 +194,66 @@ int euca_reply_tasks(const char *xml, size_t len, struct euca_tasks *ret_tasks,
         for (const xmlNode *item = first_element(list); r == 0 && item; item = next_element(item))
             r = add_task(item, &tasks);
     if (r < 0)
-        return im_fail(err, ENOMEM, "out of memory");
+        return im_fail_memory(err);
     *ret_tasks = tasks;
     tasks = (struct euca_tasks){ 0 };
     return 0;
 }
 
+const char *euca_task_type(const struct euca_task *task)
+{
+    return task->instance ? "IMPORTINSTANCE" : "IMPORTVOLUME";
+}
+
 static void disk_done(struct euca_task_disk *disk)
 {
     free(disk->format);
+    free(disk->checksum);
     free(disk->size);
     free(disk->manifest_url);
     free(disk->volume_id);
     free(disk->volume_size);
     free(disk->zone);
     free(disk->bytes_converted);
+    free(disk->description);
     free(disk->status);
     free(disk->status_message);
 }
 
+static void task_done(struct euca_task *task)
+{
+    for (size_t i = 0; i < task->disk_count; i++)
+        disk_done(&task->disk[i]);
+    for (size_t i = 0; i < task->tag_count; i++) {
+        free(task->tag[i].key);
+        free(task->tag[i].value);
+    }
+    free(task->disk);
+    free(task->tag);
+    free(task->id);
+    free(task->expiration_time);
+    free(task->state);
+    free(task->status_message);
+    free(task->instance_id);
+    free(task->platform);
+    free(task->description);
+}
+
 void euca_tasks_done(struct euca_tasks *tasks)
 {
-    for (size_t i = 0; i < tasks->count; i++) {
-        struct euca_task *task = &tasks->task[i];
-
-        for (size_t d = 0; d < task->disk_count; d++)
-            disk_done(&task->disk[d]);
-        free(task->disk);
-        free(task->id);
-        free(task->expiration_time);
-        free(task->state);
-        free(task->status_message);
-        free(task->instance_id);
-    }
+    for (size_t i = 0; i < tasks->count; i++)
+        task_done(&tasks->task[i]);
     free(tasks->task);
     *tasks = (struct euca_tasks){ 0 };
 }
 
 int euca_reply_return(const char *xml, size_t len, bool *ret_value, struct im_error *err)
 {
-    xmlDoc *doc DOC_FREE = read_document(xml, len);
-    char *text IM_FREE
-    = NULL;
+    xmlDoc *doc IM_XML_DOCUMENT = im_xml_document(xml, len, EUCA_REPLY_MAX);
+    char *text IM_FREE = NULL;
 
     if (doc && get_text(xmlDocGetRootElement(doc), "return", &text) < 0)
-        return im_fail(err, ENOMEM, "out of memory");
+        return im_fail_memory(err);
     if (!text)
         return im_fail_code(err, EBADMSG, "BadReply",
                             "the server's answer of %zu bytes holds no result; is the endpoint "
@@ -247,19 +265,15 @@ int euca_reply_return(const char *xml, size_t len, bool *ret_value, struct im_er
 
 void euca_reply_fault(const char *xml, size_t len, struct euca_fault *ret_fault)
 {
-    xmlDoc *doc DOC_FREE = read_document(xml, len);
+    xmlDoc *doc IM_XML_DOCUMENT = im_xml_document(xml, len, EUCA_REPLY_MAX);
     const xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
     const xmlNode *node = child(root, "Errors");
-    char *code IM_FREE
-    = NULL;
-    char *message IM_FREE
-    = NULL;
+    char *code IM_FREE = NULL;
+    char *message IM_FREE = NULL;
 
     *ret_fault = (struct euca_fault){ 0 };
-    if (!root)
-        return;
     node = child(node ? node : root, "Error");
-    if (!node && strcmp((const char *)root->name, "Error") == 0)
+    if (!node && root && strcmp((const char *)root->name, "Error") == 0)
         node = root;
     if (get_text(node, "Code", &code) < 0 || get_text(node, "Message", &message) < 0)
         return;

@@ -14,14 +14,21 @@
 /* Texts are as the server sent them; NULL when the element is missing or empty. */
 struct euca_task_disk {
     char *format;
+    char *checksum;
     char *size; /* Image.Bytes */
     char *manifest_url;
     char *volume_id;
     char *volume_size; /* GiB */
     char *zone;
     char *bytes_converted;
-    char *status; /* this and the next only in instance tasks */
+    char *description; /* of a volume task: the task's */
+    char *status;      /* this and the next only in instance tasks */
     char *status_message;
+};
+
+struct euca_tag {
+    char *key;
+    char *value;
 };
 
 struct euca_task {
@@ -29,10 +36,13 @@ struct euca_task {
     char *expiration_time;
     char *state;
     char *status_message;
-    char *instance_id; /* instance tasks, at the end */
-    bool instance;     /* importInstance, not importVolume */
-    size_t disk_count; /* 0 when the task holds neither of them */
+    char *instance_id;            /* instance tasks, at the end */
+    char *platform, *description; /* instance tasks */
+    bool instance;                /* importInstance, not importVolume */
+    size_t disk_count;            /* 0 when the task holds neither of them */
     struct euca_task_disk *disk;
+    size_t tag_count;
+    struct euca_tag *tag;
 };
 
 struct euca_tasks {
@@ -44,6 +54,9 @@ struct euca_tasks {
  * number).  Errors: -EBADMSG with what is wrong, -ENOMEM. */
 int euca_reply_tasks(const char *xml, size_t len, struct euca_tasks *ret_tasks,
                      struct im_error *err);
+
+/* What kind of task it is, in the word of the TaskType line. */
+const char *euca_task_type(const struct euca_task *task);
 
 void euca_tasks_done(struct euca_tasks *tasks);
 #define EUCA_TASKS_DONE __attribute__((cleanup(euca_tasks_done)))

@@ -17,8 +17,11 @@
 struct svc_caller {
     char account[13];               /* 12 digits */
     char actions[SVC_ACTIONS_SIZE]; /* SVC_ALL_ACTIONS, or names joined with ',' */
-    char proof[65]; /* SHA-256 of the signature: a request that is sent again has the same; "" of
-                       an object's request */
+
+    /* What tells a request that is sent again; both "" of an object's request. */
+    char proof[65];      /* SHA-256 of the signature */
+    char invocation[65]; /* SHA-256 of amz-sdk-invocation-id, which SDKs make anew for every call,
+                            but not when they repeat one; "" when there is none */
 };
 
 /* True when the caller may do what has that name. */

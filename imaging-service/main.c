@@ -16,6 +16,9 @@
 #include "api/api.h"
 #include "auth/accounts.h"
 #include "base/cleanup.h"
+#include "base/confine.h"
+#include "base/io.h"
+#include "base/no-core.h"
 #include "base/text.h"
 #include "cmd/account.h"
 #include "cmd/gc.h"
@@ -126,8 +129,8 @@ static char *endpoint(const struct service *service)
                        svc_httpd_port(service->httpd));
 }
 
-/* Let the workers find uploads in our own object store, if we have one. */
-static int show_objects(struct service *service, struct im_error *err)
+/* Where our own object store is, if we have one: the workers may go there whatever the policy. */
+static int name_objects(struct service *service, struct im_error *err)
 {
     char *where IM_FREE = NULL;
 
@@ -136,10 +139,7 @@ static int show_objects(struct service *service, struct im_error *err)
     where = endpoint(service);
     if (where)
         service->objects_url = im_asprintf("%s" SVC_OBJECTS_PATH "/", where);
-    if (!service->objects_url)
-        return im_fail(err, ENOMEM, "out of memory");
-    dispatch_objects(service->dispatch, service->objects_url);
-    return 0;
+    return service->objects_url ? 0 : im_fail(err, ENOMEM, "out of memory");
 }
 
 static int serve(struct service *service, struct im_error *err)
@@ -232,10 +232,35 @@ static int start_status(struct service *service, struct im_error *err)
     return service->conf.status.address ? status_start(&options, &service->status, err) : 0;
 }
 
+/* The toolkit confines itself before it reads an image, where it can: what holds for this process
+ * holds for those it starts. */
+static int check_confinement(const struct svc_conf *conf, struct im_error *err)
+{
+    struct im_error why = { 0 };
+    int r = im_confine_check(NULL, &why);
+
+    if (r == -ENOTSUP && svc_conf_is(conf->unconfined)) {
+        svc_log(SVC_WARNING, "images are read unconfined, as the settings allow: %s", why.message);
+        return 0;
+    }
+    if (r == -ENOTSUP)
+        return im_fail(
+            err, ENOTSUP,
+            "imaging-toolkit cannot be confined here: %s.  Whoever takes it over with an "
+            "image of theirs could do what this user can; 'unconfined = true' in the "
+            "configuration runs it all the same",
+            why.message);
+    if (r < 0 && err)
+        *err = why;
+    return r;
+}
+
 static int start(struct service *service, struct im_error *err)
 {
-    int r = svc_directories_take(&service->conf, &service->lock, err);
+    int r = check_confinement(&service->conf, err);
 
+    if (r == 0)
+        r = svc_directories_take(&service->conf, &service->lock, err);
     if (r == 0)
         r = open_stores(service, err);
 
@@ -246,9 +271,10 @@ static int start(struct service *service, struct im_error *err)
     if (r == 0)
         r = open_tasks(service, err);
     if (r == 0)
-        r = dispatch_start(&service->conf, service->tasks, &service->dispatch, err);
+        r = name_objects(service, err);
     if (r == 0)
-        r = show_objects(service, err);
+        r = dispatch_start(&service->conf, service->tasks, service->objects_url, &service->dispatch,
+                           err);
     if (r == 0)
         r = serve(service, err);
     if (r == 0)
@@ -405,6 +431,8 @@ int main(int argc, char **argv)
     struct im_error err = { 0 };
     int r;
 
+    im_fill_standard();
+    im_no_core();
     (void)umask(077);
     command = argc > 1 ? find_command(argv[1]) : NULL;
     if (command)

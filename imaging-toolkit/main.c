@@ -7,8 +7,11 @@
 #include <string.h>
 
 #include "base/http.h"
+#include "base/io.h"
+#include "base/no-core.h"
 #include "cmd/cmd.h"
 #include "core/cancel.h"
+#include "core/urls.h"
 
 static const char program[] = "imaging-toolkit";
 
@@ -60,7 +63,7 @@ static int run(const struct im_command *command, int argc, char **argv)
         return flush(0);
     }
     im_cancel_catch_signals();
-    im_http_global();
+    im_http_obey(&im_urls);
     status = command->run(argc, argv, &err);
     if (err.number)
         im_error_print(program, &err);
@@ -71,6 +74,8 @@ int main(int argc, char **argv)
 {
     const struct im_command *command;
 
+    im_fill_standard();
+    im_no_core();
     if (argc < 2) {
         print_help(stderr);
         return IM_USAGE;

@@ -8,16 +8,18 @@
 #include "command.h"
 #include "options.h"
 
-static int cancel(const struct euca_common *common, const char *task_id, struct im_error *err)
+static int cancel(const char *program, const struct euca_common *common, const char *task_id,
+                  struct im_error *err)
 {
-    struct euca_param params[] = { { "ConversionTaskId", task_id }, { NULL, NULL } };
+    struct euca_form form EUCA_FORM_DONE = EUCA_FORM;
     struct euca_endpoint ec2 EUCA_ENDPOINT_DONE = { 0 };
     struct euca_answer answer EUCA_ANSWER_DONE = { 0 };
     bool done;
-    int r = euca_find_ec2(common, &ec2, err);
+    int r = euca_find_ec2(program, common, &ec2, err);
 
+    euca_form_add(&form, task_id, "ConversionTaskId");
     if (r == 0)
-        r = euca_call(&ec2, "CancelConversionTask", params, false, &answer, err);
+        r = euca_call(&ec2, "CancelConversionTask", &form, false, &answer, err);
     if (r == 0)
         r = euca_reply_return(answer.text.data, answer.text.len, &done, err);
     if (r == 0 && !done)
@@ -40,7 +42,7 @@ static int run(const char *program, const struct euca_command *command, int argc
         return euca_usage(err, "unrecognized arguments: %s", argv[first + 1]);
     if (!*argv[first])
         return euca_usage(err, "argument TASK-ID: it is empty");
-    return cancel(&common, argv[first], err);
+    return cancel(program, &common, argv[first], err);
 }
 
 const struct euca_command euca_command_cancel_conversion_task = {

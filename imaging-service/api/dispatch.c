@@ -269,7 +269,11 @@ const char *svc_api_known(const char *name)
 void svc_api_run(const struct svc_api *api, const struct svc_caller *caller, const char *request_id,
                  const struct im_query *params, struct svc_answer *answer)
 {
-    struct svc_call call = { .api = api, .tasks = api->tasks, .account = caller->account, .proof = caller->proof };
+    struct svc_call call = { .api = api,
+                             .tasks = api->tasks,
+                             .account = caller->account,
+                             .proof = caller->proof,
+                             .invocation = caller->invocation };
     const char *version = im_query_get(params, "Version");
     const struct svc_operation *operation = NULL;
     bool ours;

@@ -1,7 +1,7 @@
 /* filter - which tasks a client wants to see.
  *
- * Several values of one filter: any of them; several filters: all of them.  Values are case
- * sensitive; '*' stands for any characters, '?' for one, and '\' takes their meaning away. */
+ * Several values of one filter: any of them; several filters: all of them.  Values are patterns of
+ * im_text_matches. */
 
 #include <config.h>
 
@@ -9,51 +9,18 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 const struct svc_param svc_filter_params[] = {
     { .name = "Name", .offset = offsetof(struct svc_filter, name), .required = true },
     { .name = "Value", .offset = offsetof(struct svc_filter, values), .type = SVC_LIST },
     { 0 }
 };
 
-/* One character of the pattern at *p against c; steps over it. */
-static bool takes(const char **p, char c)
-{
-    if (**p == '?') {
-        (*p)++;
-        return true;
-    }
-    if (**p == '\\' && (*p)[1])
-        (*p)++;
-    return *(*p)++ == c;
-}
-
-/* '*' first takes nothing; when the rest fails, the last one takes one character more. */
-static bool matches(const char *pattern, const char *text)
-{
-    const char *star = NULL, *again = NULL;
-
-    while (*text) {
-        if (*pattern == '*') {
-            star = ++pattern;
-            again = text;
-        } else if (*pattern && takes(&pattern, *text)) {
-            text++;
-        } else if (star) {
-            pattern = star;
-            text = ++again;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return !*pattern;
-}
-
 static bool any_matches(const struct svc_list *values, const char *text)
 {
     for (size_t i = 0; text && i < values->count; i++)
-        if (matches(values->item[i].value, text))
+        if (im_text_matches(values->item[i].value, text))
             return true;
     return false;
 }

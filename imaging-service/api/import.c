@@ -105,6 +105,7 @@ int svc_start_import(struct svc_call *call, const struct svc_import *in,
     whole.account = call->account;
     whole.client_token = in->client_token;
     whole.proof = call->proof;
+    whole.invocation = call->invocation;
     whole.parameters = in->client_token ? call->parameters : NULL;
     if (spec) {
         svc_copy_tags(&spec->tags, tags);

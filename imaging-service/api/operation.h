@@ -65,8 +65,8 @@ struct svc_call {
     const struct svc_api *api;
     struct task_table *tasks;
     const char *account;
-    const char *proof; /* of the request, see svc_caller */
-    bool dry_run;        /* run will not be called */
+    const char *proof, *invocation; /* of the request, see svc_caller */
+    bool dry_run;                   /* run will not be called */
     char parameters[65]; /* digest of the parameters when there is a ClientToken among them */
     struct svc_xml *xml; /* the reply, inside its root element */
     enum svc_code code;  /* of a refusal */

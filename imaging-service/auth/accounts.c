@@ -177,7 +177,8 @@ static int set_up(struct svc_accounts *accounts, const struct place *place, stru
         r = sql_open(&options, &accounts->db, err);
     if (r == 0)
         r = sql_write(accounts->db, found, &founding, err);
-    if (r == 0 && founding.imported && (unlink(place->old) < 0 || im_sync_parent(place->old) < 0))
+    if (r == 0 && place->old && founding.imported &&
+        (unlink(place->old) < 0 || im_sync_parent(place->old) < 0))
         r = im_fail_errno(err, errno, "cannot remove '%s', whose key is in '%s' now", place->old,
                           place->store);
     if (r < 0)

@@ -83,12 +83,21 @@ static int unknown_account(struct im_error *err)
                         "AWS was not able to validate the provided access credentials");
 }
 
-/* What a verified signature is worth: r is what the verification returned.  That credentials have
- * ended is told to their owner only. */
-static int judge_api(const struct signer *signer, int r, const char *signature,
-                     struct svc_caller *ret_caller, struct im_error *err)
+/* SHA-256 of text in hexadecimal. */
+static void digest_text(const char *text, char ret_hex[65])
 {
     uint8_t digest[IM_HASH_MAX];
+
+    im_hash(IM_SHA256, text, strlen(text), digest);
+    im_hex(digest, im_hash_size(IM_SHA256), ret_hex);
+}
+
+/* What a verified signature is worth: r is what the verification returned.  That credentials have
+ * ended is told to their owner only. */
+static int judge_api(const struct signer *signer, int r, const struct im_signable *request,
+                     const char *signature, struct svc_caller *ret_caller, struct im_error *err)
+{
+    const char *invocation = im_signable_header(request, "amz-sdk-invocation-id");
 
     if (!signer->known || !signer->token)
         return unknown_account(err);
@@ -98,8 +107,9 @@ static int judge_api(const struct signer *signer, int r, const char *signature,
     if (r < 0)
         return r;
     *ret_caller = signer->key.caller;
-    im_hash(IM_SHA256, signature, strlen(signature), digest);
-    im_hex(digest, im_hash_size(IM_SHA256), ret_caller->proof);
+    digest_text(signature, ret_caller->proof);
+    if (invocation)
+        digest_text(invocation, ret_caller->invocation);
     return 0;
 }
 
@@ -126,7 +136,7 @@ static int verify_api_v4(struct svc_accounts *accounts, const struct im_signable
     im_hex(digest, im_hash_size(IM_SHA256), hex);
     whole.payload_hash = hex;
     r = im_sigv4_verify(&whole, &claim, signer.key.secret, now_ms, err);
-    return judge_api(&signer, r, claim.signature, ret_caller, err);
+    return judge_api(&signer, r, request, claim.signature, ret_caller, err);
 }
 
 static int verify_api_v2(struct svc_accounts *accounts, const struct im_signable *request,
@@ -142,7 +152,7 @@ static int verify_api_v2(struct svc_accounts *accounts, const struct im_signable
     if (r < 0)
         return r;
     r = im_sigv2_verify(request, params, &claim, signer.key.secret, now_ms, err);
-    return judge_api(&signer, r, claim.signature, ret_caller, err);
+    return judge_api(&signer, r, request, claim.signature, ret_caller, err);
 }
 
 /* Count a refusal that is the client's doing; others are the database's, or of no memory. */

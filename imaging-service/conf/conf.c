@@ -42,7 +42,8 @@ static const char usage[] =
     "  --toolkit PATH       the imaging-toolkit program; default: the one built or\n"
     "                       installed beside this program, else on the search path\n"
     "  --workers N          disks converted at once, 1 to 64, default 2\n"
-    "  --master-key PATH    seals the secret keys, default DIR/master.key\n"
+    "  --master-key PATH    seals the secret keys, default: master.key of systemd's\n"
+    "                       credentials if there is one, else DIR/master.key\n"
     "  --help, --version    show this text, show the version\n"
     "\n"
     "Endpoints and keys are printed, and written to DIR/env.sh for '. DIR/env.sh'\n"
@@ -249,6 +250,23 @@ static int apply(struct svc_conf *conf, const struct given *given, struct im_err
     return r;
 }
 
+/* The master key that systemd hands over (LoadCredential=), when none was named. */
+static int find_credential(struct svc_conf *conf, struct im_error *err)
+{
+    const char *dir = getenv("CREDENTIALS_DIRECTORY");
+
+    if (conf->master_key || !dir || dir[0] != '/')
+        return 0;
+    conf->master_key = im_asprintf("%s/master.key", dir);
+    if (!conf->master_key)
+        return svc_conf_no_memory(err);
+    if (access(conf->master_key, F_OK) < 0 && errno == ENOENT) {
+        free(conf->master_key);
+        conf->master_key = NULL;
+    }
+    return 0;
+}
+
 static const char *source(const struct svc_conf *conf)
 {
     return conf->config ? conf->config : "command line";
@@ -334,6 +352,8 @@ static int settle(const struct given *given, struct svc_conf *conf, struct im_er
         r = svc_conf_read(given->config, conf, err);
     if (r == 0)
         r = apply(conf, given, err);
+    if (r == 0)
+        r = find_credential(conf, err);
     if (r == 0)
         r = check_together(conf, err);
     if (r == 0 && !conf->toolkit)

@@ -56,9 +56,12 @@ struct svc_conf {
     unsigned conversions_per_account;  /* the same of one account */
     unsigned max_active;               /* tasks of an account that have not ended, default 20 */
     uint64_t max_volume_gib;           /* largest volume, default 16384 */
+    char *unconfined;                  /* "true": run where the toolkit cannot be confined */
     char *delete_uploads;              /* "true": parts and manifest go once they are a volume */
-    struct svc_words manifest_schemes; /* of the URLs customers may give: "http", "https" */
-    struct svc_words manifest_hosts;   /* hosts they may name (see api/manifest-url.h); none: any */
+    /* where customers may send this service, see base/url-policy.h */
+    struct svc_words manifest_schemes;  /* of their URLs: "http", "https" */
+    struct svc_words manifest_hosts;    /* they may name; none: any */
+    struct svc_words manifest_networks; /* they may lead to besides public addresses */
     char *tls_certificate; /* PEM file with the certificate and its chain; NULL: plain HTTP */
     char *tls_key;         /* PEM file with its key; both or none */
     unsigned connections;  /* at once */

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/http.h"
 #include "base/text.h"
+#include "base/url-policy.h"
 #include "conf/database.h"
 
 /* Bytes of DIR: the names below it must still fit into a path. */
@@ -26,7 +27,7 @@
 
 /* Words are looked for one after the other. */
 #define ZONES_MAX 64
-#define HOSTS_MAX 256
+#define HOSTS_MAX IM_URL_LIST_MAX
 
 static const char name_bytes[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
@@ -71,21 +72,32 @@ static bool is_scheme(const char *text)
     return strcmp(text, "http") == 0 || strcmp(text, "https") == 0;
 }
 
-/* What may stand between "http://" and "/": the same judge as for the URLs of customers. */
-static bool is_host(const char *text)
+/* What may stand behind "http://" and `before`, up to "/": the same judge as for the URLs of
+ * customers. */
+static bool is_host_behind(const char *before, const char *text)
 {
     char url[NAME_MAX_BYTES + 16];
     struct im_url split;
 
     if (strlen(text) > NAME_MAX_BYTES || strpbrk(text, "@/?#"))
         return false;
-    (void)snprintf(url, sizeof(url), "http://%s/", text);
+    (void)snprintf(url, sizeof(url), "http://%s%s/", before, text);
     return im_url_split(url, &split, NULL) == 0;
 }
 
+static bool is_host(const char *text)
+{
+    return is_host_behind("", text);
+}
+
+/* "NAME", "*.NAME", "*", with ":PORT" or not. */
 static bool is_host_pattern(const char *text)
 {
-    return is_host(strncmp(text, "*.", 2) == 0 ? text + 2 : text);
+    if (text[0] != '*')
+        return is_host(text);
+    if (text[1] == '.')
+        return is_host(text + 2);
+    return (text[1] == '\0' || text[1] == ':') && is_host_behind("any", text + 1);
 }
 
 static bool is_bare_host(const char *text)
@@ -166,10 +178,15 @@ const struct svc_setting svc_settings[] = {
     NUMBER("", "scratch-reserve", scratch_reserve, 0, 1u << 30, "64"),
     NUMBER("", "max-active-tasks", max_active, 1, 100000, "20"),
     NUMBER("", "max-volume-gib", max_volume_gib, 1, 65536, "16384"),
+    TEXT("", "unconfined", unconfined, is_switch, "true or false", "false"),
     TEXT("", "delete-uploads", delete_uploads, is_switch, "true or false", "false"),
     WORDS("manifest-schemes", manifest_schemes, 1, 2, is_scheme, "http and https", "http,https"),
     WORDS("manifest-hosts", manifest_hosts, 0, HOSTS_MAX, is_host_pattern,
-          "hosts like s3.example.com, *.example.com or s3.example.com:8080", NULL),
+          "hosts like s3.example.com, *.example.com, s3.example.com:8080 or *:443", NULL),
+    WORDS("manifest-networks", manifest_networks, 0, IM_URL_LIST_MAX, im_url_is_network,
+          "addresses and networks like 10.1.2.3, 10.1.0.0/16 or fd00:1::/64, no bit set behind "
+          "those that count",
+          NULL),
     TEXT("", "launcher", launcher, is_launcher, "none, command or ec2", "none"),
     TEXT("", "launcher-command", launcher_command, is_path, "the absolute path of a program", NULL),
     TEXT("", "launcher-endpoint", launcher_endpoint, is_url, "an http or https URL", NULL),

@@ -32,10 +32,11 @@ struct child {
     char boot_mode[16];  /* of its result: "legacy-bios", "uefi", "" when it did not look */
 };
 
-/* Start a command of the toolkit at path ("run") with the job text on its standard input.  Errors
- * as im_spawn; always followed by child_done. */
+/* Start a command of the toolkit at path ("run") with the job text on its standard input; no file
+ * of its, or of its children's, gets larger than `largest` bytes (0: no limit).  Errors as
+ * im_spawn; always followed by child_done. */
 int child_start(struct child *ret_child, const char *path, const char *command, const char *job,
-                struct im_error *err);
+                uint64_t largest, struct im_error *err);
 
 /* Wait for a line, the end, wake_fd to become readable, or timeout_ms; takes in what was said.
  * True when the child has ended; then child_end follows. */

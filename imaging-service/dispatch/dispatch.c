@@ -52,7 +52,6 @@ struct dispatch {
     const struct svc_conf *conf;
     struct task_table *table;
     atomic_bool stop;
-    _Atomic(const char *) objects_url;     /* NULL: not told yet */
     bool volumes_mounted, scratch_mounted; /* at the start */
     struct removal *removal;
     struct stores *stores;
@@ -74,9 +73,9 @@ struct dispatch {
 
 static const char *toolkit_trouble(const char *toolkit, char *buf, size_t size)
 {
-    char *found IM_FREE = toolkit && *toolkit ? im_spawn_find(toolkit) : NULL;
+    struct im_program found;
 
-    if (found)
+    if (toolkit && im_spawn_find(toolkit, &found))
         return NULL;
     (void)snprintf(buf, size,
                    "imaging-toolkit was not found: '%s' is not a program that can be run; install "
@@ -247,7 +246,8 @@ static void *work(void *arg)
 
 /* ---- start and stop ---- */
 
-static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_table *table)
+static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_table *table,
+                                     const char *objects_url)
 {
     unsigned slots = conf->workers;
     struct dispatch *dispatch = calloc(1, sizeof(*dispatch) + slots * sizeof(struct slot));
@@ -273,7 +273,7 @@ static struct dispatch *dispatch_new(const struct svc_conf *conf, struct task_ta
             .table = table,
             .stores = dispatch->stores,
             .stop = &dispatch->stop,
-            .objects_url = &dispatch->objects_url,
+            .objects_url = objects_url,
             .wake_fd = -1,
         };
     }
@@ -343,10 +343,10 @@ static void wake(void *arg)
     dispatch_wake(arg);
 }
 
-int dispatch_start(const struct svc_conf *conf, struct task_table *table,
+int dispatch_start(const struct svc_conf *conf, struct task_table *table, const char *objects_url,
                    struct dispatch **ret_dispatch, struct im_error *err)
 {
-    struct dispatch *dispatch = dispatch_new(conf, table);
+    struct dispatch *dispatch = dispatch_new(conf, table, objects_url);
     char buf[TROUBLE_MAX];
     int r;
 
@@ -357,7 +357,7 @@ int dispatch_start(const struct svc_conf *conf, struct task_table *table,
     if (r == 0)
         r = removal_start(conf, table, &dispatch->removal, err);
     if (r == 0 && svc_conf_is(conf->delete_uploads))
-        r = uploads_start(conf, table, &dispatch->uploads, err);
+        r = uploads_start(conf, table, objects_url, &dispatch->uploads, err);
     if (r == 0 && conf->database)
         r = news_start(table, wake, dispatch, &dispatch->news, err);
     if (r == 0)
@@ -376,11 +376,6 @@ static void poke_busy(struct dispatch *dispatch)
     for (unsigned i = 0; i < dispatch->slots; i++)
         if (dispatch->slot[i].worker.wake_fd >= 0)
             (void)eventfd_write(dispatch->slot[i].worker.wake_fd, 1);
-}
-
-void dispatch_objects(struct dispatch *dispatch, const char *url)
-{
-    atomic_store(&dispatch->objects_url, url);
 }
 
 void dispatch_wake(struct dispatch *dispatch)

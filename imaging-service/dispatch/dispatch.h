@@ -12,14 +12,11 @@
 struct dispatch;
 
 /* Recover from an earlier death (give back what this service had leased, remove what its claims
- * left, by the ledger), then start conf->workers threads.  conf and table outlive the dispatcher.
- */
-int dispatch_start(const struct svc_conf *conf, struct task_table *table,
+ * left, by the ledger), then start conf->workers threads.  objects_url: what all URLs of this
+ * service's own object store begin with, NULL when it has none.  conf, table and objects_url
+ * outlive the dispatcher. */
+int dispatch_start(const struct svc_conf *conf, struct task_table *table, const char *objects_url,
                    struct dispatch **ret_dispatch, struct im_error *err);
-
-/* Where this service's own object store can be reached: all its objects' URLs begin with url, which
- * outlives the dispatcher.  Until it is told, uploads are read through HTTP alone. */
-void dispatch_objects(struct dispatch *dispatch, const char *url);
 
 /* A task was added or cancelled: look now rather than at the next poll. */
 void dispatch_wake(struct dispatch *dispatch);

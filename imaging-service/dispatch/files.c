@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "dispatch/tree.h"
 #include "log.h"
 
 /* Directories nftw keeps open at once; deeper trees are read again, not refused. */
@@ -29,8 +31,13 @@
 /* The toolkit lists a few thousand extents at most. */
 #define MANIFEST_MAX (1u << 20)
 
-/* What the toolkit's own names begin with. */
+/* What names begin with that the toolkit gave in the volumes directory in earlier versions. */
 #define TEMPORARY ".imaging-"
+
+/* How names end: a claim's directory, and what the toolkit goes on with (its core/resume.h). */
+#define JOB     ".job"
+#define PARTIAL ".partial"
+#define JOURNAL ".journal"
 
 char *files_volume_path(const struct svc_conf *conf, const char *volume_id)
 {
@@ -46,12 +53,17 @@ int claim_files_init(const struct svc_conf *conf, const struct claim *claim, uin
         .volumes_dir = conf->volumes_dir,
         .part =
             im_asprintf("%s/.%s.%u.%" PRIu64 ".part", conf->volumes_dir, id, stage->number, epoch),
-        .earlier = im_asprintf("%s/.%s.%u.", conf->volumes_dir, id, stage->number),
+        .dir = im_asprintf("%s/.%s.%u.%" PRIu64 ".part" JOB, conf->volumes_dir, id, stage->number,
+                           epoch),
         .volume = files_volume_path(conf, stage->volume_id),
         .scratch = im_asprintf("%s/%s.%u.%" PRIu64, conf->scratch_dir, id, stage->number, epoch),
     };
 
-    if (!files.part || !files.earlier || !files.volume || !files.scratch) {
+    if (files.part && files.dir)
+        files.store = im_asprintf("%s%s", files.dir, strrchr(files.part, '/'));
+    if (files.dir)
+        files.earlier = im_asprintf("%s/.%s.%u.", files.dir, id, stage->number);
+    if (!files.store || !files.earlier || !files.volume || !files.scratch) {
         claim_files_done(&files);
         return im_fail(err, ENOMEM, "out of memory");
     }
@@ -62,6 +74,8 @@ int claim_files_init(const struct svc_conf *conf, const struct claim *claim, uin
 void claim_files_done(struct claim_files *files)
 {
     free(files->part);
+    free(files->dir);
+    free(files->store);
     free(files->earlier);
     free(files->volume);
     free(files->scratch);
@@ -73,20 +87,11 @@ static void complain(const char *path)
     svc_log(SVC_WARNING, "cannot remove '%s': %s", path, strerrordesc_np(errno));
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st;
-    (void)type;
-    (void)where;
-    if (remove(path) < 0 && errno != ENOENT)
-        complain(path);
-    return 0; /* on with the rest */
-}
-
-/* Contents first, links not followed, other file systems left alone. */
 static void remove_tree(const char *path)
 {
-    (void)nftw(path, remove_entry, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    errno = -tree_remove(path);
+    if (errno != 0)
+        complain(path);
 }
 
 /* The manifest that the toolkit writes beside a volume. */
@@ -95,12 +100,102 @@ static char *manifest_of(const char *volume)
     return im_asprintf("%s.manifest.json", volume);
 }
 
+/* Call each(arg) for the paths of the entries of dir whose names begin so. */
+static int each_beginning(const char *dir, const char *beginning,
+                          int (*each)(void *arg, const char *path), void *arg)
+{
+    DIR *entries = opendir(dir);
+    const struct dirent *entry;
+    int r = 0;
+
+    if (!entries) {
+        svc_log(SVC_WARNING, "cannot read '%s': %s", dir, strerrordesc_np(errno));
+        return 0;
+    }
+    while (r >= 0 && (entry = readdir(entries))) {
+        char *path IM_FREE = NULL;
+
+        if (strncmp(entry->d_name, beginning, strlen(beginning)) != 0 ||
+            strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        path = im_asprintf("%s/%s", dir, entry->d_name);
+        if (path)
+            r = each(arg, path);
+    }
+    (void)closedir(entries);
+    return r;
+}
+
+static bool ends_with(const char *path, const char *ending)
+{
+    size_t len = strlen(path), tail = strlen(ending);
+
+    return len > tail && strcmp(path + len - tail, ending) == 0;
+}
+
+/* Give the attempt with that journal, which nobody is at, to the claim.  What stands there may be
+ * the doing of an image: nothing is read, and whoever goes on with it looks at what it is. */
+static int hand_over(void *arg, const char *journal)
+{
+    const struct claim_files *files = arg;
+    int stem = (int)(strlen(journal) - strlen(JOURNAL));
+    char *partial IM_FREE = NULL, *to IM_FREE = NULL, *partial_to IM_FREE = NULL;
+    int fd IM_CLOSE = -1;
+
+    if (!ends_with(journal, JOURNAL))
+        return 0;
+    fd = open(journal, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return 0;
+    partial = im_asprintf("%.*s" PARTIAL, stem, journal);
+    to = im_asprintf("%s%s", files->dir, strrchr(journal, '/'));
+    if (partial && to)
+        partial_to = im_asprintf("%s%s", files->dir, strrchr(partial, '/'));
+    if (partial_to && (rename(partial, partial_to) < 0 || rename(journal, to) < 0) &&
+        errno != ENOENT)
+        svc_log(SVC_WARNING, "cannot rename '%s': %s", journal, strerrordesc_np(errno));
+    return 0;
+}
+
+/* Of the claim that a name in the volumes directory, ".TASK.DISK.EPOCH.part…", is of. */
+static uint64_t epoch_of(const struct claim_files *files, const char *path)
+{
+    return strtoull(strrchr(path, '/') + strlen(strrchr(files->earlier, '/')), NULL, 10);
+}
+
+/* From the directories of earlier claims; earlier versions had none.  Who has lost its claim and
+ * sees that late takes nothing from who came after it. */
+static int hand_over_from(void *arg, const char *path)
+{
+    const struct claim_files *files = arg;
+
+    if (epoch_of(files, path) >= epoch_of(files, files->dir))
+        return 0;
+    if (!ends_with(path, JOB))
+        return hand_over(arg, path);
+    (void)each_beginning(path, strrchr(files->earlier, '/') + 1, hand_over, arg);
+    (void)rmdir(path); /* when that was all */
+    return 0;
+}
+
+static int make_directory(const char *path, const char *what, struct im_error *err)
+{
+    remove_tree(path);
+    if (mkdir(path, 0700) < 0)
+        return im_fail_errno(err, errno, "cannot make the %s directory '%s'", what, path);
+    return 0;
+}
+
 int claim_files_create(const struct claim_files *files, struct im_error *err)
 {
-    remove_tree(files->scratch);
-    if (mkdir(files->scratch, 0700) < 0)
-        return im_fail_errno(err, errno, "cannot make the scratch directory '%s'", files->scratch);
-    return 0;
+    int r = make_directory(files->scratch, "scratch", err);
+
+    if (r == 0)
+        r = make_directory(files->dir, "job's", err);
+    if (r == 0)
+        (void)each_beginning(files->volumes_dir, strrchr(files->earlier, '/') + 1, hand_over_from,
+                             (void *)files);
+    return r;
 }
 
 char *claim_files_digest(const struct claim_files *files)
@@ -122,49 +217,54 @@ char *claim_files_digest(const struct claim_files *files)
     return digest;
 }
 
-int claim_files_publish(const struct claim_files *files, struct im_error *err)
+/* A file of the toolkit's and its manifest get other names; the manifest first, so that whoever
+ * finds the file finds it.  Durable. */
+static int move(const char *from, const char *to, struct im_error *err)
 {
-    char *from IM_FREE = manifest_of(files->part);
-    char *to IM_FREE = manifest_of(files->volume);
+    char *manifest IM_FREE = manifest_of(from);
+    char *manifest_to IM_FREE = manifest_of(to);
     int r;
 
-    if (!from || !to)
+    if (!manifest || !manifest_to)
         return im_fail(err, ENOMEM, "out of memory");
-    /* first, so that whoever finds the volume finds its manifest */
-    if (rename(from, to) < 0 && errno != ENOENT)
+    if (rename(manifest, manifest_to) < 0 && errno != ENOENT)
+        return im_fail_errno(err, errno, "cannot rename '%s' to '%s'", manifest, manifest_to);
+    if (rename(from, to) < 0 && (errno != ENOENT || access(to, F_OK) < 0))
         return im_fail_errno(err, errno, "cannot rename '%s' to '%s'", from, to);
-    if (rename(files->part, files->volume) < 0 &&
-        (errno != ENOENT || access(files->volume, F_OK) < 0))
-        return im_fail_errno(err, errno, "cannot rename '%s' to '%s'", files->part, files->volume);
-    r = im_sync_parent(files->volume);
+    r = im_sync_parent(to);
     if (r < 0)
-        return im_fail_errno(err, -r, "cannot make the name '%s' durable", files->volume);
+        return im_fail_errno(err, -r, "cannot make the name '%s' durable", to);
     return 0;
 }
 
-/* Call each(arg) for the paths of the entries of dir whose names begin so. */
-static int each_beginning(const char *dir, const char *beginning,
-                          int (*each)(void *arg, const char *path), void *arg)
+/* What the toolkit left under a name is a file, has no other name, and is the service's alone from
+ * now on.  0, also when nothing is there; -EBADMSG. */
+static int own(const char *path, struct im_error *err)
 {
-    DIR *entries = opendir(dir);
-    const struct dirent *entry;
-    int r = 0;
+    int fd IM_CLOSE = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
 
-    if (!entries) {
-        svc_log(SVC_WARNING, "cannot read '%s': %s", dir, strerrordesc_np(errno));
+    if (fd < 0 && errno == ENOENT)
         return 0;
-    }
-    while (r >= 0 && (entry = readdir(entries))) {
-        char *path IM_FREE = NULL;
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 ||
+        fchmod(fd, 0600) < 0)
+        return im_fail(err, EBADMSG, "the toolkit left '%s', which is no file of its own", path);
+    return 0;
+}
 
-        if (strncmp(entry->d_name, beginning, strlen(beginning)) != 0)
-            continue;
-        path = im_asprintf("%s/%s", dir, entry->d_name);
-        if (path)
-            r = each(arg, path);
-    }
-    (void)closedir(entries);
-    return r;
+int claim_files_take(const struct claim_files *files, struct im_error *err)
+{
+    char *manifest IM_FREE = manifest_of(files->store);
+    int r = manifest ? own(manifest, err) : im_fail_memory(err);
+
+    if (r == 0)
+        r = own(files->store, err);
+    return r < 0 ? r : move(files->store, files->part, err);
+}
+
+int claim_files_publish(const struct claim_files *files, struct im_error *err)
+{
+    return move(files->part, files->volume, err);
 }
 
 static int remove_path(void *arg, const char *path)
@@ -191,16 +291,17 @@ void claim_files_remove_part(const struct claim_files *files)
 
 static int remove_unless_kept(void *arg, const char *path)
 {
-    const char *ending = strrchr(path, '.');
-
     (void)arg;
-    if (strcmp(ending, ".partial") != 0 && strcmp(ending, ".journal") != 0)
+    if (!ends_with(path, PARTIAL) && !ends_with(path, JOURNAL) && !ends_with(path, JOB))
         remove_tree(path);
     return 0;
 }
 
 void claim_files_leave_part(const struct claim_files *files)
 {
+    if (access(files->dir, F_OK) == 0)
+        (void)each_beginning(files->dir, "", remove_unless_kept, NULL);
+    (void)rmdir(files->dir); /* when nothing was kept */
     (void)each_beginning(files->volumes_dir, strrchr(files->part, '/') + 1, remove_unless_kept,
                          NULL);
 }
@@ -294,7 +395,7 @@ bool files_remove(const char *path)
     return lstat(path, &st) < 0 && errno == ENOENT && im_sync_parent(path) == 0;
 }
 
-/* The toolkit's have six characters behind the dash; whatever else begins so is not ours. */
+/* They have six characters behind the dash; whatever else begins so is not ours. */
 static int remove_temporary(void *arg, const char *path)
 {
     (void)arg;

@@ -20,6 +20,10 @@
 /* not AWS's */
 #define UNREAD  "The upload cannot be read"
 #define CHANGED "The upload is not what its manifest says"
+/* The toolkit's sentence has the address: what this machine's name service knows is none of the
+ * customers' business. */
+#define NOT_ALLOWED "AddressNotAllowed"
+#define ELSEWHERE   "its manifest or a part is at an address that this service does not connect to"
 
 /* Codes that are the client's doing, whatever the exit status.  A code that is not here is judged
  * by the exit status. */
@@ -37,6 +41,8 @@ static const struct wording {
     { "FormatMismatch", FORMAT },
     { "InvalidManifest", "Invalid import manifest" },
     { "AccessDenied", DENIED },
+    { "UrlNotAllowed", UNREAD },
+    { NOT_ALLOWED, UNREAD },
     { "DamagedPart", CHANGED },
     { "TooLarge", "" },
     { "NotBootable", "" },
@@ -103,6 +109,8 @@ const char *message_failure(char *buf, int status, const char *code, const char 
         words = words_of_status(status);
     if (!words)
         return message_internal(buf, sentence);
+    if (strcmp(code, NOT_ALLOWED) == 0)
+        sentence = ELSEWHERE;
     if (has_words(sentence))
         words = "";
     sentence = without_repeated(sentence, words);

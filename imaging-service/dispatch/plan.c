@@ -33,7 +33,7 @@ static int format_name(const char *format, char ret_name[FORMAT_MAX + 1], struct
 {
     size_t n = 0;
 
-    for (; format[n] && n < FORMAT_MAX && isalnum((unsigned char)format[n]); n++)
+    for (; n < FORMAT_MAX && isalnum((unsigned char)format[n]); n++)
         ret_name[n] = (char)tolower((unsigned char)format[n]);
     ret_name[n] = '\0';
     if (n > 0 && !format[n])
@@ -62,8 +62,29 @@ static json_t *stages_of(const struct claim *claim, uint64_t bytes)
     return NULL;
 }
 
-int plan_job(const struct claim *claim, const struct claim_files *files,
-             const struct plan_objects *objects, char **ret_json, struct im_error *err)
+static json_t *list_of(const struct svc_words *words)
+{
+    json_t *list = json_array();
+    int r = 0;
+
+    for (size_t i = 0; i < words->count && r == 0; i++)
+        r = json_array_append_new(list, json_string(words->item[i]));
+    if (r == 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+json_t *plan_urls(const struct svc_conf *conf, const char *own)
+{
+    return json_pack("{s:o, s:o, s:o, s:s*}", "schemes", list_of(&conf->manifest_schemes), "hosts",
+                     list_of(&conf->manifest_hosts), "networks", list_of(&conf->manifest_networks),
+                     "own", own);
+}
+
+int plan_job(const struct svc_conf *conf, const struct claim *claim,
+             const struct claim_files *files, const struct plan_objects *objects, char **ret_json,
+             struct im_error *err)
 {
     const struct stage *stage = claim->stage;
     char *source IM_FREE = im_asprintf("manifest:%s", stage->manifest_url);
@@ -85,12 +106,13 @@ int plan_job(const struct claim *claim, const struct claim_files *files,
     /* of other formats some clients announce the file's size, some the disk's */
     if (strcmp(format, "raw") == 0)
         announced = json_integer((json_int_t)stage->image_bytes);
-    job = json_pack_ex(
-        &why, 0, "{s:s, s:o*, s:s, s:I, s:o, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o*}", "source",
-        source, "bytes", announced, "format", format, "max_size", (json_int_t)bytes, "stages",
-        stages_of(claim, bytes), "store", files->part, "volume", strrchr(files->volume, '/') + 1,
-        "digest", "fs-verity", "force", 1, "resume", 1, "earlier", files->earlier, "scratch",
-        files->scratch, "objects", where);
+    job = json_pack_ex(&why, 0,
+                       "{s:s, s:o*, s:s, s:I, s:o, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o*}",
+                       "source", source, "bytes", announced, "format", format, "max_size",
+                       (json_int_t)bytes, "stages", stages_of(claim, bytes), "store", files->store,
+                       "volume", strrchr(files->volume, '/') + 1, "digest", "fs-verity", "force", 1,
+                       "resume", 1, "earlier", files->earlier, "scratch", files->scratch, "urls",
+                       plan_urls(conf, objects ? objects->url : NULL), "objects", where);
     if (!job)
         return im_fail(err, EINVAL, "task %s cannot be written as a job: %s", claim->task.id,
                        why.text);

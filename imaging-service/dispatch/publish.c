@@ -115,11 +115,17 @@ void publish_part(struct run *run, const char *boot_mode, uint64_t data_bytes)
 {
     char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
+    int taken = claim_files_take(&run->files, &err);
     char *digest IM_FREE = claim_files_digest(&run->files);
     const struct stage_result result = { .digest = digest,
                                          .boot_mode = *boot_mode ? boot_mode : NULL };
-    int r = check_part(run, &err);
+    int r;
 
+    if (taken < 0 && taken != -ENOENT && taken != -EBADMSG) {
+        (void)run_try_again(run, IM_FAILED, "", err.message);
+        return;
+    }
+    r = taken == -EBADMSG ? taken : check_part(run, &err);
     if (r < 0) {
         (void)run_end(run, message_internal(message, err.message));
         return;

@@ -19,6 +19,7 @@
 #include "base/retry.h"
 #include "dispatch/background.h"
 #include "dispatch/child.h"
+#include "dispatch/plan.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -33,6 +34,7 @@
 struct uploads {
     const struct svc_conf *conf;
     struct task_table *table;
+    const char *objects_url;
     struct background background;
 };
 
@@ -48,14 +50,15 @@ static int64_t pause_ms(unsigned tries)
 /* Run the toolkit: its wait status, or -errno; -ECANCELED when the service stops. */
 static int run(struct uploads *uploads, const char *url, struct child *child, struct im_error *err)
 {
-    json_t *object = json_pack("{s:s}", "manifest", url);
+    json_t *object = json_pack("{s:s, s:o}", "manifest", url, "urls",
+                               plan_urls(uploads->conf, uploads->objects_url));
     char *job IM_FREE = object ? json_dumps(object, JSON_COMPACT) : NULL;
     int r;
 
     json_decref(object);
     if (!job)
         return im_fail(err, EINVAL, "the URL of its manifest cannot be written as a job");
-    r = child_start(child, uploads->conf->toolkit, "delete-upload", job, err);
+    r = child_start(child, uploads->conf->toolkit, "delete-upload", job, 0, err);
     if (r < 0)
         return r;
     while (!child_wait(child, uploads->background.wake_fd, -1)) {
@@ -154,7 +157,7 @@ static void work(void *arg)
     }
 }
 
-int uploads_start(const struct svc_conf *conf, struct task_table *table,
+int uploads_start(const struct svc_conf *conf, struct task_table *table, const char *objects_url,
                   struct uploads **ret_uploads, struct im_error *err)
 {
     struct uploads *uploads = calloc(1, sizeof(*uploads));
@@ -164,6 +167,7 @@ int uploads_start(const struct svc_conf *conf, struct task_table *table,
         return im_fail(err, ENOMEM, "out of memory");
     uploads->conf = conf;
     uploads->table = table;
+    uploads->objects_url = objects_url;
     r = background_start(&uploads->background, "the thread that deletes uploads", work, uploads,
                          err);
     if (r < 0)

@@ -19,8 +19,9 @@
 
 struct uploads;
 
-/* Start; what is due already goes now.  conf and table outlive it. */
-int uploads_start(const struct svc_conf *conf, struct task_table *table,
+/* Start; what is due already goes now.  objects_url is of this service's own object store, or NULL.
+ * conf, table and objects_url outlive it. */
+int uploads_start(const struct svc_conf *conf, struct task_table *table, const char *objects_url,
                   struct uploads **ret_uploads, struct im_error *err);
 
 /* Look now: a volume was published.  Takes NULL. */

@@ -30,13 +30,19 @@
 /* The toolkit gets so long to end by itself; a cancelled task must be over within 5 s. */
 #define GRACE_MS 2000
 
+/* A toolkit that does not come on by a byte for so long, and as often as the volume has 36 GiB (10
+ * MiB a second), hangs: its own waits for stores and children are far shorter. */
+#define STILL_BYTES (UINT64_C(36) << 30)
+_Atomic int64_t worker_still_ms = INT64_C(3600) * 1000;
+
 /* part of whole as a share of n; whole is not 0. */
 static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
 {
     return (uint64_t)((unsigned __int128)n * part / whole);
 }
 
-/* Its own alone: until the row has said so the claim may be lost, and other files a volume to be. */
+/* Its own alone: until the row has said so the claim may be lost, and other files a volume to be.
+ */
 static void remove_part(const struct run *run, bool for_good)
 {
     if (for_good)
@@ -126,6 +132,8 @@ static void judge(struct run *run, const struct child *child, int wait_status)
         return;
     }
     (void)snprintf(sentence, sizeof(sentence), "%s", child->message);
+    if (strcmp(child->code, "AddressNotAllowed") == 0) /* its owner is not told which */
+        svc_log(SVC_WARNING, "%s: %s", run->name, sentence);
     if (!*sentence)
         (void)snprintf(sentence, sizeof(sentence),
                        "imaging-toolkit ended with status %d and no reason; see the log", status);
@@ -174,12 +182,29 @@ static bool drain(int wake_fd)
     return read(wake_fd, &count, sizeof(count)) > 0;
 }
 
+/* Whether it hangs; *done and *since_ms are how far it was, and since when. */
+static bool hangs(const struct run *run, const struct child *child, uint64_t *done,
+                  int64_t *since_ms)
+{
+    int64_t now_ms = im_clock_monotonic_ms();
+    uint64_t bytes = 0;
+
+    if (child->done != *done) {
+        *done = child->done;
+        *since_ms = now_ms;
+    }
+    (void)plan_volume_bytes(run->stage, &bytes, NULL);
+    return now_ms - *since_ms > worker_still_ms * (int64_t)(1 + bytes / STILL_BYTES);
+}
+
 /* Follow the child to its end.  0 and its wait status when it ended by itself; 1 when the owner
- * asked to stop, -ESTALE when the claim is lost, -ECANCELED when the service stops: it is dead
- * then too. */
+ * asked to stop, -ESTALE when the claim is lost, -ECANCELED when the service stops, -ETIME when
+ * it hangs: it is dead then too. */
 static int follow(struct run *run, struct child *child, int *ret_status)
 {
     int fd = run->worker->wake_fd;
+    int64_t since_ms = im_clock_monotonic_ms();
+    uint64_t done = 0;
     bool woken = true; /* a cancel may have come between claim and here */
     int r = 0;
 
@@ -193,6 +218,8 @@ static int follow(struct run *run, struct child *child, int *ret_status)
         woken |= drain(fd);
         if (atomic_load(run->worker->stop)) {
             r = -ECANCELED;
+        } else if (hangs(run, child, &done, &since_ms)) {
+            r = -ETIME;
         } else if (im_clock_monotonic_ms() >= beat_due(run, child, woken)) {
             r = beat(run, child);
             woken = false;
@@ -216,6 +243,18 @@ static void not_started(const struct run *run, int r, const struct im_error *err
     (void)run_give_back(run, TASK_RELEASED, 2 * PAUSE_MS, message);
 }
 
+/* Bytes that no file of the toolkit's needs more than: the volume, copies of the image and of the
+ * disk in scratch; twice that and 1 GiB for what is not known before. */
+static uint64_t largest_file(const struct run *run)
+{
+    uint64_t bytes = 0;
+
+    (void)plan_volume_bytes(run->stage, &bytes, NULL);
+    if (bytes < run->stage->image_bytes)
+        bytes = run->stage->image_bytes;
+    return bytes < INT64_MAX / 4 ? 2 * bytes + (UINT64_C(1) << 30) : 0;
+}
+
 /* Start the toolkit with the job and see what becomes of it. */
 static void convert(struct run *run, const char *job)
 {
@@ -225,7 +264,7 @@ static void convert(struct run *run, const char *job)
     int r = claim_files_create(&run->files, &err);
 
     if (r == 0)
-        r = child_start(&child, run->worker->conf->toolkit, "run", job, &err);
+        r = child_start(&child, run->worker->conf->toolkit, "run", job, largest_file(run), &err);
     if (r < 0) {
         claim_files_remove_scratch(&run->files);
         not_started(run, r, &err);
@@ -239,6 +278,9 @@ static void convert(struct run *run, const char *job)
         judge(run, &child, status);
     else if (r == -ECANCELED)
         (void)run_give_back(run, TASK_RELEASED, 0, NULL);
+    else if (r == -ETIME)
+        (void)run_try_again(run, IM_FAILED, "",
+                            "imaging-toolkit did not come on any more and was ended");
     else if (r == -ESTALE)
         claim_files_remove_part(&run->files);
     else
@@ -249,14 +291,15 @@ static void plan_and_convert(struct run *run)
 {
     const struct worker *worker = run->worker;
     const struct plan_objects objects = {
-        .url = worker->objects_url ? atomic_load(worker->objects_url) : NULL,
+        .url = worker->objects_url,
         .dir = worker->conf->objects_dir,
     };
     char *job IM_FREE = NULL;
     char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
 
-    if (plan_job(run->claim, &run->files, objects.url ? &objects : NULL, &job, &err) < 0)
+    if (plan_job(worker->conf, run->claim, &run->files, objects.url ? &objects : NULL, &job, &err) <
+        0)
         (void)run_end(run,
                       message_failure(message, (int)im_error_status(&err), err.code, err.message));
     else

@@ -11,14 +11,18 @@
 /* A claim is good for so long after its last heartbeat. */
 #define WORKER_LEASE_MS 30000
 
+/* Milliseconds for which a toolkit may not come on, an hour, before it counts as one that hangs;
+ * more for volumes above 36 GiB.  Tests shorten it. */
+extern _Atomic int64_t worker_still_ms;
+
 /* What a worker thread has. */
 struct worker {
     const struct svc_conf *conf;
     struct task_table *table;
-    struct stores *stores;                    /* NULL: none are asked */
-    const atomic_bool *stop;                  /* end the child and give the task back */
-    const _Atomic(const char *) *objects_url; /* NULL, or as dispatch_objects was told it */
-    int wake_fd;                              /* eventfd: look at the row and at stop now */
+    struct stores *stores;   /* NULL: none are asked */
+    const atomic_bool *stop; /* end the child and give the task back */
+    const char *objects_url; /* as dispatch_start was told it, or NULL */
+    int wake_fd;             /* eventfd: look at the row and at stop now */
 };
 
 /* Do a claimed stage.  When it returns the row says how it went, and no process and no file of the

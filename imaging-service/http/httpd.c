@@ -243,16 +243,22 @@ static const char *check_head(struct svc_request *request, const char *version, 
     return NULL;
 }
 
+static bool leads(const struct svc_route *route, const char *path)
+{
+    size_t len = strlen(route->path);
+
+    return strncmp(path, route->path, len) == 0 && strchr("/", path[len]);
+}
+
+/* The last one takes what no other does. */
 static const struct svc_route *find_route(const struct svc_httpd *httpd, const char *path)
 {
-    for (size_t i = 0; i < httpd->route_count; i++) {
-        const struct svc_route *route = &httpd->routes[i];
-        size_t len = strlen(route->path);
+    const struct svc_route *route = httpd->routes;
+    const struct svc_route *last = route + httpd->route_count - 1;
 
-        if (strncmp(path, route->path, len) == 0 && (len == 0 || strchr("/", path[len])))
-            return route;
-    }
-    return NULL;
+    while (route < last && !leads(route, path))
+        route++;
+    return route;
 }
 
 static struct MHD_Response *make_response(struct svc_response *answer)
@@ -279,10 +285,12 @@ static void tell(const struct exchange *x)
     const struct svc_request *request = &x->request;
     const struct svc_response *answer = &x->response;
     int64_t took_us = im_clock_monotonic_us() - x->began_us;
+    char shown[1024]; /* a target may be a whole URL, with a password */
 
-    svc_log(SVC_INFO, "%s %s%s%s%s%s: %u, request %s", request->method, request->path,
-            answer->action ? " " : "", answer->action ? answer->action : "",
-            answer->account[0] ? ", account " : "", answer->account, answer->status, request->id);
+    svc_log(SVC_INFO, "%s %s%s%s%s%s: %u, request %s", request->method,
+            im_text_url(shown, sizeof(shown), request->path), answer->action ? " " : "",
+            answer->action ? answer->action : "", answer->account[0] ? ", account " : "",
+            answer->account, answer->status, request->id);
     metric_request(answer->action, answer->status, (uint64_t)took_us);
 }
 
@@ -324,8 +332,6 @@ static enum MHD_Result start(const struct svc_httpd *httpd, struct MHD_Connectio
     x->began_us = im_clock_monotonic_us();
     svc_request_id(request->id);
     x->route = find_route(httpd, request->path);
-    if (!x->route)
-        return MHD_NO;
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, x);
     if (!x->fault)
         x->fault = check_head(request, version, x->head_len);
@@ -350,13 +356,14 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
                                   size_t *data_size, void **context)
 {
     const struct svc_httpd *httpd = cls;
+    struct line *line = line_of(connection);
     struct exchange *x = *context;
 
     (void)url;
-    if (!x)
+    if (!line || !x)
         return MHD_NO;
     x->request.method = method;
-    line_of(connection)->early = NULL; /* from here on on_completed is called */
+    line->early = NULL; /* from here on on_completed is called */
     if (!x->started)
         return start(httpd, connection, x, version);
     if (*data_size > 0) {

@@ -12,7 +12,7 @@
 
 /* Which handler answers `path` and, with a '/' behind it, everything below. */
 struct svc_route {
-    const char *path; /* "/objects"; "" takes all the rest and comes last */
+    const char *path; /* "/objects"; "" in the last one, which takes all the rest */
     const struct svc_handler *handler;
     void *service;        /* given to handler->begin */
     const char *id_field; /* header that carries the request id; NULL: none does */
@@ -44,7 +44,8 @@ uint16_t svc_httpd_port(const struct svc_httpd *httpd);
 /* How many connections are open. */
 size_t svc_httpd_connections(const struct svc_httpd *httpd);
 
-/* Serve from a pool of threads.  The routes, route_count of them, outlive the server. */
+/* Serve from a pool of threads.  The routes, route_count of them and one at least, outlive the
+ * server. */
 int svc_httpd_serve(struct svc_httpd *httpd, const struct svc_route *routes, size_t route_count,
                     struct im_error *err);
 

@@ -119,7 +119,7 @@ int svc_tls_load(const char *certificate, const char *key, struct im_error *err)
         r = im_read_file(certificate, PEM_MAX, &new_certificate, NULL, err);
     if (r == 0)
         r = im_read_file(key, PEM_MAX, &new_key, NULL, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     certificate_pem = datum(new_certificate);
     key_pem = datum(new_key);

@@ -9,34 +9,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include <libxml/parser.h>
 #include <libxml/tree.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
-
-static void free_doc(xmlDoc **doc)
-{
-    xmlFreeDoc(*doc);
-}
-
-/* The document, or NULL.  One with a DOCTYPE is refused, before the parser sees it and again after,
- * for encodings in which it looks different: no answer has one. */
-static xmlDoc *read_document(const char *xml, size_t len)
-{
-    xmlDoc *doc;
-
-    if (len == 0 || len > EC2_REPLY_MAX || memmem(xml, len, "<!DOCTYPE", 9))
-        return NULL;
-    doc = xmlReadMemory(xml, (int)len, NULL, NULL,
-                        XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
-                            XML_PARSE_NOCDATA);
-    if (doc && (doc->intSubset || !xmlDocGetRootElement(doc))) {
-        xmlFreeDoc(doc);
-        return NULL;
-    }
-    return doc;
-}
+#include "base/xml-read.h"
 
 /* The first child element whose name is the len bytes at name, or NULL. */
 static const xmlNode *child(const xmlNode *parent, const char *name, size_t len)
@@ -75,7 +52,7 @@ static int read_field(const xmlNode *root, const struct ec2_field *field)
 int ec2_reply_read(const char *xml, size_t len, const struct ec2_field *fields, size_t count,
                    struct im_error *err)
 {
-    xmlDoc *doc IM_CLEANUP(free_doc) = read_document(xml, len);
+    xmlDoc *doc IM_XML_DOCUMENT = im_xml_document(xml, len, EC2_REPLY_MAX);
 
     if (!doc)
         return im_fail(err, EBADMSG, "%zu bytes that are not XML as EC2 speaks it", len);

@@ -481,7 +481,7 @@ static int list_file(int bucket_fd, const char *name, const char *prefix, const 
 {
     int fd IM_CLOSE = openat(bucket_fd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     char key[SVC_KEY_MAX + 1];
-    struct svc_object object;
+    struct svc_object object = { 0 };
     struct svc_entry entry = { 0 };
 
     if (fd < 0)

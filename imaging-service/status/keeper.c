@@ -20,6 +20,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/confine.h"
 #include "base/text.h"
 #include "log.h"
 #include "status/formats.h"
@@ -29,7 +30,8 @@
 #define STEP_MAX_MS 5000
 
 /* How often the rows are counted, if somebody wants to know, and the toolkit is asked, at most.  A
- * toolkit that failed is asked again at the next look, so that the service is ready as soon as it is mended. */
+ * toolkit that failed is asked again at the next look, so that the service is ready as soon as it
+ * is mended. */
 #define COUNT_MS   5000
 #define FORMATS_MS 60000
 
@@ -45,6 +47,7 @@ struct keeper {
     /* of the thread alone */
     int64_t counted_ms, asked_ms; /* when it last worked; 0: never */
     struct im_buffer formats;     /* the toolkit's notes */
+    bool unconfined;              /* this machine cannot confine it, and the settings allow that */
 
     pthread_mutex_t lock; /* guards what follows; held for moments */
     pthread_cond_t changed;
@@ -185,6 +188,8 @@ static void look(struct keeper *keeper)
     look_at_tables(keeper, view);
     step(keeper, NULL);
     look_at_formats(keeper, view);
+    if (keeper->unconfined)
+        say(view->notes, "imaging-toolkit runs unconfined: this kernel cannot do better");
     view->ready = view->reasons[0] == '\0';
     view->look_ms = im_clock_monotonic_ms();
     log_change(&keeper->seen, view);
@@ -252,6 +257,7 @@ int keeper_start(const struct status_options *options, struct keeper **ret_keepe
         return im_fail(err, ENOMEM, "out of memory");
     keeper->options = options;
     keeper->formats = IM_BUFFER(KEEPER_TEXT_SIZE - 1);
+    keeper->unconfined = im_confine_check(NULL, NULL) == -ENOTSUP;
     say(keeper->seen.reasons, "starting: nothing has been looked at yet");
     (void)pthread_mutex_init(&keeper->lock, NULL);
     (void)pthread_condattr_init(&monotonic);

@@ -33,6 +33,11 @@ static bool has_proof(const struct task_wish *wish)
     return wish->proof && *wish->proof;
 }
 
+static const char *invocation(const struct task_wish *wish)
+{
+    return wish->invocation ? wish->invocation : "";
+}
+
 /* Two that insert for one account at once take turns, so that both see what they count. */
 static int take_turn(struct sql_session *session, const char *account, struct im_error *err)
 {
@@ -73,8 +78,8 @@ static int insert_task_as(struct sql_session *session, const struct insertion *i
     static const char sql[] =
         "INSERT INTO task (id, account, kind, state, description, zone, created_ms, expires_ms, "
         "client_token, parameters, platform, architecture, launch_spec, instance_id, image_id, "
-        "proof) VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
-        "?15) "
+        "proof, invocation) VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "
+        "?13, ?14, ?15, ?16) "
         "ON CONFLICT (id) DO NOTHING RETURNING seq";
     struct sql_statement *statement SQL_STATEMENT = sql_use(session, sql);
     const struct task_wish *wish = in->wish;
@@ -92,6 +97,7 @@ static int insert_task_as(struct sql_session *session, const struct insertion *i
     sql_text(statement, 8, wish->client_token);
     sql_text(statement, 9, wish->parameters);
     sql_text(statement, 15, has_proof(wish) ? wish->proof : NULL);
+    sql_text(statement, 16, invocation(wish));
     if (machine) {
         task_new_resource_id("i-", instance_id);
         task_new_resource_id("ami-", image_id);
@@ -215,8 +221,9 @@ static int find_token(struct sql_session *session, const struct task_wish *wish,
 static int find_replay(struct sql_session *session, const struct insertion *in, int64_t *ret_seq,
                        struct im_error *err)
 {
-    static const char sql[] = "SELECT min(seq) FROM task WHERE account = ?1 AND proof = ?2 "
-                              "AND created_ms <= ?3";
+    static const char sql[] = "SELECT seq FROM task WHERE account = ?1 AND proof = ?2 "
+                              "AND (created_ms <= ?3 OR invocation = ?4) "
+                              "ORDER BY coalesce(invocation, '') <> ?4, seq LIMIT 1";
     struct sql_statement *row SQL_STATEMENT = NULL;
     int r;
 
@@ -226,10 +233,11 @@ static int find_replay(struct sql_session *session, const struct insertion *in, 
     sql_text(row, 1, in->wish->account);
     sql_text(row, 2, in->wish->proof);
     sql_int(row, 3, in->now_ms - TASK_REPEAT_MS);
+    sql_text(row, 4, invocation(in->wish));
     r = sql_step(session, row, err);
     if (r > 0)
         *ret_seq = sql_column_int(row, 0);
-    return r < 0 ? r : *ret_seq != 0;
+    return r;
 }
 
 /* Of two racing requests with one token the second finds the first's task. */

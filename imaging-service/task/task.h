@@ -189,6 +189,7 @@ struct task_wish {
     const char *description;  /* NULL: none */
     const char *client_token; /* NULL: none */
     const char *proof;        /* what a request that is sent again has, too; NULL or "": unknown */
+    const char *invocation;   /* what another request with that proof may differ in; NULL: "" */
     const char *parameters;   /* digest of the request's parameters, compared with the token */
     const struct task_disk {
         const char *format, *manifest_url, *description; /* description may be NULL */
@@ -202,16 +203,16 @@ struct task_wish {
     size_t tag_count;
 };
 
-/* A request with the proof of an older one is a repetition for so long: programs that make several
- * tasks alike within one second sign them alike.  What comes later was recorded and sent again by
- * somebody. */
+/* Two requests with one proof are two for so long when their invocations differ: programs that make
+ * several tasks alike within one second sign them alike.  What comes later was recorded and sent
+ * again by somebody, who may have changed what is not signed. */
 #define TASK_REPEAT_MS 5000
 
 /* Insert an active task; durable when it returns.  Fills *ret_task.  When the account has used the
- * client token for a task of this kind already, or the proof more than TASK_REPEAT_MS ago,
- * *ret_task is that task as it is now and nothing is inserted; *ret_new tells which. -ENOTUNIQ: the
- * token was used with other parameters.  -EBUSY: the account already has max_active tasks that have
- * not ended.  -EINVAL: a size that cannot be counted. */
+ * client token for a task of this kind already, or the proof together with this invocation, or the
+ * proof more than TASK_REPEAT_MS ago, *ret_task is that task as it is now and nothing is inserted;
+ * *ret_new tells which. -ENOTUNIQ: the token was used with other parameters.  -EBUSY: the account
+ * already has max_active tasks that have not ended.  -EINVAL: a size that cannot be counted. */
 int task_insert(struct task_table *table, const struct task_wish *wish, unsigned max_active,
                 struct task *ret_task, bool *ret_new, struct im_error *err);
 

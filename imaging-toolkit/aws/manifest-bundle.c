@@ -449,7 +449,8 @@ static int take_node(struct reader *reader, const struct im_xml_node *node)
 static int check_whole(struct reader *reader)
 {
     struct im_bundle *bundle = reader->bundle;
-    int r = check_complete(reader, false);
+    /* what must be there depends on the kind, which the version tells */
+    int r = reader->kind ? check_complete(reader, false) : refuse(reader, "there is no <version>");
 
     if (r < 0)
         return r;

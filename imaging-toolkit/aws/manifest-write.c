@@ -88,8 +88,10 @@ int im_manifest_write(const struct im_manifest *manifest, struct im_buffer *out,
     put(&writer, "  <version>2010-11-15</version>\n");
     put_text(&writer, 2, "file-format", manifest->file_format);
     put(&writer, "  <importer>\n");
-    put_text(&writer, 4, "name", manifest->importer_name);
-    put_text(&writer, 4, "version", manifest->importer_version);
+    if (manifest->importer_name)
+        put_text(&writer, 4, "name", manifest->importer_name);
+    if (manifest->importer_version)
+        put_text(&writer, 4, "version", manifest->importer_version);
     put(&writer, "    <release>0</release>\n  </importer>\n");
     put_text(&writer, 2, "self-destruct-url", manifest->self_destruct_url);
     put(&writer, "  <import>\n    <size>%" PRIu64 "</size>\n", manifest->size);

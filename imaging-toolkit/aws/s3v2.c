@@ -1,4 +1,5 @@
-/* s3v2 - verifying the older S3 signature, HMAC-SHA1 over a few headers and the resource.
+/* s3v2 - verifying and making the older S3 signature, HMAC-SHA1 over a few headers and the
+ * resource.
  *
  * "Signing and authenticating REST requests" of the S3 Developer Guide.  Not the query Signature
  * Version 2 of EC2, which signs other things with another hash. */
@@ -9,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,7 @@
 #include "aws/query.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/http.h"
 #include "base/text.h"
 
 /* The query parameters that belong to the resource, in byte order; all others (a client's own
@@ -300,6 +303,24 @@ int im_s3v2_string_to_sign(const struct im_signable *request, const char *resour
     return r;
 }
 
+/* Room for the base64 of a SHA-1. */
+#define SIGNATURE_SIZE (4 * ((IM_HASH_MAX + 2) / 3) + 1)
+
+/* The signature of a request; `presigned` as for the string to sign. */
+static int sign(const struct im_signable *request, const char *resource, bool presigned,
+                const char *secret_key, char ret_signature[SIGNATURE_SIZE])
+{
+    struct im_buffer to_sign IM_BUFFER_DONE = IM_BUFFER(IM_CANONICAL_MAX);
+    uint8_t digest[IM_HASH_MAX];
+    int r = im_s3v2_string_to_sign(request, resource, presigned, &to_sign);
+
+    if (r < 0)
+        return r;
+    im_hmac(IM_SHA1, secret_key, strlen(secret_key), to_sign.data, to_sign.len, digest);
+    im_base64(digest, im_hash_size(IM_SHA1), ret_signature);
+    return 0;
+}
+
 /* ---- verifying ---- */
 
 static int check_time(const struct im_signable *request, const struct im_s3v2_claim *claim,
@@ -334,10 +355,8 @@ static int try_resource(const struct im_signable *request, const char *resource,
                         const struct im_s3v2_claim *claim, const char *secret_key,
                         struct im_error *err)
 {
-    struct im_buffer to_sign IM_BUFFER_DONE = IM_BUFFER(IM_CANONICAL_MAX);
-    char signature[4 * ((IM_HASH_MAX + 2) / 3) + 1];
-    uint8_t digest[IM_HASH_MAX];
-    int r = im_s3v2_string_to_sign(request, resource, claim->presigned, &to_sign);
+    char signature[SIGNATURE_SIZE];
+    int r = sign(request, resource, claim->presigned, secret_key, signature);
 
     if (r < 0)
         return im_fail_code(
@@ -345,8 +364,6 @@ static int try_resource(const struct im_signable *request, const char *resource,
             "the headers or the query of the request cannot be read or are above %d "
             "bytes",
             IM_CANONICAL_MAX);
-    im_hmac(IM_SHA1, secret_key, strlen(secret_key), to_sign.data, to_sign.len, digest);
-    im_base64(digest, im_hash_size(IM_SHA1), signature);
     return im_equal_secret(signature, claim->signature);
 }
 
@@ -376,4 +393,59 @@ int im_s3v2_verify(const struct im_signable *request, const char *resource,
                             "the signature does not belong to this request and this access key; "
                             "check the secret key, and that nothing on the way changes requests");
     return r < 0 ? r : 0;
+}
+
+/* ---- making ---- */
+
+static int cannot_sign(int r, struct im_error *err)
+{
+    return im_fail(err, -r,
+                   "cannot sign: the headers or the URL are above %d bytes, or there is no "
+                   "memory",
+                   IM_CANONICAL_MAX);
+}
+
+int im_s3v2_authorization(const struct im_signable *request, const char *resource,
+                          const struct im_sigv4_key *key, struct im_buffer *out,
+                          struct im_error *err)
+{
+    char signature[SIGNATURE_SIZE];
+    int r = sign(request, resource, false, key->secret_key, signature);
+
+    if (r == 0)
+        r = im_buffer_printf(out, "AWS %s:%s", key->access_key, signature);
+    return r < 0 ? cannot_sign(r, err) : 0;
+}
+
+/* "&name=value", percent-encoded. */
+static int add_param(struct im_buffer *query, const char *name, const char *value)
+{
+    int r = im_buffer_printf(query, "%s%s=", query->len > 0 ? "&" : "", name);
+
+    return r < 0 ? r : im_url_encode(query, value, strlen(value), false);
+}
+
+int im_s3v2_presign(const char *method, const char *url, const char *resource,
+                    const struct im_sigv4_key *key, int64_t expires, struct im_buffer *out,
+                    struct im_error *err)
+{
+    struct im_buffer query IM_BUFFER_DONE = IM_BUFFER(IM_CANONICAL_MAX);
+    struct im_signable request = { .method = method, .path = resource };
+    char signature[SIGNATURE_SIZE], seconds[24];
+    int r;
+
+    (void)snprintf(seconds, sizeof(seconds), "%" PRId64, expires);
+    r = add_param(&query, "AWSAccessKeyId", key->access_key);
+    if (r == 0)
+        r = add_param(&query, "Expires", seconds);
+    if (r == 0 && key->token)
+        r = add_param(&query, TOKEN, key->token);
+    request.query = query.data;
+    if (r == 0)
+        r = sign(&request, resource, true, key->secret_key, signature);
+    if (r == 0)
+        r = add_param(&query, "Signature", signature);
+    if (r == 0)
+        r = im_buffer_printf(out, "%s?%s", url, query.data);
+    return r < 0 ? cannot_sign(r, err) : 0;
 }

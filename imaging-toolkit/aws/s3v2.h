@@ -1,5 +1,6 @@
 /* s3v2 - the older S3 signature ("Authorization: AWS AKID:signature" and presigned
- * AWSAccessKeyId/Expires/Signature), HMAC-SHA1: what stock euca2ools and boto 2 send. */
+ * AWSAccessKeyId/Expires/Signature), HMAC-SHA1: what stock euca2ools and boto 2 send; verified, and
+ * made for object stores that know nothing newer. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,3 +33,16 @@ int im_s3v2_verify(const struct im_signable *request, const char *resource,
 /* The string to sign, for tests.  Appended to out; 0, or -EBADMSG (query), -EFBIG, -ENOMEM. */
 int im_s3v2_string_to_sign(const struct im_signable *request, const char *resource, bool presigned,
                            struct im_buffer *out);
+
+/* The value of an Authorization header for a request whose headers are complete (Date, and a
+ * session token's X-Amz-Security-Token, among them); of the key, region and service are not looked
+ * at. `resource` as above.  Appended to out; untouched on failure. */
+int im_s3v2_authorization(const struct im_signable *request, const char *resource,
+                          const struct im_sigv4_key *key, struct im_buffer *out,
+                          struct im_error *err);
+
+/* A presigned URL: method, absolute URL without a query, the resource it is, and the second since
+ * 1970 until which it is valid.  Appended to out; untouched on failure. */
+int im_s3v2_presign(const char *method, const char *url, const char *resource,
+                    const struct im_sigv4_key *key, int64_t expires, struct im_buffer *out,
+                    struct im_error *err);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -60,6 +61,19 @@ const char *im_clock_basic(char *buf, size_t size, int64_t ms)
 
     if (strftime(buf, size, "%Y%m%dT%H%M%SZ", &tm) == 0)
         buf[0] = '\0';
+    return buf;
+}
+
+const char *im_clock_http(char *buf, size_t size, int64_t ms)
+{
+    /* the names are the protocol's, not the locale's */
+    static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+    static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+    struct tm tm = utc_of(ms);
+
+    (void)snprintf(buf, size, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
+                   months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
     return buf;
 }
 

@@ -19,6 +19,10 @@ const char *im_clock_iso8601(char *buf, size_t size, int64_t ms);
 /* The same as "20261120T100000Z", the form of X-Amz-Date (at least 17 bytes); returns buf. */
 const char *im_clock_basic(char *buf, size_t size, int64_t ms);
 
+/* The same as "Fri, 20 Nov 2026 10:00:00 GMT", the form of HTTP's Date (at least 30 bytes); returns
+ * buf. */
+const char *im_clock_http(char *buf, size_t size, int64_t ms);
+
 /* Read "20261120T100000Z"; 0 and *ret_ms, or -EINVAL for anything else. */
 int im_clock_parse_basic(const char *text, int64_t *ret_ms);
 

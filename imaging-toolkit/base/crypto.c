@@ -17,7 +17,37 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "base/memory.h"
 #include "base/sha256.h"
+
+/* OpenSSL allocates by base/memory.h. */
+
+static void *new_memory(size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return size ? im_memory_new(size) : NULL;
+}
+
+static void *resize(void *old, size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    if (size)
+        return im_memory_resize(old, size);
+    free(old);
+    return NULL;
+}
+
+static void release(void *memory, const char *file, int line)
+{
+    (void)file, (void)line;
+    free(memory);
+}
+
+/* Before main, as OpenSSL wants: nothing may have been allocated otherwise. */
+__attribute__((constructor)) static void set_memory(void)
+{
+    (void)CRYPTO_set_mem_functions(new_memory, resize, release);
+}
 
 struct im_hasher {
     EVP_MD_CTX *context;

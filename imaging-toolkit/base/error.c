@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 
 /* What an errno value means to the user: which exit status, which stable code.
@@ -49,58 +50,63 @@ static const struct meaning *meaning_of(int number)
     return NULL;
 }
 
-static int record(struct im_error *err, int number, const char *code, const char *format,
-                  va_list args)
+/* A status that blames what was given. */
+static bool blames(const struct meaning *meaning)
+{
+    return meaning && meaning->status >= IM_USAGE && meaning->status != IM_NO_SPACE &&
+           meaning->status != IM_TRANSIENT && meaning->status != IM_CANCELLED;
+}
+
+/* The number of the failure. */
+static int set(struct im_error *err, int number, const char *code, const char *format, va_list args)
 {
     const struct meaning *meaning = meaning_of(number);
     char message[IM_ERROR_MAX]; /* the arguments may point into the sentence that is replaced */
+    bool judged = !blames(meaning) || !im_memory_lost();
 
-    if (err) {
-        (void)vsnprintf(message, sizeof(message), format, args);
-        err->number = number;
-        err->code = code ? code : meaning ? meaning->code : "Failed";
-        memcpy(err->message, message, strlen(message) + 1);
+    if (err && (number == ENOMEM || !judged))
+        im_memory_told();
+    if (!judged) {
+        number = ENOMEM;
+        meaning = meaning_of(number);
+        code = NULL;
     }
-    return -number;
+    if (!err)
+        return number;
+    if (judged)
+        (void)vsnprintf(message, sizeof(message), format, args);
+    else
+        (void)snprintf(message, sizeof(message), "out of memory");
+    err->number = number;
+    err->code = code ? code : meaning ? meaning->code : "Failed";
+    memcpy(err->message, message, strlen(message) + 1);
+    return number;
 }
 
-int im_fail(struct im_error *err, int number, const char *format, ...)
+int im_error_set(struct im_error *err, int number, const char *code, const char *format, ...)
 {
     va_list args;
-    int r;
 
     va_start(args, format);
-    r = record(err, number, NULL, format, args);
+    number = set(err, number, code, format, args);
     va_end(args);
-    return r;
+    return number;
 }
 
-int im_fail_code(struct im_error *err, int number, const char *code, const char *format, ...)
-{
-    va_list args;
-    int r;
-
-    va_start(args, format);
-    r = record(err, number, code, format, args);
-    va_end(args);
-    return r;
-}
-
-int im_fail_errno(struct im_error *err, int number, const char *format, ...)
+int im_error_set_errno(struct im_error *err, int number, const char *format, ...)
 {
     va_list args;
     size_t len;
-    int r;
 
     va_start(args, format);
-    r = record(err, number, NULL, format, args);
+    number = set(err, number, NULL, format, args);
     va_end(args);
     if (err) {
         len = strlen(err->message);
         (void)snprintf(err->message + len, sizeof(err->message) - len, ": %s",
                        strerrordesc_np(number) ? strerrordesc_np(number) : "unknown error");
     }
-    return r;
+    return number;
 }
 
 void im_error_prefix(struct im_error *err, const char *format, ...)

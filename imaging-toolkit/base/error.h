@@ -1,6 +1,9 @@
 /* error - the one way a failure is told: a code for programs, a sentence for people. */
 #pragma once
 
+#include <errno.h>
+#include <stddef.h>
+
 /* Longest sentence kept; longer ones are cut. */
 #define IM_ERROR_MAX 512
 
@@ -27,16 +30,33 @@ enum im_status {
 
 /* Record a failure and return -number, so that a function can end with
  * "return im_fail(err, EBADMSG, "grain %u …", n)".  The code is the default
- * one of that errno (see the table in error.c).  err may be NULL. */
-int im_fail(struct im_error *err, int number, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+ * one of that errno (see the table in error.c).  err may be NULL.
+ * What blames the input (EBADMSG, EINVAL …) is told as -ENOMEM when a library found no memory in
+ * this thread before (base/memory.h): what it did not read cannot be judged. */
+#define im_fail(err, number, ...) im_fail_code(err, number, NULL, __VA_ARGS__)
 
 /* The same with a stable code of the caller's (a string literal, CamelCase). */
-int im_fail_code(struct im_error *err, int number, const char *code, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+#define im_fail_code(err, number, code, ...)                                                       \
+    im_failed(number, im_error_set(err, im_number, code, __VA_ARGS__))
 
 /* The same, with ": " and the text of `number` appended: "cannot open 'x': No such file". */
-int im_fail_errno(struct im_error *err, int number, const char *format, ...)
+#define im_fail_errno(err, number, ...)                                                            \
+    im_failed(number, im_error_set_errno(err, im_number, __VA_ARGS__))
+
+/* The failure of an allocation: -ENOMEM. */
+#define im_fail_memory(err) im_fail(err, ENOMEM, "out of memory")
+
+/* What they share: here, so that compilers and analyzers see that what comes back is below 0.  A
+ * library that failed may have left errno at 0: that is EIO, never success. */
+#define im_failed(number, set)                                                                     \
+    ({                                                                                             \
+        int im_given = number;                                                                     \
+        int im_number = im_given > 0 ? im_given : EIO;                                             \
+        set == ENOMEM ? -ENOMEM : -im_number;                                                      \
+    })
+int im_error_set(struct im_error *err, int number, const char *code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+int im_error_set_errno(struct im_error *err, int number, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Put "text: " in front of the sentence already in err. */

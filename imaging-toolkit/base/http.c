@@ -10,12 +10,17 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <netdb.h>
+#include <sys/socket.h>
 
 #include <curl/curl.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/retry.h"
 #include "base/text.h"
+#include "base/url-policy.h"
 
 #define TEXT_MAX           (64 * 1024)
 #define CONNECT_TIMEOUT_MS 10000L
@@ -28,19 +33,30 @@ struct im_http {
     CURL *easy;
 };
 
+static const struct im_url_policy *obeyed; /* of this process; NULL: none */
+
 struct exchange {
     CURL *easy;
     const struct im_http_request *request;
     struct im_http_response *response;
-    uint64_t sent;     /* bytes of the request body handed to libcurl */
-    bool head_is_read; /* the fields of response are filled */
-    bool cut;          /* the text of an error document reached its ceiling: enough was read */
-    int failure;       /* -errno a callback ended the exchange with, or 0 */
+    uint64_t sent;         /* bytes of the request body handed to libcurl */
+    bool head_is_read;     /* the fields of response are filled */
+    bool cut;              /* the text of an error document reached its ceiling: enough was read */
+    int failure;           /* -errno a callback ended the exchange with, or 0 */
+    bool trusted;          /* the policy allows the URL's host wherever it leads */
+    bool tried;            /* an address was connected to, or was to be */
+    const char *forbidden; /* what the address is that was refused last, or NULL */
+    char address[64];      /* of it */
 };
 
 void im_http_global(void)
 {
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+void im_http_obey(const struct im_url_policy *policy)
+{
+    obeyed = policy;
 }
 
 struct im_http *im_http_new(void)
@@ -69,6 +85,27 @@ struct im_http *im_http_free(struct im_http *http)
 void im_http_response_done(struct im_http_response *response)
 {
     im_buffer_done(&response->text);
+}
+
+int64_t im_http_retry_after_ms(const struct im_http_response *response)
+{
+    const char *text = response->retry_after;
+    int64_t most = IM_HTTP_RETRY_AFTER_MAX_S * 1000, ms;
+    uint64_t seconds;
+
+    if (!im_retry_status(response->status) || !text[0])
+        return 0;
+    if (im_parse_uint(text, UINT64_MAX, &seconds) == 0)
+        return seconds < IM_HTTP_RETRY_AFTER_MAX_S ? (int64_t)seconds * 1000 : most;
+    if (im_clock_parse_http(text, &ms) < 0)
+        return 0;
+    ms -= im_clock_now_ms();
+    return ms < 0 ? 0 : ms < most ? ms : most;
+}
+
+bool im_http_is_sealed(const struct im_http_response *response)
+{
+    return strncasecmp(response->encryption, "aws:kms", strlen("aws:kms")) == 0;
 }
 
 static const char *header_value(CURL *easy, const char *name)
@@ -136,7 +173,10 @@ static int keep_text(struct exchange *exchange, const void *data, size_t len, bo
 {
     struct im_buffer *text = &exchange->response->text;
     size_t room = text->ceiling - text->len;
+    uint64_t announced = exchange->response->length;
 
+    if (good && announced != UINT64_MAX && announced > text->ceiling)
+        return -EFBIG; /* without reading up to there */
     if (len > room && !good) {
         exchange->cut = true;
         (void)im_buffer_add(text, data, room);
@@ -224,6 +264,25 @@ static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_o
            __atomic_load_n(exchange->request->cancel, __ATOMIC_RELAXED);
 }
 
+/* The very address that libcurl is about to connect to, whatever was looked up before: names cannot
+ * change between this and the connection. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct exchange *exchange = arg;
+    const char *what = exchange->trusted ? NULL : im_url_policy_refuses(obeyed, &address->addr);
+
+    (void)purpose;
+    if (what) {
+        exchange->forbidden = what;
+        if (getnameinfo(&address->addr, address->addrlen, exchange->address,
+                        sizeof(exchange->address), NULL, 0, NI_NUMERICHOST) != 0)
+            exchange->address[0] = '\0';
+        return CURL_SOCKET_BAD;
+    }
+    exchange->tried = true;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static void free_list(struct curl_slist **list)
 {
     curl_slist_free_all(*list);
@@ -303,6 +362,8 @@ static void set_exchange(struct exchange *exchange, char *reason)
     (void)curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     (void)curl_easy_setopt(easy, CURLOPT_XFERINFODATA, exchange);
     (void)curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    (void)curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, exchange);
     (void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, reason);
     (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                            request->connect_timeout_ms ? request->connect_timeout_ms
@@ -311,6 +372,12 @@ static void set_exchange(struct exchange *exchange, char *reason)
                            request->stall_timeout_s ? request->stall_timeout_s
                                                     : im_retry_stall_s());
     (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request->total_timeout_ms);
+    if (request->ca_file)
+        (void)curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file);
+    if (request->any_certificate) {
+        (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
 }
 
 /* What libcurl's many codes mean to a caller who wonders whether to try again. */
@@ -345,6 +412,20 @@ static const char *text_of(CURLcode code, const char *reason)
                                        : curl_easy_strerror(code);
 }
 
+/* All addresses of the host are forbidden; one that does not answer may yet. */
+static bool is_forbidden(const struct exchange *exchange)
+{
+    return exchange->forbidden && !exchange->tried;
+}
+
+static int tell_forbidden(const struct exchange *exchange, const char *url, struct im_error *err)
+{
+    return im_fail_code(err, EACCES, IM_ADDRESS_NOT_ALLOWED, "%s %s: the host leads to %s, %s%s",
+                        exchange->request->method, url, exchange->address, exchange->forbidden,
+                        obeyed->strict ? ", which the setting manifest-networks does not list"
+                                       : ", where no images are");
+}
+
 static int tell(const struct exchange *exchange, CURLcode code, const char *reason,
                 struct im_error *err)
 {
@@ -352,6 +433,8 @@ static int tell(const struct exchange *exchange, CURLcode code, const char *reas
     int number = exchange->failure ? -exchange->failure : number_of(code);
 
     im_text_url(url, sizeof(url), exchange->request->url);
+    if (is_forbidden(exchange))
+        return tell_forbidden(exchange, url, err);
     if (exchange->failure == -EFBIG && !exchange->request->on_data)
         return im_fail(err, EFBIG, "the answer of %s is larger than the %zu bytes allowed", url,
                        exchange->response->text.ceiling);
@@ -366,18 +449,19 @@ static int tell(const struct exchange *exchange, CURLcode code, const char *reas
     return im_fail(err, number, "%s %s: %s", exchange->request->method, url, why);
 }
 
-static int check_url(const char *url, struct im_error *err)
+static int check_url(const char *url, bool *ret_trusted, struct im_error *err)
 {
-    struct im_url split;
     char shown[256];
-    int r = im_url_split(url, &split, err);
+    int r = im_url_policy_check(obeyed, url, ret_trusted, err);
 
-    if (r < 0)
-        return r;
-    if (split.has_user_info)
-        return im_fail(err, EINVAL, "the URL '%s' carries a user name; remove it",
-                       im_text_url(shown, sizeof(shown), url));
-    return 0;
+    if (r == -EACCES)
+        im_error_prefix(err, "the URL '%s'", im_text_url(shown, sizeof(shown), url));
+    return r;
+}
+
+int im_http_may(const char *url, struct im_error *err)
+{
+    return check_url(url, NULL, err);
 }
 
 int im_http_do(struct im_http *http, const struct im_http_request *request,
@@ -393,7 +477,7 @@ int im_http_do(struct im_http *http, const struct im_http_request *request,
         .length = UINT64_MAX,
         .text = IM_BUFFER(request->text_max ? request->text_max : TEXT_MAX),
     };
-    r = check_url(request->url, err);
+    r = check_url(request->url, &exchange.trusted, err);
     if (r < 0)
         return r;
     if (make_headers(request, &headers) < 0)

@@ -1,7 +1,8 @@
 /* http - one HTTP(S) exchange with libcurl, with the same careful settings everywhere.
  *
  * No redirects, no netrc, no proxy from the environment, no decompression, http and https only,
- * certificates verified.  Retrying is the caller's business (base/retry.h). */
+ * certificates verified unless a request says otherwise.  Where it may lead is a policy of the
+ * process.  Retrying is the caller's business (base/retry.h). */
 #pragma once
 
 #include <stdbool.h>
@@ -19,6 +20,15 @@ struct im_http *im_http_free(struct im_http *http);
 
 /* Prepare the library; once per process, before threads start. */
 void im_http_global(void);
+
+/* From now on every exchange of this process obeys the policy (base/url-policy.h), which must not
+ * change after the first and outlives all of them.  Without one any http(s) URL is followed. */
+struct im_url_policy;
+void im_http_obey(const struct im_url_policy *policy);
+
+/* May the URL be followed, as it is written?  Exchanges ask by themselves; this is for whoever
+ * wants to know before.  0, or as im_url_policy_check, with the URL in the sentence. */
+int im_http_may(const char *url, struct im_error *err);
 
 /* Gives the next bytes of a request body: fills buf with up to len bytes.
  * Returns the count, 0 at the end, or -errno to abort. */
@@ -42,6 +52,8 @@ struct im_http_request {
     long connect_timeout_ms;    /* 0: 10 s */
     long stall_timeout_s;       /* abort below 1000 bytes/s for so long; 0: 30 s */
     long total_timeout_ms;      /* 0: none */
+    const char *ca_file;        /* PEM, who signs certificates that are believed; NULL: the system's */
+    bool any_certificate;       /* believe whoever answers; never without the user's own word */
     const volatile bool *cancel; /* when it becomes true the exchange ends with -ECANCELED; may be NULL */
 };
 
@@ -62,13 +74,25 @@ struct im_http_response {
  * response->status and ends with im_http_response_done() in any case.  The response's head is filled
  * before on_data is first called; the text of a status that is not 2xx is cut at text_max.
  * Errors: -ECONNREFUSED, -EHOSTUNREACH, -ECONNRESET, -ETIMEDOUT (all worth a retry), -EINVAL (bad
- * URL or scheme), -EACCES "UntrustedCertificate", -EFBIG (answer above text_max), -ECANCELED, or
- * what on_data or read_body returned; the message names the URL without its query. */
+ * URL or scheme), -EACCES "UntrustedCertificate" or what the policy forbids (IM_URL_NOT_ALLOWED,
+ * IM_ADDRESS_NOT_ALLOWED), -EFBIG (answer above text_max), -ECANCELED, or what on_data or read_body
+ * returned; the message names the URL without its query. */
 int im_http_do(struct im_http *http, const struct im_http_request *request,
                struct im_http_response *ret_response, struct im_error *err);
 
 void im_http_response_done(struct im_http_response *response);
 #define IM_HTTP_RESPONSE_DONE __attribute__((cleanup(im_http_response_done)))
+
+/* Longest Retry-After that is waited for: what a store that is merely busy asks for. */
+#define IM_HTTP_RETRY_AFTER_MAX_S 60
+
+/* How long the server asks to be left alone (Retry-After of a status that may heal, a number of
+ * seconds or a date), bounded; 0 when it does not. */
+int64_t im_http_retry_after_ms(const struct im_http_response *response);
+
+/* True when a key service encrypts the object at rest: its ETag looks like an MD5 and is none (S3's
+ * API reference, "Object", on SSE-KMS). */
+bool im_http_is_sealed(const struct im_http_response *response);
 
 /* Percent-encode by RFC 3986 (unreserved characters stay; '/' too when keep_slash), upper-case hex,
  * appended to out.  0 or as im_buffer_add. */

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,14 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+
+void im_fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0) /* the lowest that is free, hence fd itself */
+            /* cppcheck-suppress leakReturnValNotUsed; it is to stay open */
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
 
 ssize_t im_pread(int fd, void *buf, size_t len, uint64_t offset)
 {
@@ -98,11 +107,11 @@ bool im_stat_same(const struct stat *a, const struct stat *b)
 
 int im_sync_parent(const char *path)
 {
-    char *copy IM_FREE = strdup(path);
+    char copy[PATH_MAX]; /* no memory is needed for what comes after a result has its name */
     int fd IM_CLOSE = -1;
 
-    if (!copy)
-        return -ENOMEM;
+    if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy))
+        return -ENAMETOOLONG;
     fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fsync(fd) < 0)
         return -errno;
@@ -130,6 +139,8 @@ int im_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,
     char *text;
     size_t len;
 
+    if (fd < 0 && errno == EINTR) /* a FIFO that nobody writes to */
+        return im_fail(err, ECANCELED, "interrupted");
     if (fd < 0)
         return im_fail_open(path, errno, err);
     for (;;) {
@@ -137,7 +148,7 @@ int im_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,
         int r;
 
         if (n < 0 && errno == EINTR)
-            continue;
+            return im_fail(err, ECANCELED, "interrupted");
         if (n < 0)
             return im_fail_errno(err, errno, "cannot read '%s'", path);
         if (n == 0)

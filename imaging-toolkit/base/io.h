@@ -17,6 +17,10 @@ int im_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
 /* Write all of buf at the descriptor's position; 0 or -errno. */
 int im_write(int fd, const void *buf, size_t len);
 
+/* First of all in a program: let those of descriptors 0 to 2 that are closed be open, so that no
+ * file opened later is standard output to anybody.  Reading and writing still fail with EBADF. */
+void im_fill_standard(void);
+
 /* What lies at offset of a file, at most len bytes of it: data, or a hole; where the file system
  * cannot tell, all is data. */
 void im_file_extent(int fd, uint64_t offset, uint64_t len, bool *ret_hole, uint64_t *ret_len);
@@ -40,6 +44,7 @@ int im_sync_parent(const char *path);
 int im_fail_open(const char *path, int number, struct im_error *err);
 
 /* Read a whole file of at most max bytes into a new NUL-terminated string owned by the caller.
- * Errors: -EFBIG when it is larger, else from open and read; err says which file. */
+ * Errors: -EFBIG when it is larger, -ECANCELED when a signal's handler ran while a FIFO or a device
+ * was waited for, else from open and read; err says which file. */
 int im_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len,
                  struct im_error *err);

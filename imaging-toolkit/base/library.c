@@ -8,11 +8,17 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 int im_library_load(const char *soname, const struct im_symbol *symbols, void *table,
                     struct im_error *err)
 {
-    void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+    void *library;
 
+    errno = 0;
+    library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+    if (!library && errno == ENOMEM) /* it does not tell that from a file that is missing */
+        (void)im_memory_noted(NULL);
     if (!library)
         return im_fail(err, ENOPKG, "unavailable: %s is missing; install it", soname);
     for (; symbols && symbols->name; symbols++) {

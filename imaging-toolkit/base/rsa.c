@@ -107,7 +107,7 @@ static int read_key(const char *path, const char *what, EVP_PKEY *(*parse)(BIO *
     EVP_PKEY *key = NULL;
     bool locked = false;
     char *text = NULL;
-    size_t len;
+    size_t len = 0;
     BIO *bio;
     int r = read_pem(path, &text, &len, err);
 

@@ -1,4 +1,4 @@
-/* spawn - start a program; the one place that forks.
+/* spawn - start a program, or a second process of this one; the one place that forks.
  *
  * Between fork and exec only async-signal-safe calls are made (signal-safety(7)), because the
  * parent has threads.  The child tells a failed step through a pipe that exec closes. */
@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -22,6 +23,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/no-core.h"
 #include "base/retry.h"
 #include "base/text.h"
 
@@ -38,21 +40,37 @@ static bool is_program(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-char *im_spawn_find(const char *program)
+bool im_spawn_find(const char *name, struct im_program *ret_found)
 {
-    const char *dir = SEARCH_PATH;
+    const char *dir = strchr(name, '/') ? "" : SEARCH_PATH;
 
-    if (strchr(program, '/'))
-        return is_program(program) ? strdup(program) : NULL;
-    while (*program && *dir) {
-        size_t len = strcspn(dir, ":");
-        char *path IM_FREE = im_asprintf("%.*s/%s", (int)len, dir, program);
+    do {
+        int len = (int)strcspn(dir, ":");
+        struct im_program found;
+        int n =
+            snprintf(found.path, sizeof(found.path), "%.*s%s%s", len, dir, len ? "/" : "", name);
 
-        if (path && is_program(path))
-            return im_steal(path);
+        if (*name && n < (int)sizeof(found.path) && is_program(found.path)) {
+            *ret_found = found;
+            return true;
+        }
         dir += len + (dir[len] == ':');
+    } while (*dir);
+    return false;
+}
+
+void im_spawn_hand_on(const char **env, size_t n, const char *const *names)
+{
+    for (; *names; names++) {
+        size_t len = strlen(*names);
+
+        for (char **entry = environ; entry && *entry; entry++)
+            if (strncmp(*entry, *names, len) == 0 && (*entry)[len] == '=') {
+                env[n++] = *entry;
+                break;
+            }
     }
-    return NULL;
+    env[n] = NULL;
 }
 
 /* Lift fd (or /dev/null for -1) above the descriptors that are about to be filled. */
@@ -72,30 +90,28 @@ static int lift(int fd)
     return high;
 }
 
-/* Mark all descriptors from `first` on to be closed by exec: the status pipe is needed until then.
- */
-static void mark_from(int first)
+/* Close all descriptors from `first` on, or have exec close them. */
+static void shut_from(int first, bool at_exec)
 {
     struct rlimit limit;
 
-    if (close_range((unsigned)first, UINT_MAX, CLOSE_RANGE_CLOEXEC) == 0)
+    if (close_range((unsigned)first, UINT_MAX, at_exec ? CLOSE_RANGE_CLOEXEC : 0) == 0)
         return;
     /* valgrind does not know the call */
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         limit.rlim_cur = 1024;
     for (int fd = first; (rlim_t)fd < limit.rlim_cur; fd++)
-        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+        (void)(at_exec ? fcntl(fd, F_SETFD, FD_CLOEXEC) : close(fd));
 }
 
-static int place_descriptors(const struct im_spawn *spawn, int *status_fd)
-{
-    int wanted[4] = { spawn->stdin_fd, spawn->stdout_fd, spawn->stderr_fd, spawn->fd3 };
-    int count = spawn->fd3 >= 0 ? 4 : 3;
-    int high[4];
+/* Most descriptors a child is given. */
+#define PLACES 5
 
-    *status_fd = lift(*status_fd);
-    if (*status_fd < 0)
-        return -1;
+/* Let the descriptors be 0 to count-1 (-1: /dev/null). */
+static int place(const int *wanted, int count)
+{
+    int high[PLACES];
+
     for (int i = 0; i < count; i++) {
         high[i] = lift(wanted[i]);
         if (high[i] < 0)
@@ -104,7 +120,18 @@ static int place_descriptors(const struct im_spawn *spawn, int *status_fd)
     for (int i = 0; i < count; i++)
         if (dup2(high[i], i) < 0)
             return -1;
-    mark_from(count);
+    return 0;
+}
+
+static int place_descriptors(const struct im_spawn *spawn, int *status_fd)
+{
+    const int wanted[] = { spawn->stdin_fd, spawn->stdout_fd, spawn->stderr_fd, spawn->fd3 };
+    int count = spawn->fd3 >= 0 ? 4 : 3;
+
+    *status_fd = lift(*status_fd);
+    if (*status_fd < 0 || place(wanted, count) < 0)
+        return -1;
+    shut_from(count, true); /* the status pipe is needed until then */
     return 0;
 }
 
@@ -119,11 +146,30 @@ static void default_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Never to more than there is. */
 static int set_limit(__rlimit_resource_t what, uint64_t limit)
 {
-    struct rlimit value = { .rlim_cur = limit, .rlim_max = limit };
+    struct rlimit value;
 
-    return limit ? setrlimit(what, &value) : 0;
+    if (limit == 0)
+        return 0;
+    if (getrlimit(what, &value) < 0)
+        return -1;
+    if (limit < value.rlim_max)
+        value.rlim_max = limit;
+    value.rlim_cur = value.rlim_max;
+    return setrlimit(what, &value);
+}
+
+/* What the kernel does not know about confining is not asked for here: whoever prepared it does. */
+static int confine(const struct im_confine *how)
+{
+    int r;
+
+    im_no_core();
+    r = im_confine_enter(how);
+    errno = -r;
+    return r < 0 && r != -ENOTSUP ? -1 : 0;
 }
 
 /* Entries of the plain environment, with the NULL. */
@@ -132,18 +178,11 @@ static int set_limit(__rlimit_resource_t what, uint64_t limit)
 /* Of our own environment only what tests shorten the waiting with is handed on. */
 static void fill_plain_env(const char *env[PLAIN_ENV])
 {
-    static const char *const handed_on[] = { IM_RETRY_HASTE "=", IM_RETRY_STALL_SECONDS "=" };
-    size_t n = 0;
+    static const char *const handed_on[] = { IM_RETRY_HASTE, IM_RETRY_STALL_SECONDS, NULL };
 
-    env[n++] = "PATH=" SEARCH_PATH;
-    env[n++] = "LC_ALL=C";
-    for (size_t i = 0; i < sizeof(handed_on) / sizeof(handed_on[0]); i++)
-        for (char **entry = environ; entry && *entry; entry++)
-            if (strncmp(*entry, handed_on[i], strlen(handed_on[i])) == 0) {
-                env[n++] = *entry;
-                break;
-            }
-    env[n] = NULL;
+    env[0] = "PATH=" SEARCH_PATH;
+    env[1] = "LC_ALL=C";
+    im_spawn_hand_on(env, 2, handed_on);
 }
 
 /* The child's life before exec; never returns. */
@@ -155,15 +194,19 @@ static _Noreturn void become(const struct im_spawn *spawn, const char *path, pid
     int number;
 
     fill_plain_env(plain_env);
-    if (setpgid(0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+    if ((!spawn->stays && setpgid(0, 0) < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         goto failed;
     if (getppid() != parent) /* it died before the line above */
         _exit(127);
     if (place_descriptors(spawn, &status_fd) < 0 ||
         set_limit(RLIMIT_FSIZE, spawn->limit_fsize) < 0 ||
-        set_limit(RLIMIT_CPU, spawn->limit_cpu_s) < 0 || set_limit(RLIMIT_AS, spawn->limit_as) < 0)
+        set_limit(RLIMIT_CPU, spawn->limit_cpu_s) < 0 ||
+        set_limit(RLIMIT_AS, spawn->limit_as) < 0 ||
+        set_limit(RLIMIT_NOFILE, spawn->limit_files) < 0)
         goto failed;
     default_signals();
+    if (spawn->confine && confine(spawn->confine) < 0) /* last: it takes the calls above away */
+        goto failed;
     (void)execve(path, (char *const *)spawn->argv, (char *const *)env);
 
 failed:
@@ -213,11 +256,12 @@ static int reap(pid_t pid, int *ret_status)
 
 int im_spawn(const struct im_spawn *spawn, pid_t *ret_pid, struct im_error *err)
 {
-    char *path IM_FREE = im_spawn_find(spawn->argv[0]);
+    struct im_program found;
+    const char *path = found.path;
     int ends[2], number, status;
     pid_t pid;
 
-    if (!path)
+    if (!im_spawn_find(spawn->argv[0], &found))
         return im_fail(err, ENOPKG, "the program '%s' was not found; install it", spawn->argv[0]);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return im_fail_errno(err, errno, "cannot start '%s'", path);
@@ -236,6 +280,30 @@ int im_spawn(const struct im_spawn *spawn, pid_t *ret_pid, struct im_error *err)
         return im_fail(err, ENOPKG, "the program '%s' cannot run here: %s", path,
                        strerrordesc_np(number));
     return im_fail_errno(err, number, "cannot start '%s'", path);
+}
+
+/* The other self, up to the work it is for; it ends with it. */
+static _Noreturn void go_on(const struct im_spawn_self *self, pid_t parent)
+{
+    const int wanted[] = { -1, -1, STDERR_FILENO, self->fd3, self->fd4 };
+
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || place(wanted, PLACES) < 0)
+        _exit(127);
+    shut_from(PLACES, false);
+    _exit(self->work(self->arg));
+}
+
+int im_spawn_self(const struct im_spawn_self *self, pid_t *ret_pid, struct im_error *err)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+
+    if (pid == 0)
+        go_on(self, parent);
+    if (pid < 0)
+        return im_fail_errno(err, errno, "cannot start a process");
+    *ret_pid = pid;
+    return 0;
 }
 
 /* Wait until pid has ended, without reaping it: 1, 0 on timeout, -errno.  Looks now and then: a
@@ -272,14 +340,20 @@ int im_spawn_wait(pid_t pid, int timeout_ms, int *ret_status)
     return r < 0 ? r : 1;
 }
 
+/* Before it is reaped its number can mean no other process, and no other group. */
+static void kill_all(pid_t pid, int number)
+{
+    if (kill(-pid, number) < 0)
+        (void)kill(pid, number);
+}
+
 int im_spawn_kill(pid_t pid, int grace_ms)
 {
     int status = 0;
 
-    (void)kill(-pid, SIGTERM);
+    kill_all(pid, SIGTERM);
     (void)wait_end(pid, grace_ms);
-    /* before the leader is reaped its number cannot mean another group */
-    (void)kill(-pid, SIGKILL);
+    kill_all(pid, SIGKILL);
     (void)reap(pid, &status);
     return status;
 }

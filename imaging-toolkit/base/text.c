@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 int im_parse_uint(const char *text, uint64_t max, uint64_t *ret_value)
 {
     uint64_t value = 0;
@@ -131,6 +133,13 @@ static bool is_plain_char(uint32_t c)
     return c >= 0x20 && is_xml_char(c) && (c < 0x7f || c > 0x9f) && !is_format_char(c);
 }
 
+const char *im_text_basename(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
 char *im_text_trim(char *text)
 {
     static const char blanks[] = " \t\r\n";
@@ -196,6 +205,11 @@ bool im_text_is_xml(const char *text, size_t len)
     return every_char(text, len, is_xml_char);
 }
 
+bool im_text_is_printable(const char *text)
+{
+    return every_char(text, strlen(text), is_plain_char);
+}
+
 const char *im_text_url(char *buf, size_t size, const char *url)
 {
     size_t len = strcspn(url, "?#");
@@ -217,6 +231,41 @@ const char *im_text_url(char *buf, size_t size, const char *url)
     return im_text_printable(buf, size, text);
 }
 
+/* One character of the pattern at *p against c; steps over it. */
+static bool takes(const char **p, char c)
+{
+    if (**p == '?') {
+        (*p)++;
+        return true;
+    }
+    if (**p == '\\' && (*p)[1])
+        (*p)++;
+    return *(*p)++ == c;
+}
+
+/* '*' first takes nothing; when the rest fails, the last one takes one character more. */
+bool im_text_matches(const char *pattern, const char *text)
+{
+    const char *star = NULL, *again = NULL;
+
+    while (*text) {
+        if (*pattern == '*') {
+            star = ++pattern;
+            again = text;
+        } else if (*pattern && takes(&pattern, *text)) {
+            text++;
+        } else if (star) {
+            pattern = star;
+            text = ++again;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}
+
 char *im_asprintf(const char *format, ...)
 {
     va_list args;
@@ -226,5 +275,5 @@ char *im_asprintf(const char *format, ...)
     va_start(args, format);
     n = vasprintf(&text, format, args);
     va_end(args);
-    return n < 0 ? NULL : text;
+    return im_memory_noted(n < 0 ? NULL : text);
 }

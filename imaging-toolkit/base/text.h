@@ -24,6 +24,11 @@ const char *im_format_size(char *buf, size_t size, uint64_t bytes);
  * and the text of an XML element once escaped.  size is at least 1.  Returns buf. */
 const char *im_text_printable(char *buf, size_t size, const char *text);
 
+/* True when im_text_printable would leave the text as it is, if there is room. */
+bool im_text_is_printable(const char *text);
+/* What stands behind the last '/' of a path, within it: "" when the path ends with one. */
+const char *im_text_basename(const char *path);
+
 /* What is left of `text` without blanks, tabs and line ends at both ends; the text itself is cut.
  */
 char *im_text_trim(char *text);
@@ -36,6 +41,10 @@ bool im_text_is_xml(const char *text, size_t len);
 
 /* Copy `url` into buf without user-info, query string and fragment, for messages; returns buf. */
 const char *im_text_url(char *buf, size_t size, const char *url);
+
+/* True when the pattern stands for the whole text, case sensitive: '*' for any characters, '?' for
+ * one, and '\' takes the meaning of the next away. */
+bool im_text_matches(const char *pattern, const char *text);
 
 /* printf into a new string owned by the caller; NULL when out of memory. */
 char *im_asprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -60,7 +60,7 @@ static bool is_host(const char *host, size_t len)
 
     if (text[0] == '[') {
         n = 1 + strspn(text + 1, in_ipv6);
-        if (n == 1 || text[n++] != ']')
+        if (n == 1 || text[n++] != ']' || !memchr(text, ':', n))
             return false;
     } else {
         n = strspn(text, in_name);

@@ -8,9 +8,12 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/bytes.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 __attribute__((format(printf, 2, 3))) static int refuse(struct im_xml *xml, const char *format, ...)
@@ -38,6 +41,32 @@ static int check_runs(struct im_xml *xml, const char *text, size_t len)
     return 0;
 }
 
+/* The bytes are read as UTF-8, whatever they say they are (IGNORE_ENC); one that says something
+ * else (XML 1.0 section 4.3.3) is refused. */
+static int check_encoding(struct im_xml *xml, const char *text, size_t len)
+{
+    static const char bom[] = "\xef\xbb\xbf", begin[] = "<?xml", word[] = "encoding";
+    size_t skip = len >= 3 && memcmp(text, bom, 3) == 0 ? 3 : 0;
+    const char *end = memmem(text, len, "?>", 2);
+    char name[64], shown[64];
+    size_t n;
+
+    if (!end || strncmp(text + skip, begin, strlen(begin)) != 0 ||
+        !strchr(" \t\r\n", text[skip + strlen(begin)]))
+        return 0;
+    text = memmem(text, (size_t)(end - text), word, strlen(word));
+    if (!text)
+        return 0;
+    text += strlen(word);
+    text += strspn(text, " \t\r\n=\"'");
+    n = strcspn(text, " \t\r\n=\"'?");
+    (void)snprintf(name, sizeof(name), "%.*s", (int)im_min(n, sizeof(name)), text);
+    if (strcasecmp(name, "UTF-8") == 0 || strcasecmp(name, "US-ASCII") == 0)
+        return 0;
+    return refuse(xml, "it is encoded in %s; only UTF-8 is read",
+                  im_text_printable(shown, sizeof(shown), name));
+}
+
 /* What must hold before libxml2 may look: its own defences are not relied upon. */
 static int check_bytes(struct im_xml *xml, const char *text, size_t len)
 {
@@ -51,7 +80,7 @@ static int check_bytes(struct im_xml *xml, const char *text, size_t len)
         return refuse(xml, "it has a DOCTYPE; none is allowed");
     if (xml->limits->plain && len > 2 && memmem(text + 1, len - 1, "<?", 2))
         return refuse(xml, "it has a processing instruction; none is allowed");
-    return check_runs(xml, text, len);
+    return check_encoding(xml, text, len) < 0 ? -EBADMSG : check_runs(xml, text, len);
 }
 
 static void on_syntax(void *arg, xmlErrorPtr error)
@@ -76,24 +105,14 @@ int im_xml_open(struct im_xml *ret_xml, const char *text, size_t len,
     r = check_bytes(ret_xml, text, len);
     if (r < 0)
         return r;
-    /* no option but these: NOENT, HUGE, DTDLOAD, DTDVALID and XINCLUDE open files and floodgates */
-    ret_xml->reader =
-        xmlReaderForMemory(text, (int)len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOCDATA);
+    /* no option but these: NOENT, HUGE, DTDLOAD, DTDVALID and XINCLUDE open files and floodgates,
+     * and without IGNORE_ENC it is the document that chooses a decoder of iconv */
+    ret_xml->reader = xmlReaderForMemory(
+        text, (int)len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOCDATA | XML_PARSE_IGNORE_ENC);
     if (!ret_xml->reader)
         return -ENOMEM;
     xmlTextReaderSetStructuredErrorHandler(ret_xml->reader, on_syntax, ret_xml);
     return 0;
-}
-
-static int check_encoding(struct im_xml *xml)
-{
-    const char *encoding = (const char *)xmlTextReaderConstEncoding(xml->reader);
-    char shown[64];
-
-    if (!encoding || strcasecmp(encoding, "UTF-8") == 0 || strcasecmp(encoding, "US-ASCII") == 0)
-        return 0;
-    return refuse(xml, "it is encoded in %s; only UTF-8 is read",
-                  im_text_printable(shown, sizeof(shown), encoding));
 }
 
 static int start(struct im_xml *xml, int depth, struct im_xml_node *node)
@@ -135,20 +154,26 @@ static int take(struct im_xml *xml, struct im_xml_node *node)
     }
 }
 
+/* Before main, as libxml2 wants: nothing may have been allocated otherwise. */
+__attribute__((constructor)) static void set_memory(void)
+{
+    (void)xmlMemSetup(free, im_memory_new, im_memory_resize, im_memory_copy);
+}
+
 int im_xml_next(struct im_xml *xml, struct im_xml_node *ret_node)
 {
     int r = 0, more;
+
+    if (im_memory_lost()) /* for an attribute or a text, which would be none */
+        return refuse(xml, "out of memory");
 
     if (xml->empty >= 0) {
         *ret_node = (struct im_xml_node){ .kind = IM_XML_END, .depth = xml->empty };
         xml->empty = -1;
         return 1;
     }
-    while (r == 0 && (more = xmlTextReaderRead(xml->reader)) == 1) {
-        r = check_encoding(xml);
-        if (r == 0)
-            r = take(xml, ret_node);
-    }
+    while (r == 0 && (more = xmlTextReaderRead(xml->reader)) == 1)
+        r = take(xml, ret_node);
     if (r == 0 && more < 0)
         return refuse(xml, "it is not well-formed XML: %s",
                       xml->complained ? xml->syntax : "it ends early");
@@ -177,4 +202,25 @@ void im_xml_close(struct im_xml *xml)
     if (xml->reader)
         xmlFreeTextReader(xml->reader);
     xml->reader = NULL;
+}
+
+xmlDoc *im_xml_document(const char *text, size_t len, size_t max)
+{
+    xmlDoc *doc;
+
+    if (len == 0 || len > max || !im_text_is_xml(text, len) || memmem(text, len, "<!DOCTYPE", 9))
+        return NULL;
+    doc = xmlReadMemory(text, (int)len, NULL, NULL,
+                        XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
+                            XML_PARSE_NOCDATA | XML_PARSE_IGNORE_ENC);
+    if (doc && !xmlDocGetRootElement(doc)) {
+        xmlFreeDoc(doc);
+        return NULL;
+    }
+    return doc;
+}
+
+void im_xml_document_free(xmlDoc **doc)
+{
+    xmlFreeDoc(*doc);
 }

@@ -51,3 +51,11 @@ int im_xml_attribute(struct im_xml *xml, const char *name, uint64_t max, uint64_
 
 /* Releases what it holds; of a zeroed one, nothing. */
 void im_xml_close(struct im_xml *xml);
+
+/* A document of at most max bytes as a tree, for answers of services: depth as libxml2 bounds it
+ * (256).  NULL when it is longer, or not XML in UTF-8 with a root and without a DOCTYPE, or there
+ * is no memory.  The caller's: xmlDoc *doc IM_XML_DOCUMENT = im_xml_document(…). */
+xmlDoc *im_xml_document(const char *text, size_t len, size_t max);
+
+void im_xml_document_free(xmlDoc **doc);
+#define IM_XML_DOCUMENT __attribute__((cleanup(im_xml_document_free)))

@@ -8,50 +8,142 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
+#include "base/retry.h"
 #include "base/spawn.h"
 #include "base/text.h"
 #include "core/cancel.h"
+#include "core/rate.h"
 
 /* What a child may use.  qemu-img's pool grows to 64 threads with stacks of 8 MiB, so 1 GiB of
- * address space was not always enough under load; AddressSanitizer, in children of ours, reserves
- * terabytes of it.  The processor time is generous for slow machines, yet ends a loop. */
-#ifdef __SANITIZE_ADDRESS__
-#define LIMIT_AS 0
-#else
-#define LIMIT_AS (2ull << 30)
-#endif
+ * address space was not always enough under load.  The processor time is generous for slow
+ * machines, yet ends a loop. */
+#define LIMIT_AS        (2ull << 30)
 #define LIMIT_CPU_S     60
 #define BYTES_PER_CPU_S (32ull << 20)
 /* Bytes of its text that are read: `qemu-img info` of a sane image prints under 4 KiB. */
 #define TEXT_MAX 65536
 
+/* Threads, of which no limit of a process knows: they are counted whenever it is listened to (what
+ * that leaves open: docs/confinement.md). */
+#define THREADS_MAX 128
+/* Descriptors: its own, and libraries while they are loaded. */
+#define LIMIT_FILES 64
+/* The time of a child that moves nothing, in units of what a transfer without progress is waited
+ * for (30 s): a sound one takes a fraction of a second.  Who has to move bytes moves more of them
+ * in a second than this, on the slowest disk. */
+#define PATIENCE         4
+#define BYTES_PER_WALL_S (1u << 20)
+
+/* Until when it may take, whatever it does. */
+static int64_t until_of(const struct im_box *box)
+{
+    uint64_t slowest =
+        im_rate_limit() ? im_min(im_rate_limit(), BYTES_PER_WALL_S) : BYTES_PER_WALL_S;
+    uint64_t seconds = (uint64_t)im_retry_stall_s() * PATIENCE + box->seconds + box->work / slowest;
+
+    return im_clock_monotonic_ms() + (int64_t)im_min(seconds, INT32_MAX) * 1000;
+}
+
+/* What the descriptor can be used for is what it can be opened for again. */
+static int allow_descriptor(struct im_confine *confine, int fd, struct im_error *err)
+{
+    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+    unsigned what = IM_MAY_READ;
+
+    if (flags < 0)
+        return 0;
+    if ((flags & O_ACCMODE) == O_WRONLY)
+        what = IM_MAY_WRITE;
+    else if ((flags & O_ACCMODE) == O_RDWR)
+        what |= IM_MAY_WRITE;
+    return im_confine_allow_fd(confine, fd, what, err);
+}
+
+/* AddressSanitizer, in children of ours, reserves terabytes of address space. */
+static bool is_sanitized(const struct im_box *box)
+{
+    return IM_SANITIZED && box->ours;
+}
+
+static int prepare_confine(const struct im_box *box, int input, struct im_confine *confine,
+                           struct im_error *err)
+{
+    struct im_program program;
+    int r;
+
+    confine->sanitizers = is_sanitized(box);
+    r = im_confine_begin(confine, err);
+    if (r == 0 && im_spawn_find(box->argv[0], &program))
+        r = im_confine_allow(confine, program.path, IM_MAY_READ | IM_MAY_RUN, err);
+    if (r == 0)
+        r = allow_descriptor(confine, input, err);
+    if (r == 0)
+        r = allow_descriptor(confine, box->output, err);
+    if (r == 0)
+        r = allow_descriptor(confine, box->fd3, err);
+    if (r == 0 && box->device)
+        r = im_confine_allow(confine, box->device, IM_MAY_READ | IM_MAY_WRITE, err);
+    if (r == 0 && box->listed)
+        r = im_confine_allow(confine, box->listed, IM_MAY_LIST, err);
+    return r;
+}
+
+/* What the child reads it only reads: a copy in scratch is open for writing here, and is read again
+ * after it was proven.  -1 in *ret_fd: the descriptor is good as it is. */
+static int open_to_read(const struct im_box *box, int *ret_fd, struct im_error *err)
+{
+    int flags = box->input < 0 ? O_RDONLY : fcntl(box->input, F_GETFL);
+    char path[64];
+
+    *ret_fd = -1;
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+        return 0;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", box->input);
+    *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+    return *ret_fd < 0 ? im_fail_errno(err, errno, "cannot open what %s is to read", box->name) : 0;
+}
+
 int im_box_start(struct im_box *box, struct im_error *err)
 {
     /* one malloc arena: each further one would take 64 MiB of the address space */
-    static const char *const env[] = { "PATH=/usr/bin:/bin", "LC_ALL=C", "MALLOC_ARENA_MAX=1",
-                                       NULL };
+    const char *const env[] = { "PATH=/usr/bin:/bin", "LC_ALL=C", "MALLOC_ARENA_MAX=1",
+                                box->variable, NULL };
+    struct im_confine confine IM_CONFINE_DONE = IM_CONFINE;
     struct im_spawn spawn = {
         .argv = box->argv,
         .env = env,
         .stdin_fd = box->input,
         .fd3 = box->fd3,
-        .limit_as = LIMIT_AS ? LIMIT_AS + box->memory : 0,
+        .stays = true, /* it starts no process, and a confined toolkit makes no group */
+        .limit_as = is_sanitized(box) ? 0 : LIMIT_AS + box->memory,
         .limit_fsize = box->file_size ? box->file_size : 1,
         .limit_cpu_s = (box->short_seconds ? box->short_seconds : LIMIT_CPU_S) + box->seconds +
                        box->work / BYTES_PER_CPU_S,
+        .limit_files = box->files ? box->files : LIMIT_FILES,
+        .confine = &confine,
     };
+    int input IM_CLOSE = -1;
     int ends[2];
-    int r;
+    int r = open_to_read(box, &input, err);
 
+    if (r == 0 && input >= 0)
+        spawn.stdin_fd = input;
+    if (r == 0)
+        r = prepare_confine(box, spawn.stdin_fd, &confine, err);
     box->text = IM_BUFFER(TEXT_MAX);
+    if (r < 0)
+        return r;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return im_fail_errno(err, errno, "cannot make a pipe");
     (void)fcntl(ends[0], F_SETFL, O_NONBLOCK); /* ours only: the child may wait until we listen */
@@ -63,7 +155,24 @@ int im_box_start(struct im_box *box, struct im_error *err)
         (void)close(ends[0]);
     else
         box->text_fd = ends[0];
+    box->until_ms = until_of(box);
     return r;
+}
+
+/* Its directory of threads has one link for each, and two of its own. */
+static int check_threads(const struct im_box *box, struct im_error *err)
+{
+    char path[64];
+    struct stat st;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)box->pid);
+    if (box->pid <= 0 || stat(path, &st) < 0 || st.st_nlink <= THREADS_MAX + 2)
+        return 0;
+    (void)kill(box->pid, SIGKILL); /* it is not asked: meanwhile it would go on */
+    return im_fail_code(err, EBADMSG, "NoEnd",
+                        "%s started %u threads and was stopped: a sound image needs no more than "
+                        "%d of them",
+                        box->name, (unsigned)st.st_nlink - 2, THREADS_MAX);
 }
 
 int im_box_listen(struct im_box *box, struct im_error *err)
@@ -77,7 +186,12 @@ int im_box_listen(struct im_box *box, struct im_error *err)
         if (im_buffer_add(&box->text, chunk, (size_t)n < room ? (size_t)n : room) < 0)
             return im_fail(err, ENOMEM, "out of memory");
     }
-    return 0;
+    if (box->pid > 0 && im_clock_monotonic_ms() > box->until_ms)
+        return im_fail_code(err, EBADMSG, "NoEnd",
+                            "%s did not come to an end and was stopped: it needs more time than a "
+                            "sound image does",
+                            box->name);
+    return check_threads(box, err);
 }
 
 /* No limit of a process is one of blocks, and a hole in its file is none. */
@@ -104,7 +218,8 @@ int im_box_wait(struct im_box *box, struct im_error *err)
         r = im_box_listen(box, err);
         if (r == 0)
             r = check_blocks(box, err);
-        if (r == 0 && !ended)
+        /* a signal that is for the toolkit comes to its whole group */
+        if (r == 0 && (!ended || WIFSIGNALED(box->status)))
             r = im_cancel_check(err);
         if (r < 0 || ended)
             return r;

@@ -1,8 +1,11 @@
 /* box - run a program that others wrote on bytes that others sent, confined.
  *
  * The child gets an empty environment, the descriptors named here and no other, limits of memory,
- * processor time and file size, and dies with the thread that started it.  It is given files as
- * open descriptors, never by name. */
+ * processor time, file size and open files, and dies with the thread that started it.  It is given
+ * files as open descriptors, never by name.  It can open those again, and read what is in /usr; it
+ * cannot open any other file, start a program or a process, reach the network, signal or trace
+ * anybody (base/confine.h).  One that does not come to an end is stopped, and so is one that starts
+ * more threads than any needs. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,8 +34,14 @@ struct im_box {
     uint64_t memory;         /* bytes of address space beyond what a child usually has */
     uint64_t seconds;        /* of processor time beyond what it usually has */
     uint64_t short_seconds;  /* of processor time in place of what it usually has; 0: that */
+    uint64_t files;          /* it may have open; 0: 64 */
+    const char *device;      /* it may open, too, or NULL */
+    const char *listed;      /* directory, below which it may read names, not contents; or NULL */
+    const char *variable;    /* of its environment, "NAME=VALUE", or NULL */
+    bool ours;               /* a program of this package: built as this one is */
     struct im_buffer text;   /* what it printed: standard error, and output where it has no other */
     int text_fd;             /* where that comes from */
+    int64_t until_ms;        /* it ends itself before, on the monotonic clock, or is stopped */
     pid_t pid;               /* 0: not running */
     int status;              /* as waitpid gives it, once it has ended */
 };
@@ -43,11 +52,14 @@ struct im_box {
         .text_fd = -1                                                                              \
     }
 
-/* Start the child; it runs beside the caller.  -ENOPKG when it is not installed. */
+/* Start the child; it runs beside the caller.  -ENOPKG when it is not installed.  Where the kernel
+ * cannot confine it, it runs all the same: cmd/confined.h, and the service at its start, tell. */
 int im_box_start(struct im_box *box, struct im_error *err);
 
 /* Take what the child has printed since, without waiting.  Whoever waits for something else of the
- * child's calls this now and then, or a child that prints much stands still.  -ENOMEM. */
+ * child's calls this now and then, or a child that prints much stands still, and one that does
+ * nothing is never stopped.  -ENOMEM; -EBADMSG "NoEnd" when its time is over, or when it starts
+ * threads without end. */
 int im_box_listen(struct im_box *box, struct im_error *err);
 
 /* Wait until it has ended by itself; box->status tells how.  -ECANCELED when the wish to stop came

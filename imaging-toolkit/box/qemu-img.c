@@ -399,7 +399,7 @@ static int copy_raw(struct im_disk *disk, const struct im_encode *options,
 
     if (r == 0)
         r = im_scratch_take(place, im_max(bytes, 4096), ret_scratch, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     r = im_store_scratch((*ret_scratch)->fd, (*ret_scratch)->bytes, unknown ? more_scratch : NULL,
                          *ret_scratch, &store, err);

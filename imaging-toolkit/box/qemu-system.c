@@ -96,7 +96,8 @@ static void fill_words(struct words *words, const struct im_machine *machine)
         ADD(words, "-accel", "tcg,thread=single,tb-size=" TRANSLATED, "-cpu", "max,la57=off");
     /* programs wait for randomness at the start */
     ADD(words, "-device", "virtio-rng-pci");
-    ADD(words, "-chardev", "file,id=console,path=/proc/self/fd/1", "-serial", "chardev:console");
+    ADD(words, "-chardev", "file,id=console,path=/proc/self/fd/1,append=on", "-serial",
+        "chardev:console");
     if (machine->firmware == IM_FIRMWARE_UEFI)
         ADD(words, "-bios", find_ovmf());
     add_disk(words, machine);
@@ -134,6 +135,7 @@ static int start(struct im_machine *machine, int console, struct im_error *err)
     machine->box.fd3 = machine->overlay;
     machine->box.file_size = machine->overlay_max;
     machine->box.memory = machine->memory;
+    machine->box.device = machine->kvm ? "/dev/kvm" : NULL;
     machine->box.seconds = 2 * machine->seconds; /* it has threads beside the guest's processor */
     r = im_box_start(&machine->box, err);
     machine->box.argv = NULL;
@@ -166,13 +168,14 @@ int im_machine_start(struct im_machine *machine, struct im_error *err)
 
 static int wait_for_end(struct im_machine *machine, int timeout_ms, struct im_error *err)
 {
-    int r = im_spawn_wait(machine->box.pid, timeout_ms, &machine->box.status);
+    int r = im_spawn_wait(machine->box.pid, timeout_ms, &machine->box.status), heard;
 
     if (r < 0)
         return im_fail_errno(err, -r, "cannot wait for %s", IM_QEMU_SYSTEM);
     if (r > 0)
         machine->box.pid = 0;
-    return im_box_listen(&machine->box, err) < 0 ? -ENOMEM : r;
+    heard = im_box_listen(&machine->box, err);
+    return heard < 0 ? heard : r;
 }
 
 int im_machine_listen(struct im_machine *machine, int timeout_ms, void *buf, size_t len,

@@ -25,6 +25,8 @@
 
 /* The pipe from the child: as much as an unprivileged process may ask for. */
 #define PIPE_SIZE (1 << 20)
+/* A split image is of many files, and libvmdk opens all of them: as many as most processes may. */
+#define FILES_MAX 1024
 /* What ld.so exits with when a shared library is not there. */
 #define EXIT_NO_LIBRARY 127
 
@@ -44,7 +46,7 @@ struct im_second_reader {
     const struct program *program;
     uint64_t size, at;
     char name[64];
-    char *path;
+    struct im_program found;
     const char *argv[2];
     struct im_box box;
     struct im_box_file input;
@@ -64,24 +66,40 @@ static const struct program *program_for(const struct im_format *format)
 }
 
 /* Path of a program of ours: beside the one that runs, as in a build directory, or installed. */
-static char *find_helper(const char *file)
+static bool find_helper(const char *file, struct im_program *ret_found)
 {
-    char self[4096];
+    char self[PATH_MAX], path[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self));
     const char *slash = len > 0 ? memrchr(self, '/', (size_t)len) : NULL;
-    char *beside IM_FREE = slash ? im_asprintf("%.*s/%s", (int)(slash - self), self, file) : NULL;
-    char *installed IM_FREE = im_asprintf("%s/%s", PKGLIBEXECDIR, file);
-    char *found = beside ? im_spawn_find(beside) : NULL;
 
-    return found || !installed ? found : im_spawn_find(installed);
+    if (slash &&
+        snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - self), self, file) <
+            (int)sizeof(path) &&
+        im_spawn_find(path, ret_found))
+        return true;
+    (void)snprintf(path, sizeof(path), "%s/%s", PKGLIBEXECDIR, file);
+    return im_spawn_find(path, ret_found);
+}
+
+int im_second_reader_allow(struct im_confine *confine, struct im_error *err)
+{
+    int r = 0;
+
+    for (const struct program *program = programs; r == 0 && program->format; program++) {
+        struct im_program found;
+
+        if (find_helper(program->file, &found))
+            r = im_confine_allow(confine, found.path, IM_MAY_READ | IM_MAY_RUN, err);
+    }
+    return r;
 }
 
 static int find_program(struct im_second_reader *reader, struct im_error *err)
 {
     const struct program *program = reader->program;
 
-    reader->path = program->format ? find_helper(program->file) : im_spawn_find(program->file);
-    if (reader->path)
+    if (program->format ? find_helper(program->file, &reader->found)
+                        : im_spawn_find(program->file, &reader->found))
         return 0;
     if (program->format)
         return im_fail(err, ENOPKG,
@@ -112,11 +130,13 @@ static int start_child(struct im_second_reader *reader, struct im_source *source
     if (pipe2(ends, O_CLOEXEC) < 0)
         return im_fail_errno(err, errno, "cannot make a pipe");
     (void)fcntl(ends[0], F_SETPIPE_SZ, PIPE_SIZE);
-    reader->argv[0] = reader->path;
+    reader->argv[0] = reader->found.path;
     reader->box = (struct im_box)IM_BOX(reader->program->name, reader->argv, reader->input.fd);
     reader->box.output = ends[1];
     reader->box.fd3 = extents;
     reader->box.work = reader->size;
+    reader->box.files = extents >= 0 ? FILES_MAX : 0;
+    reader->box.ours = true;
     r = im_box_start(&reader->box, err);
     (void)close(ends[1]);
     reader->pipe = ends[0];
@@ -134,7 +154,7 @@ static int end_child(struct im_second_reader *reader, struct im_error *err)
     if (r < 0)
         return r;
     if (WIFEXITED(box->status) && WEXITSTATUS(box->status) == EXIT_NO_LIBRARY)
-        return im_fail(err, ENOPKG, "'%s' cannot run here; install Debian's %s", reader->path,
+        return im_fail(err, ENOPKG, "'%s' cannot run here; install Debian's %s", reader->found.path,
                        program->package);
     if (!im_box_succeeded(box))
         return im_box_refused(box, "read", "image", err);
@@ -303,7 +323,6 @@ struct im_second_reader *im_second_reader_free(struct im_second_reader *reader)
     im_box_done(&reader->box);
     im_box_file_done(&reader->input);
     im_disk_close(reader->disk);
-    free(reader->path);
     free(reader);
     return NULL;
 }

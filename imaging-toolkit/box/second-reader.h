@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/confine.h"
 #include "base/error.h"
 #include "core/format.h"
 #include "core/source.h"
@@ -36,3 +37,6 @@ const char *im_second_reader_name(const struct im_second_reader *reader);
 
 /* Stop and release; takes NULL, returns NULL. */
 struct im_second_reader *im_second_reader_free(struct im_second_reader *reader);
+
+/* Let a process that confines itself start the programs of this package among them. */
+int im_second_reader_allow(struct im_confine *confine, struct im_error *err);

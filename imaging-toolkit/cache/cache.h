@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/confine.h"
 #include "base/error.h"
 #include "cache/scratch.h"
 
@@ -62,6 +63,11 @@ int im_cache_put(struct im_scratch *scratch, const char *id, const char *parent,
 
 /* No longer in use, from now on counted as used last.  Takes NULL, returns NULL. */
 struct im_entry *im_entry_free(struct im_entry *entry);
+
+/* Let a process that confines itself use the place from now on.  One that is a block device stays
+ * mounted while the process lives; set confine->mounts before im_confine_begin.  Errors: those of a
+ * confinement; a place that cannot be used is told when it is. */
+int im_cache_allow(const char *place, struct im_confine *confine, struct im_error *err);
 
 /* What plans want to know of a place. */
 struct im_cache_room {

@@ -2,6 +2,7 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -254,7 +255,7 @@ int im_cache_get(const char *where, const char *id, bool verify, struct im_entry
     if (r == 0)
         r = find(place, id, &name) ? use(place, &name, &entry, err) : not_cached(place, id, err);
     im_place_unlock(place);
-    if (r < 0) {
+    if (r != 0) {
         im_place_close(place);
         return r;
     }
@@ -338,8 +339,10 @@ int im_cache_take(const char *where, const char *id, uint64_t bytes, struct im_e
 
     do { /* a damaged one is gone the second time */
         r = take_once(where, &wish, &scratch, err);
-        if (r == 2)
+        if (r == 2) {
+            assert(entry);
             r = check(entry, false, &good, err);
+        }
     } while (r == 0 && !scratch && !good);
     if (r < 0)
         return r;
@@ -457,7 +460,7 @@ int im_cache_put(struct im_scratch *scratch, const char *id, const char *parent,
             r = publish(scratch, &name, &entry, err);
         im_place_unlock(scratch->place);
     }
-    if (r < 0) {
+    if (r != 0) {
         im_scratch_free(scratch);
         return r;
     }

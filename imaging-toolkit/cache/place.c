@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "cache/cache.h"
 #include "core/cancel.h"
 
 #define DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -368,4 +369,34 @@ struct __dirstream *im_place_names(int dir)
     if (!names && fd >= 0)
         (void)close(fd);
     return names;
+}
+
+/* ---- for who confines itself ---- */
+
+/* Landlock knows files by where they are, so the descriptors serve: of a mount that is attached
+ * nowhere they are all there is. */
+static int allow_open(const struct im_place *place, struct im_confine *confine,
+                      struct im_error *err)
+{
+    int r = im_confine_allow_fd(confine, place->dir, IM_MAY_LIST, err);
+
+    return r < 0 || place->state < 0
+               ? r
+               : im_confine_allow_fd(confine, place->state, IM_MAY_READ | IM_MAY_WRITE, err);
+}
+
+int im_cache_allow(const char *path, struct im_confine *confine, struct im_error *err)
+{
+    static struct im_place *held; /* a device's: the rules are on the mounted file system's files */
+    struct im_place *place = NULL;
+    int r = im_confine_allow(confine, path, IM_MAY_READ | IM_MAY_WRITE, err);
+
+    if (r < 0 || im_place_open(path, false, &place, NULL) < 0)
+        return r;
+    r = allow_open(place, confine, err);
+    if (!confine->mounts)
+        im_place_close(place);
+    else if (!held)
+        held = place;
+    return r;
 }

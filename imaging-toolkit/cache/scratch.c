@@ -230,10 +230,11 @@ struct im_scratch *im_scratch_free(struct im_scratch *scratch)
         return NULL;
     counted = scratch->place->state >= 0;
     locked = counted && im_place_lock_anyway(scratch->place, NULL) == 0;
-    if (counted) {
-        (void)!ftruncate(scratch->fd, 0); /* somebody may have it open still */
+    /* somebody may have it open still; and a child's confinement, which knows it, ends a little
+     * later than the child */
+    (void)!ftruncate(scratch->fd, 0);
+    if (counted)
         (void)unlinkat(scratch->place->scratch, scratch->name, 0);
-    }
     (void)close(scratch->fd);
     if (locked)
         im_place_unlock(scratch->place);

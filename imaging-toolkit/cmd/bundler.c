@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cmd/confined.h"
 
 static int begin(struct bundler *bundler, const char *stage, struct im_error *err)
 {
@@ -96,20 +97,23 @@ int bundler_run(struct bundler *bundler, struct im_copy_result *ret_result, stru
 
     if (r == 0)
         r = im_job_check(&bundler->job, false, err);
+    if (r == 0)
+        r = im_confined(&bundler->job, err);
     if (r < 0)
         return r;
     progress = im_progress_new(bundler->progress_fd);
     if (!progress)
         return im_fail(err, ENOMEM, "out of memory");
     r = im_job_run(&bundler->job, progress, ret_result, err);
-    json = r < 0 ? NULL : im_job_result_json(&bundler->job, ret_result);
+    if (r == 0)
+        r = im_job_result_json(&bundler->job, ret_result, &json, err);
     if (r < 0)
         im_progress_error(progress, err);
     else
-        im_progress_result(progress, json ? json : "{}");
+        im_progress_result(progress, json);
     im_progress_free(progress);
     if (r == 0 && bundler->json)
         fprintf(bundler->job.store && strcmp(bundler->job.store, "-") == 0 ? stderr : stdout,
-                "%s\n", json ? json : "{}");
+                "%s\n", json);
     return r;
 }

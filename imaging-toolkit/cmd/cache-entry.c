@@ -15,6 +15,7 @@
 #include "base/crypto.h"
 #include "base/io.h"
 #include "cache/cache.h"
+#include "cmd/confined.h"
 #include "core/cancel.h"
 #include "core/digest.h"
 #include "core/source.h"
@@ -110,9 +111,13 @@ int im_cache_add_command(const struct im_cache_request *request, struct im_error
     char id[IM_CACHE_ID + 1];
     struct im_source *source = NULL;
     int r = im_cache_expect(request, 1, "SOURCE is", err);
+    const struct im_confined_names names = { .source = request->argv[0],
+                                             .scratch = request->place };
 
     if (r == 0)
         r = im_cache_set_up(request->place, err);
+    if (r == 0)
+        r = im_confined_look(&names, err);
     if (r == 0 && request->sha256) {
         memcpy(id, request->sha256, sizeof(id));
     } else if (r == 0) {

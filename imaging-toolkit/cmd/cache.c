@@ -147,13 +147,12 @@ static int show(const struct im_cache_request *request, struct im_error *err)
 
     if (r < 0)
         return r;
-    if (request->json) {
-        im_print_json(status_json(request->place, &status));
-    } else {
+    if (request->json)
+        r = im_print_json(status_json(request->place, &status), err);
+    else
         print_status(request->place, &status);
-    }
     im_cache_status_done(&status);
-    return 0;
+    return r;
 }
 
 static int run_status(const struct im_cache_request *request, struct im_error *err)

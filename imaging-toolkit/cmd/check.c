@@ -13,15 +13,12 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
+#include "cmd/image.h"
 #include "core/check.h"
-#include "core/format.h"
 #include "core/job.h"
-#include "core/source.h"
 
 static const char help[] =
-    "usage: imaging-toolkit check [-f FORMAT] [--extents DIR] [--only RULE,...] [--skip RULE,...]\n"
-    "           [--require RULE,...] [--scratch DIR] [--output text|json] [--boot [BOOT OPTIONS]]\n"
-    "           IMAGE\n"
+    "usage: imaging-toolkit check [options] [--boot [BOOT OPTIONS]] IMAGE\n"
     "\n"
     "  imaging-toolkit check disk.vmdk\n"
     "  imaging-toolkit check --boot --timeout 300 disk.vmdk\n"
@@ -30,13 +27,9 @@ static const char help[] =
     "rule,\n"
     "evidence, cure.  Nothing is changed, mounted or run.  Faults that an optional rule finds are\n"
     "warnings.  Exit status 0 when no required rule finds a fault, 4 when one does.\n"
-    "\n"
-    "  -f, --from FORMAT    what the image is; else it is recognised by its contents\n"
-    "      --extents DIR    directory that holds the other files of a split or flat VMDK\n"
-    "      --only RULES     ask these rules alone, names with commas between\n"
+    "\n" IM_IMAGE_HELP "      --only RULES     ask these rules alone, names with commas between\n"
     "      --skip RULES     ask all but these\n"
     "      --require RULES  their faults are errors, not warnings\n"
-    "      --scratch DIR    place for copies that programs need\n"
     "      --output FORM    text or json\n"
     "\n"
     "      --boot           start the disk in an emulated machine, too, without a network, and\n"
@@ -53,12 +46,10 @@ enum { BOOT = 256, BOOT_OPTION };
 #define BOOT_OPTIONS_MAX 8
 
 static const struct option options[] = {
-    { "from", required_argument, NULL, 'f' },
-    { "extents", required_argument, NULL, 'e' },
+    IM_IMAGE_OPTIONS,
     { "only", required_argument, NULL, 'O' },
     { "skip", required_argument, NULL, 'S' },
     { "require", required_argument, NULL, 'R' },
-    { "scratch", required_argument, NULL, 's' },
     { "output", required_argument, NULL, 'o' },
     { "boot", no_argument, NULL, BOOT },
     { "timeout", required_argument, NULL, BOOT_OPTION },
@@ -71,8 +62,7 @@ static const struct option options[] = {
 };
 
 struct request {
-    const struct im_format *format;
-    const char *extents, *scratch;
+    struct im_image_ask ask;
     const char *only, *skip, *require; /* lists with commas between, or NULL */
     bool json, boot;
     unsigned boot_count;
@@ -98,13 +88,11 @@ static int set_boot_option(int option, struct request *request, struct im_error 
 
 static int set_option(int option, struct request *request, struct im_error *err)
 {
+    int r = im_image_option(option, &request->ask, err);
+
+    if (r <= 0)
+        return r;
     switch (option) {
-    case 'f':
-        request->format = im_format_find(optarg);
-        return request->format ? 0 : im_fail(err, EINVAL, "-f '%s' is not a format", optarg);
-    case 'e':
-        request->extents = optarg;
-        return 0;
     case 'O':
         request->only = optarg;
         return 0;
@@ -113,9 +101,6 @@ static int set_option(int option, struct request *request, struct im_error *err)
         return 0;
     case 'R':
         request->require = optarg;
-        return 0;
-    case 's':
-        request->scratch = optarg;
         return 0;
     case 'o':
         return im_parse_output(optarg, &request->json, err);
@@ -201,20 +186,19 @@ static int choose(const struct request *request, struct im_check *check, struct 
 struct outcome {
     const struct im_check *check;
     const struct im_report *report;
-    const struct im_source *source;
-    const struct im_format *format;
-    const struct im_disk *disk;
+    const struct im_image *image;
     unsigned errors, warnings, unknown, okay;
 };
 
-static void print_json(const struct outcome *outcome)
+static int print_json(const struct outcome *outcome, struct im_error *err)
 {
     json_t *rules = json_array();
-    json_t *object =
-        json_pack("{s:s, s:s, s:I, s:b, s:i, s:i, s:i, s:i}", "image", outcome->source->name,
-                  "format", outcome->format->name, "virtual-size", (json_int_t)outcome->disk->size,
-                  "passed", outcome->errors == 0, "errors", outcome->errors, "warnings",
-                  outcome->warnings, "unknown", outcome->unknown, "ok", outcome->okay);
+    json_t *object = json_pack("{s:o, s:s, s:I, s:b, s:i, s:i, s:i, s:i}", "image",
+                               im_text_json(outcome->image->source->name), "format",
+                               outcome->image->format->name, "virtual-size",
+                               (json_int_t)outcome->image->disk->size, "passed",
+                               outcome->errors == 0, "errors", outcome->errors, "warnings",
+                               outcome->warnings, "unknown", outcome->unknown, "ok", outcome->okay);
 
     for (unsigned i = 0; i < outcome->check->count; i++) {
         const struct im_check_rule *rule = &outcome->check->rule[i];
@@ -227,7 +211,7 @@ static void print_json(const struct outcome *outcome)
         (void)json_object_set_new(object, "boot-mode", json_string(outcome->report->boot_mode));
     (void)json_object_set_new(object, "rules", rules);
     (void)json_object_set_new(object, "findings", im_report_json(outcome->report));
-    im_print_json(object);
+    return im_print_json(object, err);
 }
 
 /* AWS's sentence stands first, as it does where it is a failure. */
@@ -243,8 +227,9 @@ static void print_text(const struct outcome *outcome)
 {
     char size[16];
 
-    printf("%s: %s, %" PRIu64 " bytes (%s)%s%s\n", outcome->source->name, outcome->format->name,
-           outcome->disk->size, im_format_size(size, sizeof(size), outcome->disk->size),
+    printf("%s: %s, %" PRIu64 " bytes (%s)%s%s\n", outcome->image->source->name,
+           outcome->image->format->name, outcome->image->disk->size,
+           im_format_size(size, sizeof(size), outcome->image->disk->size),
            outcome->report->boot_mode ? ", starts by " : "",
            outcome->report->boot_mode ? outcome->report->boot_mode : "");
     for (unsigned i = 0; i < outcome->report->count; i++)
@@ -254,13 +239,16 @@ static void print_text(const struct outcome *outcome)
            outcome->warnings, outcome->unknown, outcome->okay);
 }
 
-static void print(const struct request *request, struct outcome *outcome)
+static int print(const struct request *request, struct outcome *outcome, struct im_error *err)
 {
     outcome->errors = im_check_count(outcome->report, IM_FAULT);
     outcome->warnings = im_check_count(outcome->report, IM_WARNING);
     outcome->unknown = im_check_count(outcome->report, IM_UNKNOWN);
     outcome->okay = im_check_count(outcome->report, IM_OKAY);
-    (request->json ? print_json : print_text)(outcome);
+    if (request->json)
+        return print_json(outcome, err);
+    print_text(outcome);
+    return 0;
 }
 
 /* ---- the image ---- */
@@ -283,7 +271,7 @@ static int look(const struct request *request, struct im_check *check, struct ou
 {
     struct im_report *report IM_FREE = calloc(1, sizeof(*report));
     const struct im_context context = {
-        .scratch = request->scratch ? request->scratch : im_scratch_default(),
+        .scratch = request->ask.scratch ? request->ask.scratch : im_scratch_default(),
         .jobs = im_jobs_default(),
     };
     const struct im_finding *fault;
@@ -296,7 +284,9 @@ static int look(const struct request *request, struct im_check *check, struct ou
         return r;
     outcome->check = check;
     outcome->report = report;
-    print(request, outcome);
+    r = print(request, outcome, err);
+    if (r < 0)
+        return r;
     fault = im_report_first_fault(report, NULL);
     return fault ? im_finding_fail(fault, err) : 0;
 }
@@ -304,28 +294,13 @@ static int look(const struct request *request, struct im_check *check, struct ou
 static int open_image(const struct request *request, const char *in, struct im_check *check,
                       struct im_error *err)
 {
-    struct im_open open = { .max_size = UINT64_MAX,
-                            .extents = request->extents,
-                            .scratch = request->scratch };
-    const struct im_format *format = request->format;
-    struct im_source *source = NULL;
-    struct im_disk *disk = NULL;
-    int r = im_source_open(in, &source, err);
+    struct im_image image IM_IMAGE_CLOSE = { 0 };
+    struct outcome outcome = { .image = &image };
+    int r = im_image_open(in, &request->ask, &image, err);
 
-    if (r == 0 && source->sequential)
-        r = im_fail(err, EINVAL, "a disk is looked at here and there: give a file, not a pipe");
-    if (r == 0 && !format)
-        r = im_format_probe(source, &format, err);
     if (r == 0)
-        r = im_format_open(format, source, &open, &disk, err);
-    if (r == 0) {
-        struct outcome outcome = { .source = source, .format = format, .disk = disk };
-
-        r = look(request, check, &outcome, disk, err);
-    }
-    im_disk_close(disk);
-    im_source_close(source);
-    return r;
+        r = im_image_need_random(&image, err);
+    return r < 0 ? r : look(request, check, &outcome, image.disk, err);
 }
 
 static int check_image(int argc, char **argv, struct im_error *err)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 
 #include <jansson.h>
 
+#include "base/cleanup.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "core/inflate.h"
 
@@ -77,24 +80,39 @@ int im_parse_rate(const char *text, uint64_t *ret_rate, struct im_error *err)
     return 0;
 }
 
-void im_print_json(json_t *value)
+int im_print_json(json_t *value, struct im_error *err)
 {
-    (void)json_dumpf(value, stdout, JSON_INDENT(2));
-    putchar('\n');
+    char *text IM_FREE = value ? json_dumps(value, JSON_INDENT(2)) : NULL;
+
     json_decref(value);
+    if (im_json_lost() || !text)
+        return im_fail_memory(err);
+    puts(text);
+    return 0;
+}
+
+json_t *im_text_json(const char *text)
+{
+    char printable[PATH_MAX];
+
+    return json_string(im_text_printable(printable, sizeof(printable), text));
 }
 
 int im_read_job(struct im_buffer *text, struct im_error *err)
 {
     char chunk[4096];
     ssize_t n;
+    int r;
 
     while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return im_fail_code(err, EIO, "ReadFailed", "cannot read the job from standard input");
-        if (im_buffer_add(text, chunk, (size_t)n) < 0)
+        r = im_buffer_add(text, chunk, (size_t)n);
+        if (r == -ENOMEM)
+            return im_fail_memory(err);
+        if (r < 0)
             return im_fail(err, EINVAL, "the job is longer than %zu bytes", text->ceiling);
     }
     return 0;

@@ -45,9 +45,14 @@ int im_parse_output(const char *text, bool *ret_json, struct im_error *err);
 int im_parse_jobs(const char *text, unsigned *ret_jobs, struct im_error *err);
 int im_parse_rate(const char *text, uint64_t *ret_rate, struct im_error *err);
 
-/* Print a jansson value in lines, and let go of it.  Whether standard output takes it main asks. */
+/* Print a jansson value in lines, and let go of it.  -ENOMEM when there was no memory for all of
+ * it: then nothing is printed.  Whether standard output takes it main asks. */
 struct json_t;
-void im_print_json(struct json_t *value);
+int im_print_json(struct json_t *value, struct im_error *err);
+
+/* A file's name or a string of the guest's, which need not be text, made fit for JSON, which must
+ * be; as json_string. */
+struct json_t *im_text_json(const char *text);
 
 /* Append a job from standard input to text, whose ceiling bounds it.  0; -EINVAL when it is longer;
  * -EIO "ReadFailed". */

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
+#include "cmd/confined.h"
 #include "cmd/packed.h"
 #include "cmd/request.h"
 #include "core/job.h"
@@ -167,10 +168,14 @@ static int set_option(int option, struct request *request, struct im_error *err)
 /* What IN looks like, as advice for somebody who left -f out. */
 static int advise_format(const char *in, struct im_error *err)
 {
+    const struct im_confined_names names = { .source = in };
     const struct im_format *format = NULL;
     enum im_packing packing = IM_PACKING_NONE;
     struct im_source *source = NULL;
+    int r = im_confined_look(&names, err);
 
+    if (r < 0)
+        return r;
     if (strcmp(in, "-") != 0 && im_source_open(in, &source, NULL) == 0) {
         (void)im_format_probe(source, &format, NULL);
         (void)im_packing_probe(source, &packing, NULL);
@@ -205,15 +210,14 @@ static int check_request(struct request *request, int argc, char **argv, struct 
     return r < 0 ? r : set_text(&request->job.store, argv[optind + 1], err);
 }
 
-static void print_result(const struct request *request, const struct im_copy_result *result)
+static void print_result(const struct request *request, const struct im_copy_result *result,
+                         const char *json)
 {
-    char *json IM_FREE = NULL;
     char size[16], data[16], shared[16], scratch[16], name[1024];
     FILE *to = strcmp(request->job.store, "-") == 0 ? stderr : stdout;
 
     if (request->json) {
-        json = im_job_result_json(&request->job, result);
-        fprintf(to, "%s\n", json ? json : "{}");
+        fprintf(to, "%s\n", json);
         return;
     }
     fprintf(to, "%s: %" PRIu64 " bytes (%s), %s of data, %s shared, %s peak scratch\n",
@@ -234,18 +238,20 @@ static int run_request(struct request *request, struct im_error *err)
 
     if (!progress)
         return im_fail(err, ENOMEM, "out of memory");
-    r = im_plan_check(&request->job, &result, err);
+    r = im_confined(&request->job, err);
+    if (r == 0)
+        r = im_plan_check(&request->job, &result, err);
     if (r == 0)
         r = im_job_run(&request->job, progress, &result, err);
-    if (r < 0) {
+    if (r == 0)
+        r = im_job_result_json(&request->job, &result, &json, err);
+    if (r < 0)
         im_progress_error(progress, err);
-    } else {
-        json = im_job_result_json(&request->job, &result);
-        im_progress_result(progress, json ? json : "{}");
-    }
+    else
+        im_progress_result(progress, json);
     im_progress_free(progress);
     if (r == 0)
-        print_result(request, &result);
+        print_result(request, &result, json);
     else if (result.kept)
         fprintf(stderr, "%s.partial holds what was done: the same command goes on from there\n",
                 im_text_printable(name, sizeof(name), request->job.store));

@@ -10,12 +10,16 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/http.h"
+#include "base/json.h"
 #include "cmd/cmd.h"
+#include "cmd/confined.h"
 #include "core/progress.h"
+#include "core/urls.h"
 #include "source/discard.h"
 
-/* An URL of 4 KiB, each byte escaped. */
-#define JOB_MAX 32768
+/* An URL of 4 KiB, each byte escaped, and two lists of 256 entries of 300 bytes. */
+#define JOB_MAX 196608
 
 static const char help[] =
     "usage: imaging-toolkit delete-upload [--output text|json] [--progress-fd N] [URL]\n"
@@ -25,7 +29,7 @@ static const char help[] =
     "Deletes the parts that the import manifest at URL lists, by their delete-urls, and then the\n"
     "manifest by its self-destruct-url.  What is gone already is no failure, so the command may\n"
     "be repeated.  Nothing is deleted when one of these URLs does not name the part's own\n"
-    "object, beside the manifest.\n"
+    "object, in or below the manifest's directory.\n"
     "\n"
     "Without URL, a JSON object {\"manifest\": URL} is read from standard input, so that the URL\n"
     "does not show in the list of processes.\n"
@@ -42,17 +46,24 @@ static const struct option options[] = {
     { NULL, 0, NULL, 0 },
 };
 
-/* {"manifest": URL}, owned by the caller. */
+/* {"manifest": URL, "urls": … (core/urls.h)}; the URL is owned by the caller. */
 static int parse_job(const char *text, char **ret_url, struct im_error *err)
 {
     json_t *job = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     const char *url = json_string_value(json_object_get(job, "manifest"));
+    const json_t *urls = json_object_get(job, "urls");
     int r = 0;
 
-    if (!url || json_object_size(job) != 1)
-        r = im_fail(err, EINVAL, "job: an object with \"manifest\", an URL, is expected");
-    else if (!(*ret_url = strdup(url)))
-        r = im_fail(err, ENOMEM, "out of memory");
+    if (im_json_lost()) /* a character of the URL, too */
+        r = im_fail_memory(err);
+    else if (!url || json_object_size(job) != (urls ? 2 : 1))
+        r = im_fail(err, EINVAL,
+                    "job: an object with \"manifest\", an URL, and perhaps \"urls\" is expected");
+    else if (urls)
+        r = im_urls_parse(urls, err);
+    *ret_url = r == 0 && url ? strdup(url) : NULL;
+    if (r == 0 && !*ret_url)
+        r = im_fail_memory(err);
     json_decref(job);
     return r;
 }
@@ -78,8 +89,8 @@ static int print_result(const struct im_discarded *done, bool json, struct im_pr
     char *text IM_FREE = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
     json_decref(object);
-    if (!text)
-        return im_fail(err, ENOMEM, "out of memory");
+    if (!text || im_json_lost())
+        return im_fail_memory(err);
     im_progress_result(progress, text);
     if (json)
         puts(text);
@@ -101,6 +112,8 @@ static int delete_upload(const char *argument, bool json, int fd, struct im_erro
         return im_fail(err, ENOMEM, "out of memory");
     r = get_url(argument, &url, err);
     if (r == 0)
+        r = im_confined_client(err);
+    if (r == 0)
         r = im_discard_upload(url, &done, err);
     if (r == 0)
         r = print_result(&done, json, progress, err);
@@ -117,6 +130,7 @@ static int run(int argc, char **argv, struct im_error *err)
     int r = 0;
     int c;
 
+    im_http_global();
     while (r == 0 && (c = im_getopt(argc, argv, ":", options, err)) != -1)
         r = c == 'o'   ? im_parse_output(optarg, &json, err)
             : c == 'p' ? im_parse_fd(optarg, &fd, err)

@@ -13,6 +13,8 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/confine.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "base/tmpfile.h"
 #include "cache/cache.h"
@@ -28,7 +30,8 @@ static const char help[] =
     "\n"
     "Says of every program, library and file that some stage or format needs whether it is here,\n"
     "what does not work without it, and which Debian package has it; and whether the scratch\n"
-    "directory, certificates and the machine are fit for the work.\n"
+    "directory, certificates and the machine are fit for the work, and the kernel lets programs\n"
+    "that read images be confined.\n"
     "\n"
     "      --scratch DIR     directory for second copies (default: TMPDIR, else /var/tmp)\n"
     "      --output FORM     print as text (default) or json\n"
@@ -130,6 +133,23 @@ static void ask_scratch(struct diagnosis *diagnosis, const char *dir)
     tell(row, room.free > 0, detail);
 }
 
+static void ask_confinement(struct diagnosis *diagnosis)
+{
+    json_t *row = row_of(diagnosis, "machine", "confinement");
+    struct im_error err = { 0 };
+    char detail[64];
+    unsigned landlock;
+
+    if (im_confine_check(&landlock, &err) < 0) {
+        tell(row, false, err.message);
+        if (diagnosis->status == IM_OK)
+            diagnosis->status = IM_DEPENDENCY_MISSING;
+        return;
+    }
+    (void)snprintf(detail, sizeof(detail), "Landlock version %u and seccomp", landlock);
+    tell(row, true, detail);
+}
+
 static void ask_machine(struct diagnosis *diagnosis)
 {
     bool kvm = access("/dev/kvm", R_OK | W_OK) == 0;
@@ -203,14 +223,17 @@ static int doctor(int argc, char **argv, struct im_error *err)
     diagnosis.rows = json_array();
     ask_needs(&diagnosis);
     ask_machine(&diagnosis);
+    ask_confinement(&diagnosis);
     ask_scratch(&diagnosis, scratch);
     if (as_json) {
-        im_print_json(diagnosis.rows);
+        r = im_print_json(diagnosis.rows, err);
     } else {
-        print_text(diagnosis.rows);
+        r = im_json_lost() ? im_fail_memory(err) : 0;
+        if (r == 0)
+            print_text(diagnosis.rows);
         json_decref(diagnosis.rows);
     }
-    return (int)diagnosis.status;
+    return r < 0 ? (int)im_error_status(err) : (int)diagnosis.status;
 }
 
 const struct im_command im_command_doctor = {

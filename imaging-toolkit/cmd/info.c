@@ -13,68 +13,39 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
-#include "cmd/packed.h"
-#include "core/format.h"
-#include "core/source.h"
+#include "cmd/image.h"
 
 static const char help[] =
-    "usage: imaging-toolkit info [-f FORMAT] [--disk N|FILE] [--extents DIR]\n"
-    "                            [--output text|json] IN\n"
+    "usage: imaging-toolkit info [options] IN\n"
     "\n"
     "  imaging-toolkit info disk.vmdk\n"
     "  imaging-toolkit info machine.ova\n"
     "\n"
     "Prints format, virtual size and facts of an image whose headers and tables are sound.\n"
-    "Nothing is followed out of the file.  Without -f the format is recognised by its contents;\n"
-    "what nobody recognises is raw.  Of an OVA or a zip file all disks are listed, and --disk "
-    "says\n"
-    "which one is looked at (default: the first of an OVA).  --extents names the directory that "
-    "holds the other files of "
-    "a\n"
-    "split or flat VMDK.\n";
+    "Nothing is followed out of the file.  What nobody recognises is raw.  Of an OVA or a zip "
+    "file\n"
+    "all disks are listed.\n"
+    "\n" IM_IMAGE_HELP "      --output FORM    text (default) or json\n";
 
 static const struct option options[] = {
-    { "from", required_argument, NULL, 'f' },
-    { "disk", required_argument, NULL, 'd' },
-    { "extents", required_argument, NULL, 'e' },
+    IM_IMAGE_OPTIONS,
     { "output", required_argument, NULL, 'o' },
     { NULL, 0, NULL, 0 },
 };
 
 struct request {
-    const struct im_format *format;
-    enum im_packing packing;
-    const char *disk;
-    const char *extents;
+    struct im_image_ask ask;
     bool json;
-};
-
-/* What has been found out about an image. */
-struct findings {
-    const char *name; /* of the source, or the archive */
-    uint64_t size;    /* of that, bytes */
-    enum im_packing packing;
-    struct im_contents contents;
-    const struct im_format *format;
-    struct im_facts facts;
 };
 
 static int set_option(int option, struct request *request, struct im_error *err)
 {
-    switch (option) {
-    case 'f':
-        return im_packed_parse(optarg, &request->format, &request->packing, err);
-    case 'd':
-        request->disk = optarg;
-        return 0;
-    case 'e':
-        request->extents = optarg;
-        return 0;
-    case 'o':
-        return im_parse_output(optarg, &request->json, err);
-    default:
-        return -EINVAL; /* err was filled by im_getopt */
-    }
+    int r = im_image_option(option, &request->ask, err);
+
+    if (r <= 0)
+        return r;
+    return option == 'o' ? im_parse_output(optarg, &request->json, err)
+                         : -EINVAL; /* err was filled by im_getopt */
 }
 
 /* A number where there is one. */
@@ -102,25 +73,27 @@ static json_t *contents_json(const struct im_contents *contents)
     return rows;
 }
 
-static void print_json(const struct findings *found, const struct im_disk *disk)
+static int print_json(const struct im_image *image, const struct im_facts *facts,
+                      struct im_error *err)
 {
-    json_t *object = json_pack("{s:s, s:s}", "image", found->name, "format", found->format->name);
+    json_t *object =
+        json_pack("{s:o, s:s}", "image", im_text_json(image->name), "format", image->format->name);
 
-    if (found->packing != IM_PACKING_NONE)
+    if (image->packing != IM_PACKING_NONE)
         (void)json_object_set_new(object, "container",
-                                  json_string(im_packing_name(found->packing)));
-    set_size(object, "virtual-size", disk->size);
-    set_size(object, "file-size", found->size);
-    for (unsigned i = 0; i < found->facts.count; i++)
-        (void)json_object_set_new(object, found->facts.fact[i].name,
-                                  json_string(found->facts.fact[i].value));
-    if (found->contents.count > 0)
-        (void)json_object_set_new(object, "disks", contents_json(&found->contents));
-    if (found->packing == IM_PACKING_OVA) {
-        (void)json_object_set_new(object, "digests", json_boolean(found->contents.digests));
-        (void)json_object_set_new(object, "certificate", json_boolean(found->contents.certificate));
+                                  json_string(im_packing_name(image->packing)));
+    set_size(object, "virtual-size", image->disk->size);
+    set_size(object, "file-size", image->size);
+    for (unsigned i = 0; i < facts->count; i++)
+        (void)json_object_set_new(object, facts->fact[i].name, json_string(facts->fact[i].value));
+    if (image->contents->count > 0)
+        (void)json_object_set_new(object, "disks", contents_json(image->contents));
+    if (image->packing == IM_PACKING_OVA) {
+        (void)json_object_set_new(object, "digests", json_boolean(image->contents->digests));
+        (void)json_object_set_new(object, "certificate",
+                                  json_boolean(image->contents->certificate));
     }
-    im_print_json(object);
+    return im_print_json(object, err);
 }
 
 static void print_size(const char *name, uint64_t size)
@@ -151,71 +124,36 @@ static void print_contents(const struct im_contents *contents)
     }
 }
 
-static void print_text(const struct findings *found, const struct im_disk *disk)
+static void print_text(const struct im_image *image, const struct im_facts *facts)
 {
-    printf("image: %s\n", found->name);
-    if (found->packing != IM_PACKING_NONE)
-        printf("container: %s\n", im_packing_name(found->packing));
-    printf("format: %s\n", found->format->name);
-    print_size("virtual-size", disk->size);
-    print_size("file-size", found->size);
-    for (unsigned i = 0; i < found->facts.count; i++)
-        printf("%s: %s\n", found->facts.fact[i].name, found->facts.fact[i].value);
-    print_contents(&found->contents);
-    if (found->contents.digests)
+    printf("image: %s\n", image->name);
+    if (image->packing != IM_PACKING_NONE)
+        printf("container: %s\n", im_packing_name(image->packing));
+    printf("format: %s\n", image->format->name);
+    print_size("virtual-size", image->disk->size);
+    print_size("file-size", image->size);
+    for (unsigned i = 0; i < facts->count; i++)
+        printf("%s: %s\n", facts->fact[i].name, facts->fact[i].value);
+    print_contents(image->contents);
+    if (image->contents->digests)
         printf("digests: in a manifest, verified when the disk is read\n");
-    if (found->contents.certificate)
+    if (image->contents->certificate)
         printf("certificate: there is one; it is not verified\n");
-}
-
-/* Find what nobody has said; what is certainly an image is not looked into as an archive. */
-static int find_packing(const struct request *request, struct im_source **source,
-                        struct findings *found, struct im_error *err)
-{
-    struct im_unpack unpack = { .disk = request->disk,
-                                .size = IM_SIZE_UNKNOWN,
-                                .limits = IM_LIMITS };
-    int r = 0;
-
-    found->format = request->format;
-    found->packing = request->packing;
-    if (!request->format)
-        r = im_format_probe(*source, &found->format, err);
-    if (r == 0 && !request->format && strcmp(found->format->name, "raw") == 0)
-        r = im_packing_probe(*source, &found->packing, err);
-    if (r == 0 && request->disk && found->packing == IM_PACKING_NONE)
-        r = im_fail(err, EINVAL, "--disk chooses one of an OVA or a zip file; '%s' is none",
-                    (*source)->name);
-    if (r < 0 || found->packing == IM_PACKING_NONE)
-        return r;
-    unpack.packing = found->packing;
-    r = im_unpack(source, &unpack, &found->contents, err);
-    return r < 0 || request->format ? r : im_format_probe(*source, &found->format, err);
 }
 
 static int show(const struct request *request, const char *in, struct im_error *err)
 {
-    struct im_open open = { .max_size = UINT64_MAX, .extents = request->extents };
-    struct findings *found IM_FREE = calloc(1, sizeof(*found));
-    char *name IM_FREE = NULL;
-    struct im_source *source = NULL;
-    struct im_disk *disk = NULL;
-    int r = found ? im_source_open(in, &source, err) : im_fail(err, ENOMEM, "out of memory");
+    struct im_image image IM_IMAGE_CLOSE = { 0 };
+    struct im_facts facts = { 0 };
+    int r = im_image_open(in, &request->ask, &image, err);
 
     if (r < 0)
         return r;
-    found->size = source->size;
-    found->name = name = strdup(source->name);
-    r = name ? find_packing(request, &source, found, err) : im_fail(err, ENOMEM, "out of memory");
-    if (r == 0)
-        r = im_format_open(found->format, source, &open, &disk, err);
-    if (r == 0) {
-        im_disk_describe(disk, &found->facts);
-        (request->json ? print_json : print_text)(found, disk);
-    }
-    im_disk_close(disk);
-    im_source_close(source);
-    return r;
+    im_disk_describe(image.disk, &facts);
+    if (request->json)
+        return print_json(&image, &facts, err);
+    print_text(&image, &facts);
+    return 0;
 }
 
 static int info(int argc, char **argv, struct im_error *err)

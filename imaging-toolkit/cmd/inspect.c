@@ -11,16 +11,16 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
-#include "core/format.h"
+#include "cmd/image.h"
 #include "core/job.h"
 #include "core/stage.h"
 #include "guest/os.h"
 
 static const char help[] =
-    "usage: imaging-toolkit inspect [-f FORMAT] [--extents DIR] [--scratch DIR]\n"
-    "                               [--output text|json] IMAGE\n"
+    "usage: imaging-toolkit inspect [options] IMAGE\n"
     "\n"
     "  imaging-toolkit inspect disk.vmdk\n"
     "\n"
@@ -28,29 +28,22 @@ static const char help[] =
     "file\n"
     "systems, users with passwords (names only), cloud-init.  What nothing tells is \"unknown\".\n"
     "Nothing is mounted, run or changed, and no root is needed.\n"
-    "\n"
-    "  -f FORMAT       of the image; without it the format is recognised by its contents\n"
-    "  --extents DIR   the directory that holds the other files of a split or flat VMDK\n"
-    "  --scratch DIR   for copies of file systems that only programs read (TMPDIR, /var/tmp)\n";
+    "\n" IM_IMAGE_HELP "      --output FORM    text (default) or json\n";
 
 static const struct option options[] = {
-    { "from", required_argument, NULL, 'f' },
-    { "extents", required_argument, NULL, 'e' },
-    { "scratch", required_argument, NULL, 's' },
+    IM_IMAGE_OPTIONS,
     { "output", required_argument, NULL, 'o' },
     { NULL, 0, NULL, 0 },
 };
 
 struct request {
-    const struct im_format *format;
-    const char *extents, *scratch;
+    struct im_image_ask ask;
     bool json;
 };
 
 /* What was found. */
 struct finding {
-    const struct im_source *source;
-    const struct im_format *format;
+    const struct im_image *image;
     const struct im_guest *guest;
     const struct im_os *os;
     const struct im_report *report; /* of boot-layout */
@@ -58,21 +51,12 @@ struct finding {
 
 static int set_option(int option, struct request *request, struct im_error *err)
 {
-    switch (option) {
-    case 'f':
-        request->format = im_format_find(optarg);
-        return request->format ? 0 : im_fail(err, EINVAL, "-f '%s' is not a format", optarg);
-    case 'e':
-        request->extents = optarg;
-        return 0;
-    case 's':
-        request->scratch = optarg;
-        return 0;
-    case 'o':
-        return im_parse_output(optarg, &request->json, err);
-    default:
-        return -EINVAL; /* err was filled by im_getopt */
-    }
+    int r = im_image_option(option, &request->ask, err);
+
+    if (r <= 0)
+        return r;
+    return option == 'o' ? im_parse_output(optarg, &request->json, err)
+                         : -EINVAL; /* err was filled by im_getopt */
 }
 
 static const char *known_name(enum im_known known)
@@ -90,14 +74,6 @@ static const char *or_unknown(const char *text)
     return text && *text ? text : IM_OS_UNKNOWN;
 }
 
-/* A string of the guest's, made fit for JSON. */
-static json_t *text_json(const char *text)
-{
-    char printable[512];
-
-    return json_string(im_text_printable(printable, sizeof(printable), text));
-}
-
 static json_t *file_systems_json(const struct im_guest *guest)
 {
     static const char *const clean[] = { IM_OS_UNKNOWN, "clean", "dirty" };
@@ -107,7 +83,7 @@ static json_t *file_systems_json(const struct im_guest *guest)
         const struct im_fs *fs = &guest->fs[i];
         json_t *row = json_pack("{s:s, s:o, s:o, s:I, s:I, s:s, s:b}", "type",
                                 fs->ambivalent ? "ambivalent" : or_unknown(fs->type), "label",
-                                text_json(fs->label), "uuid", text_json(fs->uuid), "offset",
+                                im_text_json(fs->label), "uuid", im_text_json(fs->uuid), "offset",
                                 (json_int_t)fs->offset, "size", (json_int_t)fs->len, "state",
                                 clean[fs->clean], "root", fs == guest->root);
 
@@ -132,9 +108,9 @@ static json_t *kernels_json(const struct im_os *os)
         const struct im_kernel *kernel = &os->kernel[i];
 
         (void)json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o}", "version", text_json(or_unknown(kernel->version)),
-                            "path", text_json(kernel->path), "initramfs",
-                            *kernel->initramfs ? text_json(kernel->initramfs) : json_null()));
+            list, json_pack("{s:o, s:o, s:o}", "version", im_text_json(or_unknown(kernel->version)),
+                            "path", im_text_json(kernel->path), "initramfs",
+                            *kernel->initramfs ? im_text_json(kernel->initramfs) : json_null()));
     }
     return list;
 }
@@ -150,7 +126,7 @@ static json_t *users_json(const struct im_os *os, bool empty)
     }
     for (unsigned i = 0; i < os->user_count; i++)
         if (os->user[i].empty == empty)
-            (void)json_array_append_new(list, text_json(os->user[i].name));
+            (void)json_array_append_new(list, im_text_json(os->user[i].name));
     return list;
 }
 
@@ -159,23 +135,23 @@ static json_t *finding_json(const struct finding *finding)
     const struct im_os *os = finding->os;
     json_t *object = json_pack(
         "{s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:s, s:s, s:o}}",
-        "image", text_json(finding->source->name), "format", finding->format->name, "os",
-        os->family, "distribution", text_json(os->distribution), "name", text_json(os->name),
-        "version", text_json(os->version), "architecture", os->arch, "boot-mode",
-        or_unknown(finding->report->boot_mode), "partition-table",
+        "image", im_text_json(finding->image->source->name), "format", finding->image->format->name,
+        "os", os->family, "distribution", im_text_json(os->distribution), "name",
+        im_text_json(os->name), "version", im_text_json(os->version), "architecture", os->arch,
+        "boot-mode", or_unknown(finding->report->boot_mode), "partition-table",
         table_name(finding->guest->table), "filesystems", file_systems_json(finding->guest),
         "kernels", kernels_json(os), "users-with-passwords", users_json(os, false),
         "users-without-password", users_json(os, true), "cloud-init", "installed",
         known_name(os->cloud_init), "enabled", known_name(os->cloud_init_enabled), "datasources",
-        text_json(os->datasources));
+        im_text_json(os->datasources));
     json_t *notes = json_array();
 
     if (*finding->guest->table_fault)
-        (void)json_array_append_new(notes, text_json(finding->guest->table_fault));
+        (void)json_array_append_new(notes, im_text_json(finding->guest->table_fault));
     for (unsigned i = 0; i < finding->report->count; i++)
-        (void)json_array_append_new(notes, text_json(finding->report->finding[i].evidence));
+        (void)json_array_append_new(notes, im_text_json(finding->report->finding[i].evidence));
     if (*os->unread)
-        (void)json_array_append_new(notes, text_json(os->unread));
+        (void)json_array_append_new(notes, im_text_json(os->unread));
     (void)json_object_set_new(object, "notes", notes);
     return object;
 }
@@ -267,7 +243,7 @@ static int look_at(const struct request *request, struct finding *finding, struc
                    struct im_error *err)
 {
     struct im_context context = {
-        .scratch = request->scratch ? request->scratch : im_scratch_default(),
+        .scratch = request->ask.scratch ? request->ask.scratch : im_scratch_default(),
         .jobs = im_jobs_default(),
     };
     struct im_report *report IM_FREE = calloc(1, sizeof(*report));
@@ -286,14 +262,14 @@ static int look_at(const struct request *request, struct finding *finding, struc
         finding->os = os;
         finding->report = report;
         object = finding_json(finding);
-        if (!object)
-            r = im_fail(err, ENOMEM, "out of memory");
-        else if (!request->json)
-            print_text(object);
-        if (object && request->json)
-            im_print_json(object);
-        else
+        if (request->json) {
+            r = im_print_json(object, err);
+        } else {
+            r = im_json_lost() ? im_fail_memory(err) : 0;
+            if (r == 0)
+                print_text(object);
             json_decref(object);
+        }
     }
     im_look_done(&look);
     return r;
@@ -301,27 +277,13 @@ static int look_at(const struct request *request, struct finding *finding, struc
 
 static int show(const struct request *request, const char *in, struct im_error *err)
 {
-    struct im_open open = { .max_size = UINT64_MAX,
-                            .extents = request->extents,
-                            .scratch = request->scratch };
-    struct finding finding = { .format = request->format };
-    struct im_source *source = NULL;
-    struct im_disk *disk = NULL;
-    int r = im_source_open(in, &source, err);
+    struct im_image image IM_IMAGE_CLOSE = { 0 };
+    struct finding finding = { .image = &image };
+    int r = im_image_open(in, &request->ask, &image, err);
 
-    if (r == 0 && !finding.format)
-        r = im_format_probe(source, &finding.format, err);
     if (r == 0)
-        r = im_format_open(finding.format, source, &open, &disk, err);
-    if (r == 0 && (source->sequential || disk->size == IM_SIZE_UNKNOWN))
-        r = im_fail(err, EOPNOTSUPP,
-                    "an image that comes through a pipe cannot be looked into: put it into a file");
-    finding.source = source;
-    if (r == 0)
-        r = look_at(request, &finding, disk, err);
-    im_disk_close(disk);
-    im_source_close(source);
-    return r;
+        r = im_image_need_random(&image, err);
+    return r < 0 ? r : look_at(request, &finding, image.disk, err);
 }
 
 static int inspect(int argc, char **argv, struct im_error *err)

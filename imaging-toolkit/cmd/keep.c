@@ -22,12 +22,11 @@
 char *im_keep_path(const struct im_request *request, const struct im_job *job, const char *what)
 {
     const char *name = request->workflow->name;
-    const char *slash = strrchr(name, '/');
 
     if (job->store && strcmp(job->store, "-") != 0)
         return im_asprintf("%s.%s", job->store, what);
     return im_asprintf("%s/%s.%s-%ld", job->scratch ? job->scratch : im_scratch_default(),
-                       slash ? slash + 1 : name, what, (long)getpid());
+                       im_text_basename(name), what, (long)getpid());
 }
 
 /* ---- the command ---- */

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "cmd/cmd.h"
+#include "cmd/confined.h"
 #include "cmd/request.h"
 
 static const char help[] =
@@ -36,10 +37,12 @@ static int plan(int argc, char **argv, struct im_error *err)
                     "the name of a workflow, or of stages, is needed; see 'run --list'");
     if (r == 0)
         r = im_request_job(&request, &request.ask, &job, err);
+    if (r == 0)
+        r = im_confined(&job, err);
     if (r == 0) {
         r = im_plan_make(&job, &made, err);
-        if (made)
-            im_plan_print(request.workflow->name, made, err, request.json);
+        if (made && im_plan_print(request.workflow->name, made, request.json, err) < 0)
+            r = -ENOMEM;
     }
     im_request_done(&request);
     return r < 0 ? (int)im_error_status(err) : 0;

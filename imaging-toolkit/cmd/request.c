@@ -213,7 +213,7 @@ static json_t *one_json(const char *path)
                      "summary", workflow->summary, "inputs", inputs);
 }
 
-void im_request_list(bool json)
+int im_request_list(bool json, struct im_error *err)
 {
     json_t *list = json ? json_array() : NULL;
     char *paths[LISTED_MAX];
@@ -226,9 +226,5 @@ void im_request_list(bool json)
             list_one(paths[i]);
         free(paths[i]);
     }
-    if (!list)
-        return;
-    (void)json_dumpf(list, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(list);
+    return json ? im_print_json(list, err) : 0;
 }

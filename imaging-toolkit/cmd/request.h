@@ -32,8 +32,10 @@ int im_request_job(const struct im_request *request, const struct im_workflow_as
 /* Plan the job with the room its scratch has; *ret_plan is for free(), and there whatever the plan
  * says.  Errors of im_job_plan; -ENOMEM, then *ret_plan is NULL. */
 int im_plan_make(const struct im_job *job, struct im_plan **ret_plan, struct im_error *err);
-void im_plan_print(const char *name, const struct im_plan *plan, const struct im_error *verdict,
-                   bool json);
+
+/* Print it, with the failure im_plan_make left in verdict or none; 0, or -ENOMEM in its place. */
+int im_plan_print(const char *name, const struct im_plan *plan, bool json,
+                  struct im_error *verdict);
 
 /* Can what the job needs of scratch ever be had?  Asked before it starts, where it needs any and
  * its source can be opened twice; 0, or the failure it would end with.  ret_result->failed is set
@@ -45,7 +47,7 @@ int im_plan_check(const struct im_job *job, struct im_copy_result *ret_result,
 int im_run_workflow(struct im_request *request, struct im_error *err);
 
 /* The names, summaries and inputs of our workflows, on standard output, as text or JSON. */
-void im_request_list(bool json);
+int im_request_list(bool json, struct im_error *err);
 
 /* Where something of this run is kept: beside its result, or in scratch; owned by the caller, NULL
  * when out of memory. */

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cmd/confined.h"
 
 static int plan_only(const struct im_request *request, const struct im_job *job,
                      struct im_error *err)
@@ -20,8 +21,8 @@ static int plan_only(const struct im_request *request, const struct im_job *job,
     struct im_plan *plan IM_FREE = NULL;
     int r = im_plan_make(job, &plan, err);
 
-    if (plan)
-        im_plan_print(request->workflow->name, plan, err, request->json);
+    if (plan && im_plan_print(request->workflow->name, plan, request->json, err) < 0)
+        r = -ENOMEM;
     return r;
 }
 
@@ -65,29 +66,37 @@ static void print_result(const struct im_request *request, const struct im_job *
 
 /* ---- the run ---- */
 
+static void tell_failure(const struct im_request *request, const struct im_job *job,
+                         struct im_progress *progress, const struct im_copy_result *result,
+                         const struct im_error *err)
+{
+    char name[1024];
+
+    im_progress_error(progress, err);
+    if (!request->json)
+        print_findings(stderr, job->report);
+    if (result->kept)
+        fprintf(stderr, "%s.partial holds what was done: the same command goes on from there\n",
+                im_text_printable(name, sizeof(name), job->store));
+}
+
 static int run_job(const struct im_request *request, struct im_job *job,
                    struct im_progress *progress, const char **ret_failed, struct im_error *err)
 {
     struct im_copy_result result = { 0 };
     char *json IM_FREE = NULL;
-    char name[1024];
     int r = im_plan_check(job, &result, err);
 
     if (r == 0)
         r = im_job_run(job, progress, &result, err);
     *ret_failed = result.failed;
     if (r < 0) {
-        im_progress_error(progress, err);
-        if (!request->json)
-            print_findings(stderr, job->report);
-        if (result.kept)
-            fprintf(stderr, "%s.partial holds what was done: the same command goes on from there\n",
-                    im_text_printable(name, sizeof(name), job->store));
+        tell_failure(request, job, progress, &result, err);
         return r;
     }
-    json = im_job_result_json(job, &result);
-    if (!json)
-        return im_fail(err, ENOMEM, "out of memory");
+    r = im_job_result_json(job, &result, &json, err);
+    if (r < 0)
+        return r;
     im_progress_result(progress, json);
     print_result(request, job, &result, json);
     return 0;
@@ -144,6 +153,8 @@ int im_run_workflow(struct im_request *request, struct im_error *err)
     const char *failed;
     int r = im_request_job(request, &request->ask, &job, err);
 
+    if (r == 0)
+        r = im_confined(&job, err); /* what is kept is beside the result, or in scratch, too */
     if (r < 0 || request->dry_run)
         return r < 0 ? r : plan_only(request, &job, err);
     job.report = report;

@@ -9,11 +9,13 @@
 
 #include "base/cleanup.h"
 #include "cmd/cmd.h"
+#include "cmd/confined.h"
 #include "cmd/request.h"
 #include "core/job.h"
 
-/* A job with every member at its longest (an URL of 4 KiB, three paths) is below 20 KiB. */
-#define JOB_MAX 65536
+/* A job with every member at its longest (an URL of 4 KiB, three paths) is below 20 KiB, and its
+ * lists of hosts and networks have 256 entries of 300 bytes each. */
+#define JOB_MAX 196608
 
 static const char help[] =
     "usage: imaging-toolkit run NAME [KEY=VALUE...] [options]\n"
@@ -63,15 +65,17 @@ static int run_job(const struct im_job *job, struct im_progress *progress, struc
 {
     struct im_copy_result result = { 0 };
     char *json IM_FREE = NULL;
-    int r = im_plan_check(job, &result, err);
+    int r = im_confined(job, err);
 
+    if (r == 0)
+        r = im_plan_check(job, &result, err);
     if (r == 0)
         r = im_job_run(job, progress, &result, err);
     if (r < 0)
         return r;
-    json = im_job_result_json(job, &result);
-    if (!json)
-        return im_fail(err, ENOMEM, "out of memory");
+    r = im_job_result_json(job, &result, &json, err);
+    if (r < 0)
+        return r;
     im_progress_result(progress, json);
     puts(json);
     return 0;
@@ -102,7 +106,7 @@ static int run(int argc, char **argv, struct im_error *err)
     int r = im_request_parse(argc, argv, &request, err);
 
     if (r == 0 && request.list)
-        im_request_list(request.json);
+        r = im_request_list(request.json, err);
     else if (r == 0)
         r = request.workflow ? im_run_workflow(&request, err) : run_given(request.progress_fd, err);
     im_request_done(&request);

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "cache/cache.h"
 #include "cache/scratch.h"
+#include "cmd/cmd.h"
 
 int im_plan_make(const struct im_job *job, struct im_plan **ret_plan, struct im_error *err)
 {
@@ -198,8 +199,8 @@ static json_t *row_json(const struct im_plan_row *row)
                      reason ? im_text_printable(text, sizeof(text), row->why.message) : NULL);
 }
 
-static void print_json(const char *name, const struct im_plan *plan,
-                       const struct warnings *warnings, const struct im_error *verdict)
+static int print_json(const char *name, const struct im_plan *plan, const struct warnings *warnings,
+                      struct im_error *verdict)
 {
     json_t *stages = json_array(), *told = json_array(), *object;
     char text[IM_ERROR_MAX];
@@ -216,22 +217,18 @@ static void print_json(const char *name, const struct im_plan *plan,
         "limit", number_or_null(true, plan->limit), "warnings", told, "runs", !verdict->number,
         "status", (int)im_error_status(verdict), "code", verdict->number ? verdict->code : NULL,
         "error", verdict->number ? im_text_printable(text, sizeof(text), verdict->message) : NULL);
-    if (object)
-        (void)json_dumpf(object, stdout, JSON_INDENT(1));
-    putchar('\n');
-    json_decref(object);
+    return im_print_json(object, verdict);
 }
 
-void im_plan_print(const char *name, const struct im_plan *plan, const struct im_error *verdict,
-                   bool json)
+int im_plan_print(const char *name, const struct im_plan *plan, bool json, struct im_error *verdict)
 {
     struct warnings *warnings IM_FREE = calloc(1, sizeof(*warnings));
 
     if (!warnings)
-        return;
+        return im_fail_memory(verdict);
     collect_warnings(plan, warnings);
     if (json)
-        print_json(name, plan, warnings, verdict);
-    else
-        print_text(name, plan, warnings, verdict);
+        return print_json(name, plan, warnings, verdict);
+    print_text(name, plan, warnings, verdict);
+    return 0;
 }

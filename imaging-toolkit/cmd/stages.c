@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "base/json.h"
 #include "cmd/cmd.h"
 #include "core/need.h"
 #include "core/registry.h"
@@ -75,11 +76,11 @@ static json_t *uses_json(const struct im_use *uses)
 
 static json_t *params_json(const struct im_param *params)
 {
-    static const char *const types[] = { [IM_PARAM_TEXT] = "text",
-                                         [IM_PARAM_SIZE] = "size",
-                                         [IM_PARAM_NUMBER] = "number",
-                                         [IM_PARAM_FLAG] = "flag",
-                                         [IM_PARAM_CHOICE] = "choice" };
+    static const char *const types[] = {
+        [IM_PARAM_TEXT] = "text",   [IM_PARAM_SIZE] = "size",     [IM_PARAM_NUMBER] = "number",
+        [IM_PARAM_FLAG] = "flag",   [IM_PARAM_CHOICE] = "choice", [IM_PARAM_FILE] = "path",
+        [IM_PARAM_BESIDE] = "path", [IM_PARAM_INTO] = "path"
+    };
     json_t *array = json_array();
 
     for (; params && params->name; params++) {
@@ -193,13 +194,14 @@ static int stages(int argc, char **argv, struct im_error *err)
     if (r < 0)
         return (int)im_error_status(err);
     rows = collect();
-    if (as_json) {
-        im_print_json(rows);
-    } else {
+    if (as_json)
+        return im_print_json(rows, err) < 0 ? (int)im_error_status(err) : 0;
+    if (im_json_lost())
+        r = im_fail_memory(err);
+    else
         print_text(rows);
-        json_decref(rows);
-    }
-    return 0;
+    json_decref(rows);
+    return r < 0 ? (int)im_error_status(err) : 0;
 }
 
 const struct im_command im_command_stages = {

@@ -12,8 +12,10 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
+#include "cmd/confined.h"
 #include "cmd/verify.h"
 #include "core/result.h"
 
@@ -123,17 +125,27 @@ static int open_volume(const char *path, struct im_volume *volume, struct im_err
     return 0;
 }
 
+/* Not for digests alone: nothing of the volume is interpreted then. */
+static int confine(const struct request *request, const char *manifest, struct im_error *err)
+{
+    const struct im_confined_names names = { .source = request->image,
+                                             .extents = request->open.extents,
+                                             .scratch = request->open.scratch,
+                                             .file = manifest };
+
+    return request->image ? im_confined_look(&names, err) : 0;
+}
+
 static int check_digests(const struct request *request, const struct im_volume *volume,
                          struct im_progress *progress, json_t *report, struct im_error *err)
 {
     char *beside IM_FREE = im_manifest_path(request->volume);
+    const char *manifest = request->manifest ? request->manifest : beside;
+    int r = beside ? confine(request, manifest, err) : im_fail(err, ENOMEM, "out of memory");
 
-    if (!beside)
-        return im_fail(err, ENOMEM, "out of memory");
-    if (request->image && !request->manifest && access(beside, F_OK) < 0)
-        return 0;
-    return im_verify_digests(volume, request->manifest ? request->manifest : beside, progress,
-                             report, err);
+    if (r < 0 || (request->image && !request->manifest && access(beside, F_OK) < 0))
+        return r;
+    return im_verify_digests(volume, manifest, progress, report, err);
 }
 
 static int check(const struct request *request, struct im_progress *progress, json_t *report,
@@ -183,8 +195,8 @@ static int run_request(const struct request *request, struct im_error *err)
                            : im_fail(err, ENOMEM, "out of memory");
     if (r == 0) {
         json = json_dumps(report, JSON_PRESERVE_ORDER);
-        if (!json)
-            r = im_fail(err, ENOMEM, "out of memory");
+        if (!json || im_json_lost())
+            r = im_fail_memory(err);
     }
     if (progress && r < 0)
         im_progress_error(progress, err);

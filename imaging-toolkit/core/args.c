@@ -62,13 +62,21 @@ static int parse(const struct im_param *param, const char *text, uint64_t *ret_n
     case IM_PARAM_CHOICE:
         return parse_choice(param, text);
     case IM_PARAM_TEXT:
+    case IM_PARAM_FILE:
+    case IM_PARAM_BESIDE:
+    case IM_PARAM_INTO:
         break;
     }
     return *text && strlen(text) <= IM_ARG_TEXT_MAX ? 0 : -EINVAL;
 }
 
+#define TEXT "a text that is neither empty nor longer than 4096 bytes"
+
 static const char *const expected[] = {
-    [IM_PARAM_TEXT] = "a text that is neither empty nor longer than 4096 bytes",
+    [IM_PARAM_TEXT] = TEXT,
+    [IM_PARAM_FILE] = TEXT,
+    [IM_PARAM_BESIDE] = TEXT,
+    [IM_PARAM_INTO] = TEXT,
     [IM_PARAM_SIZE] = "a size like 4096 or 10G",
     [IM_PARAM_NUMBER] = "a number",
     [IM_PARAM_FLAG] = "yes or no",

@@ -20,6 +20,10 @@ enum im_param_type {
     IM_PARAM_NUMBER, /* a plain number */
     IM_PARAM_FLAG,   /* yes or no, true or false */
     IM_PARAM_CHOICE, /* one of `choices` */
+    /* texts that are paths; a process that confines itself leaves these open (cmd/confined.c): */
+    IM_PARAM_FILE,   /* a file that is read */
+    IM_PARAM_BESIDE, /* a file that is read with others beside it; or an URL */
+    IM_PARAM_INTO,   /* a directory that is written to */
 };
 
 /* A parameter of a stage; a table of them ends with a row without a name. */

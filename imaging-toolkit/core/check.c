@@ -94,19 +94,22 @@ static void conclude(struct im_check_rule *rule, struct im_report *report, unsig
             rule->worst = report->finding[i].severity;
 }
 
+/* What keeps one rule from looking is told, and the others look; but of an image whose data is
+ * damaged where a required rule reads it nothing can be said that holds. */
 static int look(struct im_check_rule *rule, struct im_look *look, struct im_error *err)
 {
     struct im_report *report = look->report;
     struct im_error local = { 0 };
     unsigned first = report->count;
     int r = im_stage_look(rule->stage, &rule->args, rule->optional, look, &local);
+    bool untold = r < 0 && !im_report_first_fault(report, rule->stage->name);
 
-    if (r == -ECANCELED) {
+    if (r == -ECANCELED || (untold && im_error_status(&local) == IM_INVALID_IMAGE)) {
         if (err)
             *err = local;
         return r;
     }
-    if (r < 0 && !im_report_first_fault(report, rule->stage->name))
+    if (untold)
         im_report_unknown(report, "%s", local.message);
     conclude(rule, report, first);
     return 0;

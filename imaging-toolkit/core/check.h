@@ -46,7 +46,8 @@ int im_check_remove(struct im_check *check, const char *name, struct im_error *e
 
 /* Let all look at `disk`, the required ones first; look's guest is found once for all.  context's
  * scratch is set.  What was found is in the report: a fault in it is one of a required validator.
- * 0 also when there are faults; -ECANCELED. */
+ * 0 also when there are faults; -ECANCELED; the disk's own errors where its image is damaged and a
+ * required validator reads there. */
 int im_check_run(struct im_check *check, struct im_disk *disk, int fd,
                  const struct im_context *context, struct im_report *report, struct im_error *err);
 

@@ -13,9 +13,11 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "core/inflate.h"
 #include "core/objects.h"
+#include "core/urls.h"
 
 static int get_size(const json_t *value, const char *name, uint64_t *ret, struct im_error *err)
 {
@@ -140,6 +142,8 @@ static int get_member(const char *name, json_t *value, struct im_job *job, struc
         return get_text(value, name, &job->extents, err);
     if (strcmp(name, "objects") == 0)
         return get_objects(value, err);
+    if (strcmp(name, "urls") == 0)
+        return im_urls_parse(value, err);
     if (strcmp(name, "volume") == 0)
         return get_text(value, name, &job->volume, err);
     if (strcmp(name, "round_up") == 0)
@@ -217,6 +221,10 @@ int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err)
     if (!object)
         return im_fail(err, EINVAL, "job: line %d, column %d: %s", where.line, where.column,
                        where.text);
+    if (im_json_lost()) { /* a character of a string, too */
+        json_decref(object);
+        return im_fail_memory(err);
+    }
     r = json_is_object(object) ? get_members(object, &job, err)
                                : im_fail(err, EINVAL, "job: a JSON object is expected");
     json_decref(object);
@@ -227,12 +235,13 @@ int im_job_parse(const char *json, struct im_job *ret_job, struct im_error *err)
     return 0;
 }
 
-char *im_job_result_json(const struct im_job *job, const struct im_copy_result *result)
+int im_job_result_json(const struct im_job *job, const struct im_copy_result *result,
+                       char **ret_text, struct im_error *err)
 {
     json_t *object = json_pack("{s:s*, s:s*, s:s*}", "format", result->format, "to",
                                job->only_look ? NULL : job->to->name, "store", job->store);
     json_t *numbers = im_result_json(result);
-    char *text = NULL;
+    char *text IM_FREE = NULL;
 
     if (object && job->report && job->report->count > 0)
         (void)json_object_set_new(object, "findings", im_report_json(job->report));
@@ -241,5 +250,9 @@ char *im_job_result_json(const struct im_job *job, const struct im_copy_result *
         text = json_dumps(object, JSON_COMPACT);
     json_decref(numbers);
     json_decref(object);
-    return text;
+    if (im_json_lost() || !text)
+        return im_fail(err, ENOMEM, "'%s' is whole, but there is no memory to tell what it holds",
+                       job->store ? job->store : "the result");
+    *ret_text = im_steal(text);
+    return 0;
 }

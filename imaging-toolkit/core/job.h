@@ -68,7 +68,8 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
  * {"source": SPEC, "bytes": BYTES, "format": NAME, "store": SPEC, "max_size": BYTES, "force": BOOL,
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
  *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
- *  "objects": {"prefix": URL, "dir": DIR}, "resume": BOOL, "earlier": PREFIX,
+ *  "objects": {"prefix": URL, "dir": DIR}, "urls": {…} (core/urls.h), "resume": BOOL,
+ *  "earlier": PREFIX,
  *  "scratch": DIR, "jobs": N, "io_rate": BYTES,
  *  "stages": [{"name": NAME, "optional": BOOL, ARGUMENT: text, number or BOOL, …}, …]}
  *
@@ -97,5 +98,7 @@ int im_job_open_disk(const struct im_job *job, struct im_source *source, bool pl
                      const struct im_format **ret_format, struct im_disk **ret_disk,
                      struct im_error *err);
 
-/* The result as one line of JSON, owned by the caller; NULL when out of memory. */
-char *im_job_result_json(const struct im_job *job, const struct im_copy_result *result);
+/* The result as one line of JSON, owned by the caller.  -ENOMEM, which says that what is told of
+ * is there all the same. */
+int im_job_result_json(const struct im_job *job, const struct im_copy_result *result,
+                       char **ret_text, struct im_error *err);

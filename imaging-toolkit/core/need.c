@@ -46,14 +46,22 @@ static const char *package_of(const char *need)
 int im_need_check(const char *need, struct im_error *err)
 {
     const char *package = package_of(need);
-    char *found IM_FREE = NULL;
+    struct im_program found;
 
     if (*need == '/' && access(need, R_OK) == 0)
         return 0;
     if (*need != '/' && strstr(need, ".so") && im_library_load(need, NULL, NULL, NULL) == 0)
         return 0;
-    if (*need != '/' && !strstr(need, ".so") && (found = im_spawn_find(need)))
+    if (*need != '/' && !strstr(need, ".so") && im_spawn_find(need, &found))
         return 0;
     return im_fail(err, ENOPKG, "unavailable: %s is missing; install %s%s", need,
                    package ? "Debian's " : "", package ? package : "it");
+}
+
+const char *im_need_program(unsigned n)
+{
+    for (size_t i = 0; i < sizeof(packages) / sizeof(packages[0]); i++)
+        if (*packages[i].need != '/' && !strstr(packages[i].need, ".so") && n-- == 0)
+            return packages[i].need;
+    return NULL;
 }

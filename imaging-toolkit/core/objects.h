@@ -9,5 +9,5 @@ struct im_objects {
     char *dir;
 };
 
-/* Set by a job before it opens its source; one process does one job. */
+/* Set by a job before it prepares or opens its source; one process does one job. */
 extern struct im_objects im_objects;

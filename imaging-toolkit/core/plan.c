@@ -4,6 +4,7 @@
 
 #include "core/plan.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -53,8 +54,10 @@ static void finish_row(struct planning *planning, struct im_plan_row *row)
     row->known = planning->known;
     if (planning->known && row->gives == IM_NOTHING)
         row->bytes = 0;
-    else if (planning->known)
+    else if (planning->known) {
+        assert(planning->disk || planning->source);
         row->bytes = planning->disk ? planning->disk->size : planning->source->size;
+    }
 }
 
 static int ask_capacity(struct planning *planning, struct im_plan_row *row,

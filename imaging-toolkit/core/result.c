@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "base/text.h"
 
 /* A manifest with all extents of a very scattered disk would be large and of no use to anybody. */
@@ -116,17 +117,16 @@ static json_t *times_json(const struct im_manifest_facts *facts)
 char *im_manifest_text(const struct im_manifest_facts *facts, const struct im_copy_result *result,
                        struct im_store *store)
 {
-    const char *slash = strrchr(facts->volume, '/');
     char volume[1024], source[1024];
     json_t *object = json_pack(
         "{s:i, s:s, s:s, s:{s:s, s:s}, s:{s:s}, s:o}", "version", 1, "volume",
-        im_text_printable(volume, sizeof(volume), slash ? slash + 1 : facts->volume), "format",
+        im_text_printable(volume, sizeof(volume), im_text_basename(facts->volume)), "format",
         facts->format, "source", "name", im_text_printable(source, sizeof(source), facts->source),
         "format", facts->source_format, "tools", "imaging-toolkit", PACKAGE_VERSION, "times",
         times_json(facts));
     json_t *numbers = im_result_json(result);
     bool all = false;
-    char *text = NULL;
+    char *text IM_FREE = NULL;
 
     if (object && numbers && json_object_update(object, numbers) == 0 &&
         json_object_set_new(object, "extents", extents_json(store, result->file_size, &all)) == 0 &&
@@ -134,7 +134,7 @@ char *im_manifest_text(const struct im_manifest_facts *facts, const struct im_co
         text = json_dumps(object, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
     json_decref(numbers);
     json_decref(object);
-    return text;
+    return im_json_lost() ? NULL : im_steal(text);
 }
 
 char *im_manifest_path(const char *volume)

@@ -153,8 +153,7 @@ static bool is_journal(const char *name, const char *prefix)
 static int look_around(const char *earlier, struct attempt *best)
 {
     char *copy IM_FREE = strdup(earlier);
-    const char *slash = strrchr(earlier, '/');
-    const char *prefix = slash ? slash + 1 : earlier, *dir = copy ? dirname(copy) : NULL;
+    const char *prefix = im_text_basename(earlier), *dir = copy ? dirname(copy) : NULL;
     DIR *entries = dir ? opendir(dir) : NULL;
     const struct dirent *entry;
     int r = 0;

@@ -14,11 +14,34 @@
 #include "core/registry.h"
 #include "core/trail.h"
 
-int im_source_open(const char *spec, struct im_source **ret_source, struct im_error *err)
+static const struct im_source_type *type_of(const char *spec)
 {
     for (size_t i = 0; im_source_types[i]; i++)
         if (im_source_types[i]->accepts(spec))
-            return im_source_types[i]->open(spec, ret_source, err);
+            return im_source_types[i];
+    return NULL;
+}
+
+int im_source_prepare(const char *spec, struct im_error *err)
+{
+    const struct im_source_type *type = type_of(spec);
+
+    return type && type->prepare ? type->prepare(spec, err) : 0;
+}
+
+bool im_source_is_remote(const char *spec)
+{
+    const struct im_source_type *type = type_of(spec);
+
+    return type && type->prepare;
+}
+
+int im_source_open(const char *spec, struct im_source **ret_source, struct im_error *err)
+{
+    const struct im_source_type *type = type_of(spec);
+
+    if (type)
+        return type->open(spec, ret_source, err);
     return im_fail(err, EINVAL, "'%s' names no kind of source; give a path, an URL or '-'", spec);
 }
 
@@ -126,6 +149,7 @@ struct im_source *im_source_close(struct im_source *source)
     if (!source)
         return NULL;
     source->ops->close(source);
+    free(source->document);
     free(source->name);
     free(source);
     return NULL;

@@ -16,6 +16,7 @@
 struct im_source;
 struct im_trail;
 struct im_buffer;
+struct im_lent;
 
 struct im_source_ops {
     const char *name;
@@ -29,8 +30,9 @@ struct im_source_ops {
     int (*map)(struct im_source *source, uint64_t offset, uint64_t len, struct im_extent *ret,
                struct im_error *err);
 
-    /* Where the bytes at offset stand in a local file: at *ret_at of *ret_fd (the source's own), at
-     * most len of them.  -EOPNOTSUPP: nowhere.  NULL: never. */
+    /* Where the bytes at offset stand in a local file: at *ret_at of *ret_fd, at most len of them.
+     * The descriptor is the source's own, and good until another file's is asked for or the source
+     * is closed.  -EOPNOTSUPP: nowhere.  NULL: never. */
     int (*local)(struct im_source *source, uint64_t offset, uint64_t len, int *ret_fd,
                  uint64_t *ret_at, uint64_t *ret_len);
 
@@ -51,6 +53,15 @@ struct im_source_ops {
     int (*proven)(struct im_source *source, struct im_buffer *proof);
     int (*trust)(struct im_source *source, const void *proof, size_t len);
 
+    /* For sources that are opened in a process of their own (source/served.h), else NULL: lend
+     * finds the run of bytes that offset is in, in a file or in memory (source/lend.h); give_back
+     * ends that, after `used` bytes of it were read.  memory is a descriptor of all the memory that
+     * is lent, of *ret_len bytes, or -1. */
+    int (*lend)(struct im_source *source, uint64_t offset, unsigned how, struct im_lent *ret,
+                struct im_error *err);
+    void (*give_back)(struct im_source *source, const struct im_lent *lent, size_t used);
+    int (*memory)(const struct im_source *source, uint64_t *ret_len);
+
     void (*close)(struct im_source *source);
 };
 
@@ -63,6 +74,8 @@ struct im_source {
     bool failed;      /* it, or what it reads, could not give what it was asked for */
     bool direct;      /* a file: bytes at any place are there at once, in any order */
     const char *path; /* local file of the whole content, or NULL; owned by the source */
+    char *document;   /* the text that says what the bytes are (of a bundle); NULL: none; owned */
+    size_t document_len;
     struct im_trail
         *trail; /* keeps what is read, and knows what was; NULL: nobody does; not owned */
 };
@@ -73,10 +86,21 @@ struct im_source_type {
     const char *summary;
     /* True when spec is of this kind; kinds are asked in the order of the Makefile's list. */
     bool (*accepts)(const char *spec);
+    /* Start the process that opens it where it comes over a network, else NULL. */
+    int (*prepare)(const char *spec, struct im_error *err);
     int (*open)(const char *spec, struct im_source **ret_source, struct im_error *err);
 };
 
-/* Open whatever spec names: "-", "manifest:PATH-or-URL", an http(s) URL, or a path. */
+/* Before this process gives up its network, or starts a thread: start what opening spec needs of
+ * either.  What comes over a network is fetched by a process of its own (source/served.h), which
+ * keeps it and is used whenever the same spec is opened.  Files and pipes need nothing. */
+int im_source_prepare(const char *spec, struct im_error *err);
+
+/* Whether spec is opened over a network. */
+bool im_source_is_remote(const char *spec);
+
+/* Open whatever spec names: "-", "manifest:PATH-or-URL", an http(s) URL, or a path.  What was not
+ * prepared is now. */
 int im_source_open(const char *spec, struct im_source **ret_source, struct im_error *err);
 
 /* Open the regular file `name` of the directory that dir is open on; source/file.c.  The name holds

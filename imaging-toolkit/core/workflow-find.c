@@ -50,10 +50,10 @@ unsigned im_workflow_list(char **paths, unsigned max)
     unsigned count = 0;
 
     for (int i = 0; i < n; i++) {
-        if (count < max) {
-            paths[count] = im_asprintf("%s/%s", dir, entries[i]->d_name);
-            count += paths[count] != NULL;
-        }
+        char *path = count < max ? im_asprintf("%s/%s", dir, entries[i]->d_name) : NULL;
+
+        if (path)
+            paths[count++] = path;
         free(entries[i]);
     }
     free(entries);

@@ -166,7 +166,9 @@ static int vdi_required_capacity(struct im_source *source, const struct im_open 
     (void)options;
     if (r == 0)
         r = parse_header(header, &vdi, err);
-    return r < 0 ? r : im_qemu_img_capacity(source, vdi.size, prove, ret_bytes, err);
+    if (r == 0)
+        r = im_qemu_img_capacity(source, vdi.size, prove, ret_bytes, err);
+    return r;
 }
 
 const struct im_format im_format_vdi = {

@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/crypto.h"
+#include "base/text.h"
 #include "core/cancel.h"
 #include "core/deflate.h"
 
@@ -144,8 +145,7 @@ static int put_header(struct writer *writer, uint64_t directory, struct im_error
 /* The extent's name is that of the file, when it can be written in quotes. */
 static void extent_name(const struct im_store *store, char *ret_name, size_t size)
 {
-    const char *slash = strrchr(store->name, '/');
-    const char *name = slash ? slash + 1 : store->name;
+    const char *name = im_text_basename(store->name);
     size_t n = 0;
 
     while (isprint((unsigned char)name[n]) && name[n] != '"')

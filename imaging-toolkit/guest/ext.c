@@ -123,24 +123,7 @@ static errcode_t ext_io_read(io_channel channel, unsigned long block, int count,
     return ext_io_read64(channel, block, count, data);
 }
 
-static errcode_t ext_io_write64(io_channel channel, unsigned long long block, int count,
-                                const void *data)
-{
-    (void)channel, (void)block, (void)count, (void)data;
-    return EXT2_ET_RO_FILSYS;
-}
-
-static errcode_t ext_io_write(io_channel channel, unsigned long block, int count, const void *data)
-{
-    return ext_io_write64(channel, block, count, data);
-}
-
-static errcode_t ext_io_flush(io_channel channel)
-{
-    (void)channel;
-    return 0;
-}
-
+/* Without EXT2_FLAG_RW nothing is ever written or flushed. */
 static struct struct_io_manager ext_io = {
     .magic = EXT2_ET_MAGIC_IO_MANAGER,
     .name = "disk",
@@ -148,10 +131,7 @@ static struct struct_io_manager ext_io = {
     .close = ext_io_close,
     .set_blksize = ext_io_set_block,
     .read_blk = ext_io_read,
-    .write_blk = ext_io_write,
-    .flush = ext_io_flush,
     .read_blk64 = ext_io_read64,
-    .write_blk64 = ext_io_write64,
 };
 
 static errcode_t ext_io_open(const char *name, int flags, io_channel *ret_channel)

@@ -45,10 +45,9 @@ static bool is_named(const struct im_fs *fs, enum key key, const char *value)
     case KEY_PARTUUID:
         return fs->part && strcasecmp(fs->part->uuid, value) == 0;
     case KEY_PARTLABEL:
-        return fs->part && *fs->part->name && strcmp(fs->part->name, value) == 0;
-    default:
-        return false;
+        break;
     }
+    return fs->part && *fs->part->name && strcmp(fs->part->name, value) == 0;
 }
 
 /* The number of /dev/sda1, /dev/hda1, /dev/vda1, /dev/xvda1, /dev/nvme0n1p1, of the first disk; 0:

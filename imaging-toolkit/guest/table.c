@@ -165,8 +165,9 @@ static int read_chain(struct reading *reading, const struct mbr_entry *outer, un
 
 /* ---- the two tables ---- */
 
-/* An MBR: the signature, no status but 0 and 80h, and at least one partition.  Boot sectors of FAT
- * and NTFS have the same signature and code in the place of entries. */
+/* An MBR: the signature, no status but 0 and 80h, and at least one partition, or an entry that
+ * stands for a GPT, whatever its size.  Boot sectors of FAT and NTFS have the same signature and
+ * code in the place of entries. */
 static bool is_mbr(const uint8_t *sector, bool *ret_protective)
 {
     unsigned used = 0;
@@ -182,7 +183,7 @@ static bool is_mbr(const uint8_t *sector, bool *ret_protective)
         used += entry.type != 0 && entry.count != 0;
         *ret_protective |= entry.type == MBR_PROTECTS && entry.first == 1;
     }
-    return used > 0;
+    return used > 0 || *ret_protective;
 }
 
 static int read_mbr(struct reading *reading, const uint8_t *sector, struct im_error *err)

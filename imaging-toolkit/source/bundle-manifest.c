@@ -32,15 +32,13 @@ static int read_path(const char *path, struct im_bundle_place *place, struct im_
 {
     const char *slash = strrchr(path, '/');
     char *dir IM_FREE = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-    char *text IM_FREE = NULL;
-    size_t len;
-    int r = im_read_file(path, IM_BUNDLE_MANIFEST_MAX, &text, &len, err);
+    int r = im_read_file(path, IM_BUNDLE_MANIFEST_MAX, &place->text, &place->text_len, err);
 
     if (r < 0)
         return r == -EFBIG ? too_large(err) : r;
     if (!dir)
         return im_fail(err, ENOMEM, "out of memory");
-    r = im_bundle_parse(text, len, &place->bundle, err);
+    r = im_bundle_parse(place->text, place->text_len, &place->bundle, err);
     if (r < 0 || place->bundle->download)
         return r;
     place->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -75,8 +73,11 @@ static int fetch(const char *url, struct im_bundle_place *place, struct im_error
             *err = why;
         return r;
     }
-    return im_bundle_parse(response.text.len ? response.text.data : "", response.text.len,
-                           &place->bundle, err);
+    place->text_len = response.text.len;
+    place->text = im_buffer_steal(&response.text);
+    if (!place->text)
+        return im_fail(err, ENOMEM, "out of memory");
+    return im_bundle_parse(place->text, place->text_len, &place->bundle, err);
 }
 
 /* The URL without the mark. */
@@ -110,13 +111,21 @@ static int fetch_url(const char *from, struct im_bundle_place *place, struct im_
 
 int im_bundle_find(const char *from, struct im_bundle_place *ret_place, struct im_error *err)
 {
-    struct im_bundle_place place = { .dir = -1 };
+    struct im_bundle_place place IM_BUNDLE_PLACE_DONE = { .dir = -1 };
     bool is_url = strncasecmp(from, "http://", 7) == 0 || strncasecmp(from, "https://", 8) == 0;
     int r = is_url ? fetch_url(from, &place, err) : read_path(from, &place, err);
 
     if (r < 0)
-        im_bundle_free(place.bundle);
-    else
-        *ret_place = place;
-    return r;
+        return r;
+    *ret_place = place;
+    place = (struct im_bundle_place){ .dir = -1 };
+    return 0;
+}
+
+void im_bundle_place_done(struct im_bundle_place *place)
+{
+    im_bundle_free(place->bundle);
+    im_cleanup_close(&place->dir);
+    free(place->prefix);
+    free(place->text);
 }

@@ -18,25 +18,26 @@
 #include "base/http.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "source/bundle-manifest.h"
 #include "source/fetch.h"
+#include "source/lend.h"
 #include "source/pool.h"
+#include "source/served.h"
 
 /* The parts of all tools have 10 MiB, the last one less. */
 #define USUAL_PART (10u * 1024 * 1024)
 
-struct im_bundle_parts {
-    const struct im_bundle *bundle;
-    int dir;
-    char *prefix;
-    size_t room; /* bytes a part may have */
-    struct im_pool *pool;
+struct parts {
+    struct im_source base;
+    struct im_bundle_place place;
+    const struct im_bundle *bundle; /* of the place */
+    size_t room;                    /* bytes a part may have */
+    struct im_pool *pool;           /* NULL: nothing of files has been looked at */
     struct im_fetch_rules rules;
     atomic_int budget;
     volatile bool stop;
-    size_t next;     /* index of the part to give next; the one before it is held */
-    size_t held_len; /* its bytes */
-    bool holds;
-    uint64_t given; /* bytes of all parts so far */
+    size_t next;       /* index of the part behind the one that is read, … */
+    uint64_t from, to; /* … which has these bytes of all */
 };
 
 /* "part 3 of 12 ('image.part.02')" */
@@ -76,7 +77,7 @@ static int prove(const struct im_bundle *bundle, size_t index, const uint8_t *bu
                         subject_of(bundle, index).text, have_text, want_text);
 }
 
-static int too_large(const struct im_bundle_parts *parts, size_t index, struct im_error *err)
+static int too_large(const struct parts *parts, size_t index, struct im_error *err)
 {
     return im_fail_code(err, EBADMSG, "SizeMismatch",
                         "%s has more than the %zu bytes that the manifest's sizes leave it",
@@ -85,10 +86,10 @@ static int too_large(const struct im_bundle_parts *parts, size_t index, struct i
 
 /* ---- files beside the manifest ---- */
 
-static int open_file(const struct im_bundle_parts *parts, size_t index, uint64_t *ret_size,
+static int open_file(const struct parts *parts, size_t index, uint64_t *ret_size,
                      struct im_error *err)
 {
-    int fd IM_CLOSE = openat(parts->dir, parts->bundle->part[index].name,
+    int fd IM_CLOSE = openat(parts->place.dir, parts->bundle->part[index].name,
                              O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     struct stat st;
 
@@ -102,8 +103,8 @@ static int open_file(const struct im_bundle_parts *parts, size_t index, uint64_t
     return im_steal_fd(&fd);
 }
 
-static int read_file(const struct im_bundle_parts *parts, size_t index, uint8_t *buf,
-                     size_t *ret_len, struct im_error *err)
+static int read_file(const struct parts *parts, size_t index, uint8_t *buf, size_t *ret_len,
+                     struct im_error *err)
 {
     uint64_t size;
     int fd IM_CLOSE = open_file(parts, index, &size, err);
@@ -122,7 +123,7 @@ static int read_file(const struct im_bundle_parts *parts, size_t index, uint8_t 
 }
 
 /* All of them before the first is read: what is missing is told at once. */
-static int look_at_files(struct im_bundle_parts *parts, struct im_error *err)
+static int look_at_files(struct parts *parts, struct im_error *err)
 {
     const struct im_bundle *bundle = parts->bundle;
     uint64_t sum = 0, largest = 0;
@@ -151,7 +152,7 @@ static int look_at_files(struct im_bundle_parts *parts, struct im_error *err)
 /* One try to fetch a part. */
 struct
 try {
-    struct im_bundle_parts *parts;
+    struct parts *parts;
     size_t index, got;
     uint8_t *buf;
     struct im_error *err;
@@ -186,7 +187,7 @@ static int fetch_once(struct try *try, struct im_http *http, const char *url, in
 
     (void)snprintf(what, sizeof(what), "part %zu of %zu", try->index + 1,
                    try->parts->bundle->part_count);
-    *ret_after_ms = im_fetch_retry_after_ms(&response);
+    *ret_after_ms = im_http_retry_after_ms(&response);
     if (r == -EBADMSG) /* ours, from on_data: the sentence is there already */
         return r;
     if (r < 0)
@@ -200,7 +201,7 @@ static int fetch_once(struct try *try, struct im_http *http, const char *url, in
     return r < 0 ? r : prove(try->parts->bundle, try->index, try->buf, try->got, try->err);
 }
 
-static int fetch(struct im_bundle_parts *parts, struct im_http *http, size_t index, const char *url,
+static int fetch(struct parts *parts, struct im_http *http, size_t index, const char *url,
                  uint8_t *buf, size_t *ret_len, struct im_error *err)
 {
     struct try try = { .parts = parts, .index = index, .buf = buf, .err = err };
@@ -218,16 +219,16 @@ static int fetch(struct im_bundle_parts *parts, struct im_http *http, size_t ind
     return 0;
 }
 
-static int fetch_named(struct im_bundle_parts *parts, struct im_http *http, size_t index,
-                       uint8_t *buf, size_t *ret_len, struct im_error *err)
+static int fetch_named(struct parts *parts, struct im_http *http, size_t index, uint8_t *buf,
+                       size_t *ret_len, struct im_error *err)
 {
     struct im_buffer url IM_BUFFER_DONE = IM_BUFFER(16384); /* a prefix of 4096, a name of 255 */
     const char *name = parts->bundle->part[index].name;
-    int r = parts->prefix ? im_buffer_puts(&url, parts->prefix) : 0;
+    int r = parts->place.prefix ? im_buffer_puts(&url, parts->place.prefix) : 0;
 
     if (r == 0)
-        r = parts->prefix ? im_url_encode(&url, name, strlen(name), false)
-                          : im_buffer_puts(&url, name);
+        r = parts->place.prefix ? im_url_encode(&url, name, strlen(name), false)
+                                : im_buffer_puts(&url, name);
     return r < 0 ? im_fail(err, -r, "the URL of part %zu has no room", index + 1)
                  : fetch(parts, http, index, url.data, buf, ret_len, err);
 }
@@ -237,11 +238,11 @@ static int fetch_named(struct im_bundle_parts *parts, struct im_http *http, size
 static int fill(void *arg, struct im_http *http, size_t segment, unsigned damaged, uint8_t *buf,
                 size_t *ret_len, struct im_error *err)
 {
-    struct im_bundle_parts *parts = arg;
+    struct parts *parts = arg;
 
     (void)damaged;
-    return parts->dir >= 0 ? read_file(parts, segment, buf, ret_len, err)
-                           : fetch_named(parts, http, segment, buf, ret_len, err);
+    return parts->place.dir >= 0 ? read_file(parts, segment, buf, ret_len, err)
+                                 : fetch_named(parts, http, segment, buf, ret_len, err);
 }
 
 static void filled(void *arg, size_t segment)
@@ -267,85 +268,196 @@ static size_t fair_room(const struct im_bundle *bundle)
     return (size_t)im_min(im_min(room, IM_BUNDLE_PART_MAX), bundle->bundled_size);
 }
 
-int im_bundle_parts_open(const struct im_bundle *bundle, int dir, const char *prefix,
-                         struct im_bundle_parts **ret_parts, struct im_error *err)
+/* Where there are files, all of them are looked at first. */
+static int start_pool(struct parts *parts, struct im_error *err)
 {
-    struct im_bundle_parts *parts = calloc(1, sizeof(*parts));
-    struct im_pool_owner owner = {
+    const struct im_pool_owner owner = {
         .fill = fill, .filled = filled, .is_wanted = is_wanted, .arg = parts
     };
-    int r = 0;
+    int r = parts->place.dir >= 0 ? look_at_files(parts, err) : 0;
 
-    if (!parts) {
-        im_cleanup_close(&dir);
-        return im_fail(err, ENOMEM, "out of memory");
-    }
-    parts->bundle = bundle;
-    parts->dir = dir;
-    parts->room = fair_room(bundle);
-    atomic_init(&parts->budget, IM_FETCH_BUDGET);
-    parts->rules = (struct im_fetch_rules){ .cancel = &parts->stop, .budget = &parts->budget };
-    if (prefix) {
-        parts->prefix = strdup(prefix);
-        r = parts->prefix ? 0 : im_fail(err, ENOMEM, "out of memory");
-    }
-    if (r == 0 && dir >= 0)
-        r = look_at_files(parts, err);
-    if (r == 0)
-        r = im_pool_new(&owner, bundle->part_count, parts->room > 0 ? parts->room : 1, &parts->pool,
-                        err);
+    return r < 0 ? r
+                 : im_pool_new(&owner, parts->bundle->part_count, parts->room > 0 ? parts->room : 1,
+                               &parts->pool, err);
+}
+
+/* ---- the source ---- */
+
+static int check_end(const struct parts *parts, struct im_error *err)
+{
+    uint64_t size = parts->bundle->bundled_size;
+
+    if (parts->to <= size && (parts->next < parts->bundle->part_count || parts->to == size))
+        return 0;
+    return im_fail_code(err, EBADMSG, "SizeMismatch",
+                        "the first %zu parts have %" PRIu64 " bytes, but the manifest says %" PRIu64
+                        " for all",
+                        parts->next, parts->to, size);
+}
+
+/* Have the part in memory that follows the one that was read. */
+static int lend_next(struct parts *parts, struct im_lent *ret, struct im_error *err)
+{
+    size_t len;
+    int r = im_pool_acquire(parts->pool, parts->next, true, &ret->bytes, &len, err);
+
     if (r < 0)
-        im_bundle_parts_free(parts);
-    else
-        *ret_parts = parts;
+        return r;
+    ret->file = -1;
+    ret->offset = parts->from = parts->to;
+    ret->len = len;
+    ret->at = im_pool_place(parts->pool, ret->bytes);
+    ret->segment = parts->next++;
+    parts->to += len;
+    r = len > 0 ? check_end(parts, err)
+                : im_fail_code(err, EBADMSG, "SizeMismatch", "%s is empty",
+                               subject_of(parts->bundle, ret->segment).text);
+    if (r < 0)
+        im_pool_release(parts->pool, ret->segment, len);
     return r;
 }
 
-static void let_go(struct im_bundle_parts *parts)
+/* The part that was read last, or the one behind it. */
+static int parts_lend(struct im_source *source, uint64_t offset, unsigned how, struct im_lent *ret,
+                      struct im_error *err)
 {
-    if (parts->holds)
-        im_pool_release(parts->pool, parts->next - 1, parts->held_len);
-    parts->holds = false;
+    struct parts *parts = (struct parts *)source;
+    int r = parts->pool ? 0 : start_pool(parts, err);
+
+    (void)how;
+    if (r == 0 && offset >= parts->from && offset < parts->to) {
+        parts->next--;
+        parts->to = parts->from;
+    } else if (r == 0 && (offset != parts->to || parts->next == parts->bundle->part_count))
+        r = im_fail(err, EOPNOTSUPP, "byte %" PRIu64 " of '%s' is not the next to be read", offset,
+                    source->name);
+    return r < 0 ? r : lend_next(parts, ret, err);
 }
 
-int im_bundle_parts_next(struct im_bundle_parts *parts, const uint8_t **ret_bytes, size_t *ret_len,
-                         struct im_error *err)
+static void parts_give_back(struct im_source *source, const struct im_lent *lent, size_t used)
 {
-    const struct im_bundle *bundle = parts->bundle;
-    int r;
+    im_pool_release(((struct parts *)source)->pool, lent->segment, used);
+}
 
-    let_go(parts);
-    *ret_len = 0;
-    if (parts->next < bundle->part_count) {
-        r = im_pool_acquire(parts->pool, parts->next, true, ret_bytes, ret_len, err);
-        if (r < 0)
-            return r;
-        parts->holds = true;
-        parts->held_len = *ret_len;
-        parts->given += *ret_len;
-        parts->next++;
-        if (*ret_len == 0)
-            return im_fail_code(err, EBADMSG, "SizeMismatch", "%s is empty",
-                                subject_of(bundle, parts->next - 1).text);
+static int parts_memory(const struct im_source *source, uint64_t *ret_len)
+{
+    return im_pool_file(((const struct parts *)source)->pool, ret_len);
+}
+
+static int parts_read(struct im_source *source, void *buf, size_t len, uint64_t offset,
+                      size_t *ret_len, struct im_error *err)
+{
+    return im_lend_read(source, buf, len, offset, true, ret_len, err);
+}
+
+static int parts_finish(struct im_source *source, struct im_error *err)
+{
+    struct parts *parts = (struct parts *)source;
+    struct im_lent lent;
+    int r = parts->pool ? 0 : start_pool(parts, err);
+
+    while (r == 0 && parts->next < parts->bundle->part_count) {
+        r = lend_next(parts, &lent, err);
+        if (r == 0)
+            parts_give_back(source, &lent, (size_t)lent.len);
     }
-    if (parts->given > bundle->bundled_size ||
-        (*ret_len == 0 && parts->given != bundle->bundled_size))
-        return im_fail_code(err, EBADMSG, "SizeMismatch",
-                            "the first %zu parts have %" PRIu64
-                            " bytes, but the manifest says %" PRIu64 " for all",
-                            parts->next, parts->given, bundle->bundled_size);
-    return 0;
+    return r;
 }
 
-struct im_bundle_parts *im_bundle_parts_free(struct im_bundle_parts *parts)
+static void parts_close(struct im_source *source)
 {
-    if (!parts)
-        return NULL;
-    let_go(parts);
+    struct parts *parts = (struct parts *)source;
+
     __atomic_store_n(&parts->stop, true, __ATOMIC_RELAXED);
     im_pool_free(parts->pool);
-    im_cleanup_close(&parts->dir);
-    free(parts->prefix);
-    free(parts);
-    return NULL;
+    im_bundle_place_done(&parts->place);
+}
+
+static const struct im_source_ops parts_ops = {
+    .name = "bundle-parts",
+    .read = parts_read,
+    .finish = parts_finish,
+    .lend = parts_lend,
+    .give_back = parts_give_back,
+    .memory = parts_memory,
+    .close = parts_close,
+};
+
+/* ---- opening ---- */
+
+static bool is_url(const char *from)
+{
+    return strncasecmp(from, "http://", 7) == 0 || strncasecmp(from, "https://", 8) == 0;
+}
+
+/* The place is taken over. */
+static int open_at(const char *from, struct im_bundle_place *place, struct im_source **ret_source,
+                   struct im_error *err)
+{
+    char name[1024];
+    struct parts *parts;
+    int r = 0;
+
+    if (strstr(from, "://"))
+        im_text_url(name, sizeof(name), from);
+    else
+        im_text_printable(name, sizeof(name), from);
+    parts = im_source_new(sizeof(*parts), &parts_ops, name);
+    if (!parts)
+        return im_fail(err, ENOMEM, "out of memory");
+    parts->place = *place;
+    *place = (struct im_bundle_place){ .dir = -1 };
+    parts->bundle = parts->place.bundle;
+    parts->base.size = parts->bundle->bundled_size;
+    parts->base.sequential = true;
+    parts->base.document = im_steal(parts->place.text);
+    parts->base.document_len = parts->place.text_len;
+    parts->room = fair_room(parts->bundle);
+    atomic_init(&parts->budget, IM_FETCH_BUDGET);
+    parts->rules = (struct im_fetch_rules){ .cancel = &parts->stop, .budget = &parts->budget };
+    if (parts->place.dir < 0)
+        r = start_pool(parts, err);
+    if (r < 0)
+        im_source_close(&parts->base);
+    else
+        *ret_source = &parts->base;
+    return r;
+}
+
+static int open_here(const char *from, struct im_source **ret_source, struct im_error *err)
+{
+    struct im_bundle_place place IM_BUNDLE_PLACE_DONE = { .dir = -1 };
+    int r = im_bundle_find(from, &place, err);
+
+    return r < 0 ? r : open_at(from, &place, ret_source, err);
+}
+
+/* A manifest in a file may name parts by URLs. */
+static int find_file(const char *from, struct im_bundle_place *ret_place, bool *ret_remote,
+                     struct im_error *err)
+{
+    int r = is_url(from) ? 0 : im_bundle_find(from, ret_place, err);
+
+    if (r == 0)
+        *ret_remote = is_url(from) || ret_place->bundle->download;
+    return r;
+}
+
+/* Whether the other process will be needed the manifest tells, which is read offline; so there is
+ * one also where all parts are local. */
+int im_bundle_parts_prepare(const char *from, struct im_error *err)
+{
+    return im_served_prepare(open_here, from, err);
+}
+
+int im_bundle_parts_open(const char *from, struct im_source **ret_source, struct im_error *err)
+{
+    struct im_bundle_place place IM_BUNDLE_PLACE_DONE = { .dir = -1 };
+    bool remote = false;
+    int r = find_file(from, &place, &remote, err);
+
+    if (r < 0)
+        return r;
+    return remote ? im_served_open(open_here, from, ret_source, err)
+                  : open_at(from, &place, ret_source, err);
 }

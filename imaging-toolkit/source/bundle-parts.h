@@ -1,25 +1,19 @@
-/* bundle-parts - the parts of a bundle, one after the other, from beside the manifest or by URLs.
+/* bundle-parts - the parts of a bundle, one after the other, as one source that is read forwards.
  *
- * A few are read ahead by the threads of source/pool.h.  No byte is given out before the SHA-1 of
- * its part is that of the manifest. */
+ * They lie beside the manifest, or at URLs, and then a process of their own fetches them (source/
+ * served.h).  A few are read ahead by the threads of source/pool.h.  No byte is given out before
+ * the SHA-1 of its part is that of the manifest.  They stay sealed: whoever reads them opens them.
+ */
 #pragma once
 
-#include "aws/bundle.h"
+#include "core/source.h"
 
-struct im_bundle_parts;
+/* Before this process gives up its network: start what opening the same may need of it.  -errno. */
+int im_bundle_parts_prepare(const char *from, struct im_error *err);
 
-/* The parts of `bundle`, which stays the caller's and must outlast this.  `dir` is open on the
- * directory they lie in (taken over, also on failure), or `prefix` is the URL their names follow;
- * for a download manifest neither (-1, NULL).
- * Files are looked at at once: -ENOENT, -EBADMSG "SizeMismatch". */
-int im_bundle_parts_open(const struct im_bundle *bundle, int dir, const char *prefix,
-                         struct im_bundle_parts **ret_parts, struct im_error *err);
-
-/* The next part, good until the next call; *ret_len is 0 after the last, when all bytes together
- * were as many as the manifest says.  Errors: -EBADMSG "DamagedPart", "SizeMismatch"; im_fetch's;
- * -ECANCELED. */
-int im_bundle_parts_next(struct im_bundle_parts *parts, const uint8_t **ret_bytes, size_t *ret_len,
-                         struct im_error *err);
-
-/* Takes NULL, returns NULL. */
-struct im_bundle_parts *im_bundle_parts_free(struct im_bundle_parts *parts);
+/* Open the parts that the manifest `from` a path or an http(s) URL lists; the source's document is
+ * the manifest's text, its size that of all parts as the manifest says.  Files are looked at by the
+ * first read, which may fail with -ENOENT and -EBADMSG "SizeMismatch"; finish looks whether the
+ * parts end where they are to.  Errors: im_bundle_find's; of reading -EBADMSG "DamagedPart",
+ * "SizeMismatch", im_fetch's, -ECANCELED. */
+int im_bundle_parts_open(const char *from, struct im_source **ret_source, struct im_error *err);

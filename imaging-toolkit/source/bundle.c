@@ -19,7 +19,6 @@
 #include "base/text.h"
 #include "core/cancel.h"
 #include "core/gunzip.h"
-#include "source/bundle-manifest.h"
 #include "source/bundle-parts.h"
 #include "source/forward.h"
 #include "source/tar.h"
@@ -37,9 +36,9 @@ struct unbundle {
     struct im_source base;
     struct im_forward forward;
     struct im_bundle *bundle;
-    struct im_bundle_parts *parts;
-    const uint8_t *sealed; /* what is left of the part that is read */
-    size_t sealed_len;
+    struct im_source *parts;
+    uint8_t *sealed;    /* a piece of them … */
+    uint64_t sealed_at; /* … that ends here */
     struct im_cbc *cbc; /* NULL: its end was reached */
     uint8_t *plain;     /* decrypted: from plain_at to plain_len */
     size_t plain_at, plain_len;
@@ -75,21 +74,22 @@ static int end_cbc(struct unbundle *in, struct im_error *err)
 /* Decrypt the next bytes; none are left when cbc is NULL and plain is empty. */
 static int decrypt(struct unbundle *in, struct im_error *err)
 {
-    size_t n;
+    size_t n = 0;
     int r = im_cancel_check(err);
 
     in->plain_at = 0;
     in->plain_len = 0;
-    if (r == 0 && in->sealed_len == 0)
-        r = im_bundle_parts_next(in->parts, &in->sealed, &in->sealed_len, err);
+    /* not through core/source.h: what counts is what comes out of it */
+    if (r == 0)
+        r = in->parts->ops->read(in->parts, in->sealed, PIECE, in->sealed_at, &n, err);
+    if (r == 0 && n == 0)
+        r = im_source_finish(in->parts, err);
     if (r < 0)
         return r;
-    if (in->sealed_len == 0)
+    if (n == 0)
         return end_cbc(in, err);
-    n = (size_t)im_min(in->sealed_len, PIECE);
     im_cbc_add(in->cbc, in->sealed, n, in->plain, &in->plain_len);
-    in->sealed += n;
-    in->sealed_len -= n;
+    in->sealed_at += n;
     return 0;
 }
 
@@ -301,7 +301,7 @@ static void bundle_close(struct im_source *source)
 {
     struct unbundle *in = (struct unbundle *)source;
 
-    im_bundle_parts_free(in->parts);
+    im_source_close(in->parts);
     im_bundle_free(in->bundle);
     im_cbc_free(in->cbc);
     im_gunzip_free(in->gunzip);
@@ -310,6 +310,7 @@ static void bundle_close(struct im_source *source)
     if (in->plain)
         im_wipe(in->plain, PIECE + IM_CBC_KEY);
     free(in->plain);
+    free(in->sealed);
 }
 
 static const struct im_source_ops bundle_ops = {
@@ -353,22 +354,20 @@ static int verify(const struct unbundle *in, const char *path, struct im_error *
 static int make_tools(struct unbundle *in, struct im_error *err)
 {
     in->plain = malloc(PIECE + IM_CBC_KEY);
+    in->sealed = malloc(PIECE);
     in->gunzip = im_gunzip_new();
     in->hasher = im_hasher_new(IM_SHA1);
-    if (!in->plain || !in->gunzip || !in->hasher)
+    if (!in->plain || !in->sealed || !in->gunzip || !in->hasher)
         return im_fail(err, ENOMEM, "out of memory");
     return im_forward_init(&in->forward, err);
 }
 
-/* place is taken over. */
-static int open_bundle(struct unbundle *in, struct im_bundle_place *place,
-                       const struct im_bundle_keys *keys, struct im_error *err)
+static int open_bundle(struct unbundle *in, const struct im_bundle_keys *keys, struct im_error *err)
 {
-    int dir IM_CLOSE = place->dir;
-    char *prefix IM_FREE = place->prefix;
-    int r;
+    int r = im_bundle_parse(in->parts->document, in->parts->document_len, &in->bundle, err);
 
-    in->bundle = place->bundle;
+    if (r < 0)
+        return r;
     in->base.size = in->bundle->size;
     in->base.sequential = true;
     r = verify(in, keys->certificate, err);
@@ -376,33 +375,25 @@ static int open_bundle(struct unbundle *in, struct im_bundle_place *place,
         r = open_cbc(in, keys, err);
     if (r == 0)
         r = make_tools(in, err);
-    if (r == 0)
-        r = im_bundle_parts_open(in->bundle, im_steal_fd(&dir), prefix, &in->parts, err);
     return r < 0 ? r : take_header(in, err);
 }
 
 int im_bundle_source(const struct im_bundle_keys *keys, struct im_source **ret_source,
                      struct im_error *err)
 {
-    struct im_bundle_place place;
+    struct im_source *parts;
     struct unbundle *in;
-    char name[1024];
-    int r = im_bundle_find(keys->manifest, &place, err);
+    int r = im_bundle_parts_open(keys->manifest, &parts, err);
 
     if (r < 0)
         return r;
-    if (strstr(keys->manifest, "://"))
-        im_text_url(name, sizeof(name), keys->manifest);
-    else
-        im_text_printable(name, sizeof(name), keys->manifest);
-    in = im_source_new(sizeof(*in), &bundle_ops, name);
+    in = im_source_new(sizeof(*in), &bundle_ops, parts->name);
     if (!in) {
-        im_cleanup_close(&place.dir);
-        free(place.prefix);
-        im_bundle_free(place.bundle);
+        im_source_close(parts);
         return im_fail(err, ENOMEM, "out of memory");
     }
-    r = open_bundle(in, &place, keys, err);
+    in->parts = parts;
+    r = open_bundle(in, keys, err);
     if (r < 0)
         im_source_close(&in->base);
     else

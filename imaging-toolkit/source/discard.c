@@ -44,6 +44,49 @@ static bool is_object_of(const struct im_url *url, const struct im_url *other)
            memcmp(url->path, other->path, url->path_len) == 0;
 }
 
+/* Bytes of the path up to its last slash, with it. */
+static size_t directory_len(const struct im_url *url)
+{
+    const char *slash = memrchr(url->path, '/', url->path_len);
+
+    return slash ? (size_t)(slash + 1 - url->path) : 0;
+}
+
+/* Is the next piece of a path "." or "..", in any spelling that a server may decode? */
+static bool is_dots(const char *piece, size_t len)
+{
+    size_t dots = 0;
+
+    for (size_t i = 0; i < len; dots++)
+        if (piece[i] == '.')
+            i++;
+        else if (len - i >= 3 && strncasecmp(piece + i, "%2e", 3) == 0)
+            i += 3;
+        else
+            return false;
+    return dots == 1 || dots == 2;
+}
+
+/* Whether a URL names something in or below the directory of the other's object.  Dots could lead
+ * out of it again. */
+static bool is_beside(const struct im_url *url, const struct im_url *other)
+{
+    size_t len = directory_len(other);
+
+    if (url->path_len < len || memcmp(url->path, other->path, len) != 0)
+        return false;
+    for (size_t i = 0; i < url->path_len;) {
+        const char *piece = url->path + i;
+        const char *slash = memchr(piece, '/', url->path_len - i);
+        size_t piece_len = slash ? (size_t)(slash - piece) : url->path_len - i;
+
+        if (is_dots(piece, piece_len))
+            return false;
+        i += piece_len + 1;
+    }
+    return true;
+}
+
 __attribute__((format(printf, 3, 4))) static int
 refuse(struct im_error *err, const char *delete_url, const char *format, ...)
 {
@@ -72,6 +115,10 @@ static int check_part(const struct im_manifest *manifest, size_t index, const st
     if (!is_place_of(&delete, home))
         return refuse(err, part->delete_url,
                       "the delete-url of part %zu of %zu is of another server than the manifest",
+                      index + 1, manifest->part_count);
+    if (!is_beside(&delete, home))
+        return refuse(err, part->delete_url,
+                      "the delete-url of part %zu of %zu leads out of the manifest's directory",
                       index + 1, manifest->part_count);
     if (!is_object_of(&delete, &get))
         return refuse(err, part->delete_url,

@@ -14,7 +14,6 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/retry.h"
 #include "base/text.h"
 
@@ -44,22 +43,6 @@ bool im_fetch_again(struct im_fetch_tries *tries, int failure)
     tries->done++;
     return im_retry_pause(tries->after_ms, rules->cancel) &&
            im_retry_wait(tries->done, rules->cancel);
-}
-
-int64_t im_fetch_retry_after_ms(const struct im_http_response *response)
-{
-    const char *text = response->retry_after;
-    int64_t most = IM_FETCH_RETRY_AFTER_MAX_S * 1000, ms;
-    uint64_t seconds;
-
-    if (!im_retry_status(response->status) || !text[0])
-        return 0;
-    if (im_parse_uint(text, UINT64_MAX, &seconds) == 0)
-        return seconds < IM_FETCH_RETRY_AFTER_MAX_S ? (int64_t)seconds * 1000 : most;
-    if (im_clock_parse_http(text, &ms) < 0)
-        return 0;
-    ms -= im_clock_now_ms();
-    return ms < 0 ? 0 : ms < most ? ms : most;
 }
 
 void im_fetch_healed(struct im_fetch_tries *tries)
@@ -151,18 +134,13 @@ int im_fetch_exchange(struct im_http *http, struct im_http_request *request,
             im_error_prefix(err, "%s", what);
         else
             r = im_fetch_status(ret_response, what, request->url, rules->missing_code, err);
-        tries.after_ms = im_fetch_retry_after_ms(ret_response);
+        tries.after_ms = im_http_retry_after_ms(ret_response);
     } while (r < 0 && im_fetch_again(&tries, r));
     if (r < 0 && is_cancelled(rules))
         return im_fail(err, ECANCELED, "%s: cancelled", what);
     if (r == 0)
         im_fetch_healed(&tries);
     return r;
-}
-
-bool im_fetch_is_sealed(const struct im_http_response *response)
-{
-    return strncasecmp(response->encryption, "aws:kms", strlen("aws:kms")) == 0;
 }
 
 bool im_fetch_md5_of_etag(const char *etag, uint8_t *ret_md5)
@@ -257,7 +235,7 @@ static int judge_head(struct run *run)
         return damaged(run, "it changed while it was read (ETag %s, now %s)", etag, response->etag);
     if (run->got == 0)
         memcpy(run->etag, response->etag, sizeof(run->etag));
-    run->fetch->sealed = im_fetch_is_sealed(response);
+    run->fetch->sealed = im_http_is_sealed(response);
     return 0;
 }
 
@@ -312,10 +290,10 @@ static int try_once(struct run *run, struct im_http *http, const struct im_fetch
     int r;
 
     make_headers(run, range, match, sizeof(range), headers);
-    run->response = &response;
+    run->response = &response; /* cppcheck-suppress autoVariables; set anew by each try */
     run->judged = false;
     r = im_http_do(http, &request, &response, &why);
-    run->after_ms = im_fetch_retry_after_ms(&response);
+    run->after_ms = im_http_retry_after_ms(&response);
     if (r == -EBADMSG) /* ours, from on_data: the sentence is in run->err already */
         return r;
     if (r < 0)

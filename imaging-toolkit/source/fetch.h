@@ -25,9 +25,6 @@ struct im_fetch_rules {
     const char *missing_code;    /* error code of HTTP 404, static storage; NULL: "NotFound" */
 };
 
-/* Longest Retry-After that is waited for: what a store that is merely busy asks for. */
-#define IM_FETCH_RETRY_AFTER_MAX_S 60
-
 /* Retries of one request. */
 struct im_fetch_tries {
     const struct im_fetch_rules *rules;
@@ -39,10 +36,6 @@ struct im_fetch_tries {
  * and the budget charged.  Network failures, -EAGAIN (see im_fetch_status) and, fewer times,
  * -EBADMSG (bytes that are not what was promised) are. */
 bool im_fetch_again(struct im_fetch_tries *tries, int failure);
-
-/* How long the server asks to be left alone (Retry-After, a number of seconds or a date), bounded;
- * 0 when it does not. */
-int64_t im_fetch_retry_after_ms(const struct im_http_response *response);
 
 /* After a success: the budget gets back what the last retry took, or IM_FETCH_SUCCESS when there
  * was none; never more than it had at first. */
@@ -69,7 +62,7 @@ struct im_fetch {
     size_t len;
     uint64_t object_size; /* bytes of the whole object */
     char etag[128];       /* the ETag it must have, or ""; afterwards the one it has */
-    bool sealed;          /* afterwards: the server said that im_fetch_is_sealed */
+    bool sealed;          /* afterwards: im_http_is_sealed was true */
 };
 
 /* Fetch the run into buf (len bytes).  Proven before 0 is returned: status, range, exact length, no
@@ -77,10 +70,6 @@ struct im_fetch {
  * Errors: im_fetch_status's, im_http_do's, -EBADMSG "DamagedPart". */
 int im_fetch(struct im_http *http, struct im_fetch *fetch, const struct im_fetch_rules *rules,
              void *buf, struct im_error *err);
-
-/* True when a key service encrypts the object at rest: its ETag looks like an MD5 and is none (S3's
- * API reference, "Object", on SSE-KMS). */
-bool im_fetch_is_sealed(const struct im_http_response *response);
 
 /* True when an ETag has the form of an MD5 (32 hex digits), written to ret_md5 (16 bytes). */
 bool im_fetch_md5_of_etag(const char *etag, uint8_t *ret_md5);

@@ -17,6 +17,7 @@
 #include "core/source.h"
 #include "source/fetch.h"
 #include "source/parts.h"
+#include "source/served.h"
 
 #define WHAT "the image"
 
@@ -113,7 +114,7 @@ static void free_http(struct im_http **http)
     im_http_free(*http);
 }
 
-static int http_open(const char *spec, struct im_source **ret_source, struct im_error *err)
+static int open_here(const char *spec, struct im_source **ret_source, struct im_error *err)
 {
     struct im_http *http IM_CLEANUP(free_http) = im_http_new();
     struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
@@ -128,9 +129,20 @@ static int http_open(const char *spec, struct im_source **ret_source, struct im_
     return r < 0 ? r : open_sized(spec, size, response.etag, ret_source, err);
 }
 
+static int http_prepare(const char *spec, struct im_error *err)
+{
+    return im_served_prepare(open_here, spec, err);
+}
+
+static int http_open(const char *spec, struct im_source **ret_source, struct im_error *err)
+{
+    return im_served_open(open_here, spec, ret_source, err);
+}
+
 const struct im_source_type im_source_http = {
     .name = "http",
     .summary = "http(s)://…: a web server that tells sizes and knows ranges",
     .accepts = http_accepts,
+    .prepare = http_prepare,
     .open = http_open,
 };

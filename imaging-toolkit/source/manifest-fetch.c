@@ -38,7 +38,7 @@ static int prove(const struct im_http_response *response, const char *url, struc
                             WHAT " (%s): the server sent it in the encoding '%s', which nobody "
                                  "asked for",
                             shown, coding);
-    if (im_fetch_is_sealed(response) || !im_fetch_md5_of_etag(response->etag, want))
+    if (im_http_is_sealed(response) || !im_fetch_md5_of_etag(response->etag, want))
         return 0;
     im_hash(IM_MD5, response->text.len ? response->text.data : "", response->text.len, have);
     if (memcmp(want, have, sizeof(want)) == 0)
@@ -63,7 +63,7 @@ static int fetch_once(struct im_http *http, const char *url, const struct im_fet
 
         return im_fail_code(err, -r, IM_MANIFEST_STORE_AWAY, "%s", why.message);
     }
-    return r < 0 ? r : prove(response, url, err);
+    return r;
 }
 
 int im_manifest_fetch(const char *url, const struct im_fetch_rules *rules,
@@ -73,6 +73,7 @@ int im_manifest_fetch(const char *url, const struct im_fetch_rules *rules,
     struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
     struct im_fetch_tries tries = { .rules = rules };
     struct im_error why = { 0 };
+    bool damaged;
     int r;
 
     if (!http)
@@ -80,7 +81,8 @@ int im_manifest_fetch(const char *url, const struct im_fetch_rules *rules,
     do {
         im_http_response_done(&response);
         r = fetch_once(http, url, rules, &response, &why);
-    } while (r == -EBADMSG && im_fetch_again(&tries, r));
+        damaged = r == 0 && (r = prove(&response, url, &why)) < 0;
+    } while (damaged && im_fetch_again(&tries, r));
     if (r == 0)
         return im_manifest_parse(response.text.len ? response.text.data : "", response.text.len,
                                  ret_manifest, err);

@@ -26,6 +26,7 @@
 #include "source/local.h"
 #include "source/manifest-fetch.h"
 #include "source/parts.h"
+#include "source/served.h"
 
 #define PREFIX  "manifest:"
 #define PENDING "PendingUpload"
@@ -75,6 +76,23 @@ static int check_raw_size(const struct im_manifest *manifest, struct im_error *e
                         "the manifest gives the RAW image %" PRIu64
                         " bytes, but its parts hold %" PRIu64,
                         manifest->size, manifest->file_size);
+}
+
+/* No part is asked for when the manifest leads somewhere that is not allowed. */
+static int check_urls(const struct im_manifest *manifest, struct im_error *err)
+{
+    for (size_t i = 0; i < manifest->part_count; i++) {
+        const struct im_manifest_part *part = &manifest->part[i];
+        int r = im_http_may(part->head_url, err);
+
+        if (r == 0)
+            r = im_http_may(part->get_url, err);
+        if (r < 0) {
+            im_error_prefix(err, "part %zu of %zu", i + 1, manifest->part_count);
+            return r;
+        }
+    }
+    return 0;
 }
 
 /* ---- are all parts there? ---- */
@@ -155,7 +173,7 @@ static int ask(struct roll *roll, struct im_http *http, size_t index, struct im_
     if (r < 0)
         return r;
     memcpy(told->etag, response.etag, sizeof(told->etag));
-    told->sealed = im_fetch_is_sealed(&response);
+    told->sealed = im_http_is_sealed(&response);
     ask_for_file(roll->rules, http, part, told);
     return 0;
 }
@@ -211,7 +229,6 @@ static int open_parts(const char *name, const struct im_manifest *manifest, cons
                       struct im_error *err)
 {
     const struct im_parts_options options = { .missing_code = PENDING,
-                                              .file_format = manifest->file_format,
                                               .local_dir = im_objects.dir,
                                               .budget = atomic_load(rules->budget) };
     struct im_piece *pieces IM_FREE = calloc(manifest->part_count + 1, sizeof(*pieces));
@@ -250,9 +267,8 @@ static int ask_and_open(const char *name, const struct im_manifest *manifest,
     return r;
 }
 
-static int manifest_open(const char *spec, struct im_source **ret_source, struct im_error *err)
+static int open_here(const char *place, struct im_source **ret_source, struct im_error *err)
 {
-    const char *place = spec + strlen(PREFIX);
     bool is_url = strncasecmp(place, "http://", 7) == 0 || strncasecmp(place, "https://", 8) == 0;
     struct im_manifest *manifest IM_CLEANUP(free_manifest) = NULL;
     atomic_int budget = IM_FETCH_BUDGET;
@@ -266,15 +282,28 @@ static int manifest_open(const char *spec, struct im_source **ret_source, struct
                : read_path(place, &manifest, err);
     if (r == 0)
         r = check_raw_size(manifest, err);
+    if (r == 0)
+        r = check_urls(manifest, err);
     if (r < 0)
         return r;
     return ask_and_open(is_url ? im_text_url(shown, sizeof(shown), place) : place, manifest, &rules,
                         ret_source, err);
 }
 
+static int manifest_prepare(const char *spec, struct im_error *err)
+{
+    return im_served_prepare(open_here, spec + strlen(PREFIX), err);
+}
+
+static int manifest_open(const char *spec, struct im_source **ret_source, struct im_error *err)
+{
+    return im_served_open(open_here, spec + strlen(PREFIX), ret_source, err);
+}
+
 const struct im_source_type im_source_manifest = {
     .name = "manifest",
     .summary = "manifest:PATH-or-URL: the uploaded parts an import manifest lists",
     .accepts = manifest_accepts,
+    .prepare = manifest_prepare,
     .open = manifest_open,
 };

@@ -6,6 +6,7 @@
 
 #include "base/md5.h"
 #include "source/fetch.h"
+#include "source/lend.h"
 #include "source/local.h"
 #include "source/parts.h"
 #include "source/pool.h"
@@ -29,7 +30,7 @@ struct piece {
 
 struct parts {
     struct im_source base;
-    char *what, *file_format;
+    char *what;
     size_t piece_count, segment_count;
     struct piece *piece;
     struct im_pool *pool;
@@ -39,12 +40,12 @@ struct parts {
     volatile bool stop;
     atomic_bool finishing; /* nothing is read any more: only what is not proven yet is wanted */
 
-    pthread_mutex_t lock;      /* guards what follows, and the pieces; taken after the pool's */
-    pthread_cond_t hashed;     /* some thread stopped hashing */
-    bool *fetched;             /* per segment: was here, proven but for its piece's MD5 */
-    bool *told;                /* … and parts_proven has told of it */
-    uint64_t next_offset, run; /* where the last read ended; how long it went forwards */
-    struct im_error broken;    /* a piece proved wrong after its first bytes were given out */
+    pthread_mutex_t lock;  /* guards what follows, and the pieces; taken after the pool's */
+    pthread_cond_t hashed; /* some thread stopped hashing */
+    bool *fetched;         /* per segment: was here, proven but for its piece's MD5 */
+    bool *told;            /* … and parts_proven has told of it */
+    struct im_reads reads;
+    struct im_error broken; /* a piece proved wrong after its first bytes were given out */
 };
 
 /* The piece that holds a segment. */
@@ -69,6 +70,9 @@ int parts_prove_file(struct parts *parts, struct piece *piece, struct im_error *
 /* The file that holds the piece, good until the next call for any piece; -1: there is none, and
  * from now on the piece is fetched.  Lock held. */
 int parts_file_of(struct parts *parts, struct piece *piece);
+
+/* From now on the piece is fetched.  Lock held. */
+void parts_forget_file(struct piece *piece);
 
 /* The segment that holds the byte at an offset of the piece. */
 size_t parts_segment_at(const struct piece *piece, uint64_t offset_in_piece);

@@ -171,10 +171,8 @@ static bool read_file(struct parts *parts, struct piece *piece, void *buf, size_
     (void)pthread_mutex_lock(&parts->lock);
     fd = parts_file_of(parts, piece);
     done = fd >= 0 && im_pread(fd, buf, len, offset) == (ssize_t)len;
-    if (!done) {
-        free(piece->file);
-        piece->file = NULL;
-    }
+    if (!done)
+        parts_forget_file(piece);
     (void)pthread_mutex_unlock(&parts->lock);
     return done;
 }

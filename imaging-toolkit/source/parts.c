@@ -10,11 +10,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/cleanup.h"
-#include "base/io.h"
-
-/* A reader that went forwards for so many bytes will go on. */
-#define AHEAD_AFTER (256u * 1024)
 
 /* ---- places ---- */
 
@@ -60,46 +55,21 @@ static size_t segments_of(uint64_t len)
     return len <= IM_PARTS_WHOLE_MAX ? 1 : (size_t)((len - 1) / IM_PARTS_CUT + 1);
 }
 
-/* ---- the source ---- */
-
-/* Keep account of where reads go; true when they go forwards. */
-static bool note_read(struct parts *parts, uint64_t offset, size_t len)
-{
-    bool forwards;
-
-    (void)pthread_mutex_lock(&parts->lock);
-    parts->run = offset == parts->next_offset ? parts->run + len : len;
-    parts->next_offset = offset + len;
-    forwards = parts->run >= AHEAD_AFTER;
-    (void)pthread_mutex_unlock(&parts->lock);
-    return forwards;
-}
-
 /* ---- pieces that stand on this machine ---- */
 
 int parts_file_of(struct parts *parts, struct piece *piece)
 {
     int fd = piece->file ? im_local_file(parts->local, piece->file, piece->len) : -1;
 
-    if (fd < 0 && piece->file) {
-        free(piece->file);
-        piece->file = NULL;
-    }
+    if (fd < 0)
+        parts_forget_file(piece);
     return fd;
 }
 
-/* Read from the piece's file; false: that cannot be done. */
-static bool read_file(struct parts *parts, struct piece *piece, void *buf, size_t len,
-                      uint64_t offset)
+void parts_forget_file(struct piece *piece)
 {
-    bool done;
-    int fd;
-
-    (void)pthread_mutex_lock(&parts->lock);
-    fd = parts_file_of(parts, piece);
-    done = fd >= 0 && im_pread(fd, buf, len, offset) == (ssize_t)len;
-    (void)pthread_mutex_unlock(&parts->lock);
-    return done;
+    free(piece->file);
+    piece->file = NULL;
 }
 
 static int parts_local(struct im_source *source, uint64_t offset, uint64_t len, int *ret_fd,
@@ -125,21 +95,48 @@ static int parts_local(struct im_source *source, uint64_t offset, uint64_t len, 
     return 0;
 }
 
-/* Read from the segment at this offset of the piece, at most *ret_len bytes. */
-static int read_fetched(struct parts *parts, struct piece *piece, void *buf, size_t *ret_len,
-                        uint64_t at, bool forwards, struct im_error *err)
-{
-    size_t segment = parts_segment_at(piece, at), len, skip;
-    const uint8_t *bytes;
-    int r = im_pool_acquire(parts->pool, segment, forwards, &bytes, &len, err);
+/* ---- the source ---- */
 
+/* The file of a piece, all of it; or the segment that holds the byte. */
+static int parts_lend(struct im_source *source, uint64_t offset, unsigned how, struct im_lent *ret,
+                      struct im_error *err)
+{
+    struct parts *parts = (struct parts *)source;
+    struct piece *piece = parts_piece_at(parts, offset);
+    size_t segment = parts_segment_at(piece, offset - piece->start), len;
+    int r = parts_is_broken(parts, err);
+
+    if (r == 0)
+        r = parts_prove_file(parts, piece, err);
     if (r < 0)
         return r;
-    skip = (size_t)(at - parts_offset_in_piece(piece, segment));
-    *ret_len = (size_t)im_min(*ret_len, len - skip);
-    memcpy(buf, bytes + skip, *ret_len);
-    im_pool_release(parts->pool, segment, *ret_len);
+    *ret = (struct im_lent){ .offset = piece->start, .len = piece->len, .segment = segment };
+    (void)pthread_mutex_lock(&parts->lock);
+    if (how & IM_LEND_MEMORY)
+        parts_forget_file(piece);
+    ret->file = parts_file_of(parts, piece);
+    (void)pthread_mutex_unlock(&parts->lock);
+    if (ret->file >= 0)
+        return 0;
+    r = im_pool_acquire(parts->pool, segment, how & IM_LEND_FORWARDS, &ret->bytes, &len, err);
+    if (r < 0)
+        return r;
+    im_pool_begin(parts->pool, segment);
+    ret->offset += parts_offset_in_piece(piece, segment);
+    ret->len = len;
+    ret->at = im_pool_place(parts->pool, ret->bytes);
     return 0;
+}
+
+static void parts_give_back(struct im_source *source, const struct im_lent *lent, size_t used)
+{
+    if (lent->file < 0)
+        im_pool_release(((struct parts *)source)->pool, lent->segment, used);
+}
+
+static int parts_memory(const struct im_source *source, uint64_t *ret_len)
+{
+    return im_pool_file(((const struct parts *)source)->pool, ret_len);
 }
 
 static int parts_read(struct im_source *source, void *buf, size_t len, uint64_t offset,
@@ -147,30 +144,11 @@ static int parts_read(struct im_source *source, void *buf, size_t len, uint64_t 
 {
     struct parts *parts = (struct parts *)source;
     bool forwards;
-    size_t done = 0;
 
-    if (offset >= source->size)
-        len = 0;
-    else if (len > source->size - offset)
-        len = (size_t)(source->size - offset);
-    forwards = note_read(parts, offset, len);
-
-    while (done < len) {
-        struct piece *piece = parts_piece_at(parts, offset + done);
-        uint64_t at = offset + done - piece->start;
-        size_t got = (size_t)im_min(len - done, piece->len - at);
-        int r = parts_is_broken(parts, err);
-
-        if (r == 0)
-            r = parts_prove_file(parts, piece, err);
-        if (r == 0 && !read_file(parts, piece, (uint8_t *)buf + done, got, at))
-            r = read_fetched(parts, piece, (uint8_t *)buf + done, &got, at, forwards, err);
-        if (r < 0)
-            return r;
-        done += got;
-    }
-    *ret_len = done;
-    return 0;
+    (void)pthread_mutex_lock(&parts->lock);
+    forwards = im_reads_note(&parts->reads, offset, len);
+    (void)pthread_mutex_unlock(&parts->lock);
+    return im_lend_read(source, buf, len, offset, forwards, ret_len, err);
 }
 
 /* A piece that stands on this machine is never waited for. */
@@ -246,7 +224,6 @@ static void parts_close(struct im_source *source)
     free(parts->fetched);
     free(parts->told);
     free(parts->what);
-    free(parts->file_format);
 }
 
 static const struct im_source_ops parts_ops = {
@@ -258,13 +235,11 @@ static const struct im_source_ops parts_ops = {
     .identify = parts_identify,
     .proven = parts_proven,
     .trust = parts_trust,
+    .lend = parts_lend,
+    .give_back = parts_give_back,
+    .memory = parts_memory,
     .close = parts_close,
 };
-
-const char *im_parts_file_format(const struct im_source *source)
-{
-    return source->ops == &parts_ops ? ((const struct parts *)source)->file_format : NULL;
-}
 
 uint64_t im_parts_memory(const struct im_source *source)
 {
@@ -328,8 +303,6 @@ int im_parts_open(const char *name, const struct im_piece *pieces, size_t count,
     r = take_pieces(parts, pieces, count, err);
     if (r == 0)
         r = copy_text(&parts->what, options->what, err);
-    if (r == 0)
-        r = copy_text(&parts->file_format, options->file_format, err);
     parts->rules = (struct im_fetch_rules){
         .tries = options->tries,
         .stall_timeout_s = options->stall_timeout_s,

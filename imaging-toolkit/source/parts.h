@@ -31,7 +31,6 @@ struct im_piece {
 struct im_parts_options {
     const char *what;         /* for messages about the only piece; NULL: "part 3 of 12" */
     const char *missing_code; /* error code of HTTP 404, static storage; NULL: "NotFound" */
-    const char *file_format;  /* kept for im_parts_file_format, may be NULL */
     const char *local_dir;    /* in which the pieces' files lie; NULL: there are none */
     unsigned tries;           /* of one request, 0: IM_RETRY_TRIES */
     int budget;               /* tokens left of the job's retry budget, 0: IM_FETCH_BUDGET */
@@ -43,9 +42,6 @@ struct im_parts_options {
 int im_parts_open(const char *name, const struct im_piece *pieces, size_t count,
                   const struct im_parts_options *options, struct im_source **ret_source,
                   struct im_error *err);
-
-/* The file-format a manifest declared, owned by the source; NULL for any other source. */
-const char *im_parts_file_format(const struct im_source *source);
 
 /* Bytes of segment buffers the source has allocated, for tests: at most IM_POOL_SLOTS of them. */
 uint64_t im_parts_memory(const struct im_source *source);

@@ -8,13 +8,19 @@
 
 #include "source/pool.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/bytes.h"
+#include "base/cleanup.h"
 #include "core/cancel.h"
 
 /* One for each segment of a group, so that a group comes together; each has a connection. */
@@ -45,6 +51,9 @@ struct slot {
 struct im_pool {
     struct im_pool_owner owner;
     size_t segments, slot_size;
+    int file; /* the memory of all slots, one after the other … */
+    uint8_t *memory;
+    size_t stride; /* … in whole pages */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t thread[THREADS];
@@ -90,10 +99,9 @@ static void fill(struct im_pool *pool, struct slot *slot, struct im_http *http)
     int r = -ENOMEM;
 
     slot->state = FILLING;
-    if (!slot->buf)
-        slot->buf = malloc(pool->slot_size);
+    slot->buf = pool->memory + (size_t)(slot - pool->slot) * pool->stride;
     (void)pthread_mutex_unlock(&pool->lock);
-    if (http && slot->buf)
+    if (http)
         r = owner->fill(owner->arg, http, segment, slot->damaged, slot->buf, &slot->len,
                         &slot->err);
     else
@@ -356,18 +364,29 @@ bool im_pool_peek(struct im_pool *pool, size_t segment, const uint8_t **ret_buf,
     return here;
 }
 
-void im_pool_release(struct im_pool *pool, size_t segment, size_t used)
+static void note_used(struct im_pool *pool, size_t segment, size_t used, unsigned unpin)
 {
     struct slot *slot;
 
     (void)pthread_mutex_lock(&pool->lock);
-    slot = find(pool, segment); /* pinned, so it is there */
-    slot->pins--;
+    slot = find(pool, segment);
+    assert(slot); /* it is pinned */
+    slot->pins -= unpin;
     /* a reader waits for a place, perhaps this one; or the last proven segment is begun */
     if (pool->waiting > 0 || slot->used == 0)
         (void)pthread_cond_broadcast(&pool->changed);
     slot->used += used;
     (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void im_pool_release(struct im_pool *pool, size_t segment, size_t used)
+{
+    note_used(pool, segment, used, 1);
+}
+
+void im_pool_begin(struct im_pool *pool, size_t segment)
+{
+    note_used(pool, segment, 1, 0);
 }
 
 uint64_t im_pool_memory(struct im_pool *pool)
@@ -381,7 +400,46 @@ uint64_t im_pool_memory(struct im_pool *pool)
     return bytes;
 }
 
+int im_pool_file(const struct im_pool *pool, uint64_t *ret_len)
+{
+    *ret_len = IM_POOL_SLOTS * (uint64_t)pool->stride;
+    return pool->file;
+}
+
+uint64_t im_pool_place(const struct im_pool *pool, const uint8_t *buf)
+{
+    return (uint64_t)(buf - pool->memory);
+}
+
 /* ---- from birth to death ---- */
+
+/* Whoever reads it relies on its size.  And who is given it cannot write to it, however it is
+ * opened again, since it is mapped here by now (Linux before 5.1 does not know that). */
+static int seal(int file)
+{
+    const int size = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    int r = fcntl(file, F_ADD_SEALS, size | F_SEAL_FUTURE_WRITE);
+
+    return r < 0 && errno == EINVAL ? fcntl(file, F_ADD_SEALS, size) : r;
+}
+
+/* Room for all slots, which takes memory only as it is used. */
+static int make_memory(struct im_pool *pool, struct im_error *err)
+{
+    size_t size = IM_POOL_SLOTS * pool->stride;
+    void *memory = MAP_FAILED;
+
+    if (size == 0)
+        return 0;
+    pool->file = memfd_create("segments", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (pool->file >= 0 && ftruncate(pool->file, (off_t)size) == 0)
+        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, pool->file, 0);
+    if (memory != MAP_FAILED)
+        pool->memory = memory;
+    return memory != MAP_FAILED && seal(pool->file) == 0
+               ? 0
+               : im_fail_errno(err, errno, "cannot have %zu bytes of memory", size);
+}
 
 static void start_threads(struct im_pool *pool)
 {
@@ -402,24 +460,30 @@ int im_pool_new(const struct im_pool_owner *owner, size_t segments, size_t slot_
 {
     struct im_pool *pool = calloc(1, sizeof(*pool));
     pthread_condattr_t attributes;
+    int r;
 
     if (!pool)
         return im_fail(err, ENOMEM, "out of memory");
     pool->owner = *owner;
     pool->segments = segments;
     pool->slot_size = slot_size;
+    pool->stride = (size_t)im_round_up(slot_size, 4096);
+    pool->file = -1;
     (void)pthread_mutex_init(&pool->lock, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&pool->changed, &attributes);
     (void)pthread_condattr_destroy(&attributes);
-    start_threads(pool);
-    if (segments > 0 && pool->thread_count == 0) {
+    r = segments > 0 ? make_memory(pool, err) : 0;
+    if (r == 0)
+        start_threads(pool);
+    if (r == 0 && segments > 0 && pool->thread_count == 0)
+        r = im_fail(err, EAGAIN, "cannot start a thread");
+    if (r < 0)
         im_pool_free(pool);
-        return im_fail(err, EAGAIN, "cannot start a thread");
-    }
-    *ret_pool = pool;
-    return 0;
+    else
+        *ret_pool = pool;
+    return r;
 }
 
 struct im_pool *im_pool_free(struct im_pool *pool)
@@ -432,8 +496,9 @@ struct im_pool *im_pool_free(struct im_pool *pool)
     (void)pthread_mutex_unlock(&pool->lock);
     for (size_t i = 0; i < pool->thread_count; i++)
         (void)pthread_join(pool->thread[i], NULL);
-    for (size_t i = 0; i < IM_POOL_SLOTS; i++)
-        free(pool->slot[i].buf);
+    if (pool->memory)
+        (void)munmap(pool->memory, IM_POOL_SLOTS * pool->stride);
+    im_cleanup_close(&pool->file);
     (void)pthread_cond_destroy(&pool->changed);
     (void)pthread_mutex_destroy(&pool->lock);
     free(pool);

@@ -1,5 +1,8 @@
 /* pool - a bounded number of segments in memory, filled by a pool of threads.
  *
+ * The memory is a file without a name (memfd_create), so that another process can read what is in
+ * it where it stands (source/served.h).
+ *
  * Knows segments by their number only; what they are and how they are proven is the owner's
  * business.  Ahead of a reader that goes forwards the next segments are filled before they are
  * asked for; otherwise those least recently used make room. */
@@ -71,5 +74,15 @@ bool im_pool_peek(struct im_pool *pool, size_t segment, const uint8_t **ret_buf,
 /* Unpin; `used` bytes of it were read (a segment read to its end is the first to make room). */
 void im_pool_release(struct im_pool *pool, size_t segment, size_t used);
 
+/* The same for a segment that stays pinned: it was begun. */
+void im_pool_begin(struct im_pool *pool, size_t segment);
+
 /* Bytes of buffers allocated so far. */
 uint64_t im_pool_memory(struct im_pool *pool);
+
+/* The memory of all buffers: its descriptor (the pool's own), which cannot shrink, and *ret_len
+ * bytes of it; -1 when there are no segments. */
+int im_pool_file(const struct im_pool *pool, uint64_t *ret_len);
+
+/* Where in it a buffer begins that im_pool_acquire gave. */
+uint64_t im_pool_place(const struct im_pool *pool, const uint8_t *buf);

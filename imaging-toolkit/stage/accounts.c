@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "guest/os.h"
 
 #define FIELDS 7
@@ -31,9 +32,8 @@ static unsigned cut(char *line, char *field[FIELDS])
 
 static bool is_shell(const char *path)
 {
-    const char *name = strrchr(path, '/');
+    const char *name = im_text_basename(path);
 
-    name = name ? name + 1 : path;
     return strcmp(name, "nologin") != 0 && strcmp(name, "false") != 0 &&
            strcmp(name, "sync") != 0 && strcmp(name, "halt") != 0 && strcmp(name, "shutdown") != 0;
 }

@@ -278,11 +278,11 @@ static int bundle_sink(const struct im_args *args, const struct im_context *cont
 static const char *const architectures[] = { "i386", "x86_64", "arm64", NULL };
 
 static const struct im_param params[] = {
-    { "to", IM_PARAM_TEXT, true, NULL, "directory that gets the parts and the manifest" },
+    { "to", IM_PARAM_INTO, true, NULL, "directory that gets the parts and the manifest" },
     { "prefix", IM_PARAM_TEXT, true, NULL, "what their names begin with" },
-    { "key", IM_PARAM_TEXT, true, NULL, "PEM file of the user's private RSA key, which signs" },
-    { "cert", IM_PARAM_TEXT, true, NULL, "PEM file of the user's certificate" },
-    { "cloud-cert", IM_PARAM_TEXT, true, NULL, "PEM file of the cloud's certificate" },
+    { "key", IM_PARAM_FILE, true, NULL, "PEM file of the user's private RSA key, which signs" },
+    { "cert", IM_PARAM_FILE, true, NULL, "PEM file of the user's certificate" },
+    { "cloud-cert", IM_PARAM_FILE, true, NULL, "PEM file of the cloud's certificate" },
     { "arch", IM_PARAM_CHOICE, false, architectures, "of the machine (x86_64)" },
     { "user", IM_PARAM_TEXT, false, NULL, "account the bundle belongs to" },
     { "kernel", IM_PARAM_TEXT, false, NULL, "id of the kernel it starts with" },

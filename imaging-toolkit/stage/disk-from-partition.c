@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/crypto.h"
+#include "base/text.h"
 #include "core/stage.h"
 #include "stage/fat.h"
 #include "stage/find-kernel.h"
@@ -83,8 +84,13 @@ static int open_file(const char *name, const char *path, uint64_t max,
                      struct im_source **ret_source, struct im_error *err)
 {
     struct im_source *source = NULL;
-    int r = im_source_open(path, &source, err);
+    char shown[256];
+    int r;
 
+    if (im_source_is_remote(path)) /* this process has no network any more */
+        return im_fail(err, EOPNOTSUPP, "%s='%s' is no file; fetch it first", name,
+                       im_text_url(shown, sizeof(shown), path));
+    r = im_source_open(path, &source, err);
     if (r < 0) {
         im_error_prefix(err, "%s=", name);
         return r;
@@ -323,8 +329,8 @@ static const struct im_param params[] = {
       "bytes of an empty ext4 file system called ephemeral0, partition 2 (default: none)" },
     { "boot", IM_PARAM_CHOICE, false, boots, "install a boot loader (default: auto)" },
     { "firmware", IM_PARAM_CHOICE, false, firmwares, "that starts the disk (default: both)" },
-    { "kernel", IM_PARAM_TEXT, false, NULL, "file of the kernel (default: found in the image)" },
-    { "ramdisk", IM_PARAM_TEXT, false, NULL, "file of its ramdisk" },
+    { "kernel", IM_PARAM_FILE, false, NULL, "file of the kernel (default: found in the image)" },
+    { "ramdisk", IM_PARAM_FILE, false, NULL, "file of its ramdisk" },
     { "cmdline", IM_PARAM_TEXT, false, NULL, "further words for the kernel" },
     { "force", IM_PARAM_FLAG, false, NULL, "make a partition of what is no known file system" },
     { 0 },

@@ -45,9 +45,9 @@ static const struct target {
 int grub_available(enum grub_firmware firmware, struct im_error *err)
 {
     const struct target *target = &targets[firmware];
-    char *found IM_FREE = im_spawn_find(MKIMAGE);
+    struct im_program found;
 
-    if (!found)
+    if (!im_spawn_find(MKIMAGE, &found))
         return im_fail(err, ENOPKG,
                        "unavailable: %s is missing, which makes boot loaders; install grub-common, "
                        "or do without by boot=no",

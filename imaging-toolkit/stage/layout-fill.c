@@ -58,9 +58,9 @@ uint64_t layout_ephemeral_scratch(uint64_t len)
 
 int layout_can_fill(const struct layout *layout, struct im_error *err)
 {
-    char *found IM_FREE = im_spawn_find(MKE2FS);
+    struct im_program found;
 
-    if (found || layout->part[LAYOUT_EPHEMERAL].len == 0)
+    if (layout->part[LAYOUT_EPHEMERAL].len == 0 || im_spawn_find(MKE2FS, &found))
         return 0;
     return im_fail(err, ENOPKG,
                    "unavailable: %s is missing, which makes ephemeral partitions; install "
@@ -68,20 +68,13 @@ int layout_can_fill(const struct layout *layout, struct im_error *err)
                    MKE2FS);
 }
 
-/* Through env, since mke2fs takes the time from there: the same image gives the same disk. */
+/* mke2fs takes the time from its environment: the same image gives the same disk. */
 static int make_ext(int fd, const struct layout *layout, struct im_error *err)
 {
     char uuid[40], extended[128];
     uint8_t bytes[16];
-    char *mke2fs IM_FREE = im_spawn_find(MKE2FS);
-    const char *const argv[] = { "env",        "E2FSPROGS_FAKE_TIME=1000000000",
-                                 mke2fs,       "-q",
-                                 "-F",         "-t",
-                                 "ext4",       "-L",
-                                 "ephemeral0", "-U",
-                                 uuid,         "-E",
-                                 extended,     IM_BOX_FD3,
-                                 NULL };
+    const char *const argv[] = { MKE2FS, "-q", "-F", "-t",     "ext4",     "-L", "ephemeral0",
+                                 "-U",   uuid, "-E", extended, IM_BOX_FD3, NULL };
     struct im_box box IM_BOX_DONE = IM_BOX(MKE2FS, argv, -1);
     int r = layout_can_fill(layout, err);
 
@@ -92,6 +85,7 @@ static int make_ext(int fd, const struct layout *layout, struct im_error *err)
                    "lazy_itable_init=1,lazy_journal_init=1,nodiscard,hash_seed=%s", uuid);
     box.fd3 = fd;
     box.file_size = layout->part[LAYOUT_EPHEMERAL].len;
+    box.variable = "E2FSPROGS_FAKE_TIME=1000000000";
     r = im_box_run(&box, err);
     if (r == 0 && !im_box_succeeded(&box))
         r = im_box_refused(&box, "make", "ephemeral partition", err);

@@ -27,10 +27,10 @@ static int unbundle_open(const struct im_args *args, const struct im_context *co
 static const char *const recipients[] = { "user", "cloud", NULL };
 
 static const struct im_param params[] = {
-    { "manifest", IM_PARAM_TEXT, true, NULL,
+    { "manifest", IM_PARAM_BESIDE, true, NULL,
       "path or URL of the manifest; the parts are beside it" },
-    { "key", IM_PARAM_TEXT, true, NULL, "PEM file of the recipient's private RSA key" },
-    { "cert", IM_PARAM_TEXT, false, NULL,
+    { "key", IM_PARAM_FILE, true, NULL, "PEM file of the recipient's private RSA key" },
+    { "cert", IM_PARAM_FILE, false, NULL,
       "PEM file of the certificate the manifest is signed for; without it nobody verifies" },
     { "recipient", IM_PARAM_CHOICE, false, recipients, "whose key it is: user (default) or cloud" },
     { 0 },

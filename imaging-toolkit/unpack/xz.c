@@ -12,8 +12,10 @@
 #include "core/cancel.h"
 #include "unpack/stream.h"
 
-/* Memory for indexes: 16 bytes for each block, of which a file has few. */
-#define INDEX_MEMORY_MAX (UINT64_C(16) << 20)
+/* Memory for indexes: 16 bytes for each block, of which a file has few, and some 400 for each
+ * stream, of which it has one.  liblzma takes a time for them that grows with the square of their
+ * number: a second for 20000 streams, which are 640 KB. */
+#define INDEX_MEMORY_MAX (UINT64_C(2) << 20)
 /* Read at once of them. */
 #define INDEX_PIECE 4096u
 
@@ -100,8 +102,6 @@ static int read_indexes(struct im_source *source, lzma_stream *stream, struct im
     }
     if (result == LZMA_MEMLIMIT_ERROR) /* the size stays unknown; unpacking needs no index */
         return 0;
-    if (result == LZMA_BUF_ERROR)
-        result = LZMA_DATA_ERROR;
     return judge(stream, result, err);
 }
 

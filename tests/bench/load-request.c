@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/crypto.h"
 #include "load.h"
@@ -49,6 +51,7 @@ int load_request(const struct load_plan *plan, int64_t now_ms, struct im_buffer 
                  struct im_error *err)
 {
     struct im_buffer authorization IM_BUFFER_DONE = IM_BUFFER(AUTHORIZATION_MAX);
+    static atomic_uint invocations; /* boto3 sends an UUID */
     char host[32], date[17];
     int r = 0;
 
@@ -66,10 +69,12 @@ int load_request(const struct load_plan *plan, int64_t now_ms, struct im_buffer 
                          "User-Agent: Boto3/1.26 Python/3.11 Linux/6.1 Botocore/1.29\r\n"
                          "X-Amz-Date: %s\r\n"
                          "%s"
+                         "amz-sdk-invocation-id: %d-%u\r\n"
                          "Content-Length: %zu\r\n"
                          "\r\n"
                          "%s",
                          plan->path, host, date, authorization.len > 0 ? authorization.data : "",
-                         strlen(plan->body), plan->body);
+                         (int)getpid(), atomic_fetch_add(&invocations, 1), strlen(plan->body),
+                         plan->body);
     return r < 0 ? im_fail(err, -r, "a request cannot be kept") : 0;
 }

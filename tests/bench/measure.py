@@ -4,10 +4,15 @@ Not the judge of the figures; that is report.py.
 """
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from procfs import opened  # noqa: E402
 
 SAMPLE_S = 0.1  # between two looks at the processes and the scratch directory
 DEADLINE_S = 3600  # of one command: libvhdi needs minutes, nothing needs an hour
@@ -109,25 +114,33 @@ class Watch(threading.Thread):
             if int(fields[3]) == self.session and int(name) != self.session:
                 yield name, int(fields[21]) * os.sysconf("SC_PAGESIZE")
 
+    @staticmethod
+    def shared(pid):
+        """Bytes of a resident set that are memory of several processes."""
+        try:
+            with open(f"/proc/{pid}/status", encoding="latin-1") as status:
+                found = re.search(r"^RssShmem:\s*(\d+) kB", status.read(), re.M)
+        except OSError:
+            found = None
+        return int(found[1]) << 10 if found else 0
+
     def unlinked(self, pid):
         """Bytes of scratch that has no name."""
         total = 0
-        try:
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                path = f"/proc/{pid}/fd/{fd}"
-                target = os.readlink(path)
-                if target.startswith(self.scratch) and target.endswith(" (deleted)"):
-                    total += os.stat(path).st_blocks * 512
-        except OSError:
-            pass
+        for number, target in opened(pid).items():
+            if target.startswith(self.scratch) and target.endswith(" (deleted)"):
+                with contextlib.suppress(OSError):
+                    total += os.stat(f"/proc/{pid}/fd/{number}").st_blocks * 512
         return total
 
     def look(self):
-        rss = unlinked = 0
+        rss = unlinked = together = 0
         for pid, size in self.members():
-            rss += size
+            shared = self.shared(pid)
+            rss += size - shared
+            together = max(together, shared)
             unlinked += self.unlinked(pid)
-        self.rss = max(self.rss, rss)
+        self.rss = max(self.rss, rss + together)
         self.used = max(self.used, disk_usage(self.scratch) + unlinked)
 
     def run(self):

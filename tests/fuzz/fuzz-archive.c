@@ -8,6 +8,8 @@
 
 #include <config.h>
 
+#include "fuzz/fuzz-bytes.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,14 +30,6 @@ struct bytes {
     size_t len;
     uint64_t position;
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-_Noreturn static void fault(const char *what)
-{
-    (void)fprintf(stderr, "FINDING: %s\n", what);
-    abort();
-}
 
 static int bytes_read(struct im_source *source, void *buf, size_t len, uint64_t offset,
                       size_t *ret_len, struct im_error *err)

@@ -4,6 +4,8 @@
 
 #include <config.h>
 
+#include "fuzz/fuzz-bytes.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +14,6 @@
 #include "base/text.h"
 
 #define INPUT_MAX 65536u
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static uint32_t seed = 1;
 
@@ -34,6 +34,8 @@ static void look_at(const char *path, uint64_t rounds)
     len = fread(input, 1, sizeof(input), file);
     (void)fclose(file);
     (void)LLVMFuzzerTestOneInput(input, len);
+    if (fuzz_refused)
+        (void)printf("refused: %s\n", path);
     for (uint64_t i = 0; i < rounds; i++) {
         size_t cut = random_number() % 8 == 0 ? random_number() % (len + 1) : len;
 

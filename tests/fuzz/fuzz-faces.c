@@ -70,6 +70,11 @@ static void check_error(const struct answer *answer)
     case EFBIG:
     case ENOENT: /* an extent */
         break;
+    case ENOMEM:
+        if (getenv(
+                "FAIL_ALLOC")) /* lib/fail-alloc.c: what was opened is closed, so this is the end */
+            exit(1);
+        fuzz_fault("%s is out of memory", answer->face);
     case ECANCELED:
         if (answer->partly)
             break;

@@ -8,6 +8,8 @@
 
 #include <config.h>
 
+#include "fuzz/fuzz-bytes.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -26,12 +28,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int __wrap_im_box_run(struct im_box *box, struct im_error *err);
 
 static uint8_t bytes[INPUT_MAX];
-
-_Noreturn static void fault(const char *what)
-{
-    (void)fprintf(stderr, "FINDING: %s\n", what);
-    abort();
-}
 
 int __wrap_im_box_run(struct im_box *box, struct im_error *err)
 {

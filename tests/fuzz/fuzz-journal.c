@@ -9,6 +9,8 @@
 
 #include <config.h>
 
+#include "fuzz/fuzz-bytes.h"
+
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -29,14 +31,6 @@
 #define HEAD      16u                 /* of a mark */
 
 static const uint8_t identity[IM_JOURNAL_IDENTITY] = "fuzz";
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-_Noreturn static void fault(const char *what)
-{
-    (void)fprintf(stderr, "FINDING: %s\n", what);
-    abort();
-}
 
 static int source_read(struct im_source *source, void *buf, size_t len, uint64_t offset,
                        size_t *ret_len, struct im_error *err)

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import tempfile
 
+import left
 import service
 
 
@@ -27,7 +28,7 @@ class Shared(service.Service):
     def __init__(self, config):
         super().__init__(start=False)
         self.scratch = os.path.join(self.tmp, "scratch")
-        self.file = self.write("config", config + f'\nscratch-directory = "{self.scratch}"\n')
+        self.file = self.write("config", service.STORES_HERE + config + f'\nscratch-directory = "{self.scratch}"\n')
         self.options = ("--config", self.file)
 
     def command(self, *options):
@@ -147,6 +148,7 @@ class Cluster:
             except Exception as error:  # the others are to be ended, too
                 wrong.append(error)
         if self.tmp:
+            left.keep_service(self.tmp, None)
             shutil.rmtree(self.tmp, ignore_errors=True)
         if wrong:
             raise wrong[0]

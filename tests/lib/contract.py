@@ -222,15 +222,10 @@ class World:
 
     def __init__(self, config="", toolkit=None, prepare=None):
         self.clean = contextlib.ExitStack()
-        self.service = service.Service(toolkit=toolkit, start=False)
+        self.service = service.Service(toolkit=toolkit, start=False, config=config)
         self.clean.callback(self.service.stop)
         self.tmp = self.service.tmp
         try:
-            if config:
-                path = self.path("service.conf")
-                with open(path, "w", encoding="utf-8") as file:
-                    file.write(config)
-                self.service.options = ("--config", path)
             if prepare:
                 prepare(self)
             self.service.start()
@@ -300,6 +295,10 @@ class World:
     def volumes(self):
         return set(os.listdir(os.path.join(self.service.dir, "volumes")))
 
+    def finished(self):
+        """Without the directories of tasks at work, which come and go."""
+        return {name for name in self.volumes() if not name.startswith(".")}
+
     def scratch(self):
         return os.listdir(os.path.join(self.service.dir, "scratch"))
 
@@ -352,12 +351,22 @@ class Case(unittest.TestCase):
         upload.wait()
         return task, upload
 
+    def assert_left(self, finished):
+        """These volumes are there, and nothing that a task has made on its way."""
+        with contextlib.suppress(TimeoutError):
+            service.wait_for(lambda: self.world.volumes() == finished and not self.world.scratch(), 10)
+        self.assertEqual((self.world.volumes(), self.world.scratch()), (finished, []))
+
     def assert_nothing_stored(self, call):
         """call() leaves no task, no volume."""
-        before = self.main.describe().ids(), self.world.volumes()
+        before = self.stored()
         value = call()
-        self.assertEqual((self.main.describe().ids(), self.world.volumes()), before)
+        self.assertEqual(self.stored(), before)
         return value
+
+    def stored(self):
+        """Tasks and volumes; what tasks have there while they are at work comes and goes."""
+        return self.main.describe().ids(), self.world.finished()
 
 
 def main():

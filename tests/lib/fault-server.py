@@ -11,6 +11,7 @@ until it is killed.  The first component of a path says what goes wrong, the res
     /FAULT*2/NAME     the first two do
     /METHOD:FAULT…    requests of this method do (HEAD and DELETE of faults before a body, too), others
                       are answered rightly
+    /in/FAULT,NAME    the same as /FAULT/NAME, for objects that are to lie in one directory
 
 A fault of several parts is written a+b; a part that nothing is known of changes nothing, and makes a
 path of its own.  Every request is one line of DIR/log, complete before its
@@ -58,7 +59,8 @@ class Handler(BaseHTTPRequestHandler):
     def script(self):
         """The fault to show now ('ok' when it has been shown often enough), and the file's path."""
         raw = self.path.split('?')[0]
-        fault, _, name = raw[1:].partition('/')
+        fault, _, name = (raw[len('/in/'):].partition(',') if raw.startswith('/in/') else
+                          raw[1:].partition('/'))
         method, colon, rest = fault.partition(':')
         self.of_method = bool(colon)
         if colon and method != self.command:

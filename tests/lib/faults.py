@@ -110,9 +110,10 @@ class Bench:
     # -- the upload
 
     def url(self, script, name, base=None):
-        """Each cell has paths of its own: the server counts by path."""
+        """Each cell has paths of its own: the server counts by path.  All lie in one directory, as
+        what may be deleted must."""
         fault, star, times = script.partition("*")
-        return f"{base or f'http://127.0.0.1:{self.port}'}/{fault}+cell{self.cells}{star}{times}/{name}"
+        return f"{base or f'http://127.0.0.1:{self.port}'}/in/{fault}+cell{self.cells}{star}{times},{name}"
 
     def put(self, name, data):
         with open(os.path.join(self.files, name), "wb") as file:

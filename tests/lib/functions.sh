@@ -15,6 +15,7 @@ export LC_ALL=C PATH="/usr/bin:/bin:/usr/sbin:/sbin:$PATH"
 unset EC2_URL S3_URL http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY PYTHONPATH PYTHONHOME
 while read -r _variable; do unset "$_variable"; done < <(compgen -v | grep -E '^(AWS|EUCA)_' |
     grep -vx EUCA_TOOLS_DIR || :)
+export EUCA_CONFIG_PATH= # none
 
 top_srcdir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 lib=$top_srcdir/tests/lib
@@ -40,12 +41,20 @@ built() {
 : "${EUCA_TOOLS_DIR:=$(dirname "$(built euca-tools/euca-import-volume)")}"
 export top_srcdir IMAGING_TOOLKIT IMAGING_SERVICE EUCA_TOOLS_DIR
 
+story=$(realpath "$0")
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/story.XXXXXX")
 started=() # pids of what runs in the background
 service_log=
+searched=() # for lib/left.py: directories of services, files that hold secrets
 cd "$tmp"
 mkdir home
 export HOME=$tmp/home
+
+# keep_searched: what lib/left.py keeps of this test, while it is there.
+keep_searched() {
+    [ ${#searched[@]} -eq 0 ] || "$lib/left.py" "$story" "${searched[@]}" || return 1
+    searched=()
+}
 
 finish() {
     local status=$? pid
@@ -56,6 +65,7 @@ finish() {
         say "--- the service's log, last lines:"
         tail -n 40 "$service_log"
     fi
+    keep_searched || status=1
     cd /
     if [ -n "${KEEP:-}" ]; then say "kept: $tmp"; else rm -rf "$tmp"; fi
     exit $status
@@ -84,7 +94,7 @@ wait_for() {
 }
 
 # ended PID: the process is gone, or only its exit status is left.
-ended() { ! grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
+ended() { ! grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
 
 # holds_text TEXT FILE
 holds_text() { grep -qF -- "$1" "$2" 2>/dev/null; }
@@ -156,12 +166,14 @@ service_is_ready() {
 }
 
 # start_service DIR [OPTION...]: on a port of the kernel's choice, or of service_port (set by the
-# first start, so that a second one has the same).  Sets the variables of DIR/env.sh; what it prints
-# is in DIR.out, its log in DIR.log.
+# first start, so that a second one has the same).  It may fetch from this machine.  Sets the
+# variables of DIR/env.sh; what it prints is in DIR.out, its log in DIR.log.
 start_service() {
     service_dir=$1 service_log=$1.log
+    case " ${searched[*]-} " in *" $1 "*) ;; *) searched+=("$1") ;; esac
     shift
-    "$IMAGING_SERVICE" --standalone "$service_dir" --listen "127.0.0.1:${service_port:-0}" \
+    echo 'manifest-networks = {"127.0.0.0/8"}' >"$service_dir.conf"
+    "$IMAGING_SERVICE" --standalone "$service_dir" --config "$service_dir.conf" --listen "127.0.0.1:${service_port:-0}" \
         --toolkit "$IMAGING_TOOLKIT" "$@" >"$service_dir.out" 2>>"$service_log" </dev/null &
     service_pid=$!
     started+=("$service_pid")

@@ -38,7 +38,9 @@ SCRATCH_BYTES = 16 << 20
 PART = 40000 # odd on purpose: no structure of any format begins where a part does
 ALL_WAYS = ("file", "pipe", "parts", "job", "info", "digest", "encode")
 TO_RAW = ALL_WAYS[:-1] # encoded anew a disk is no longer what its first bytes tell
+LOOKS = ("info", "check", "inspect") # nothing is written, and not everything is read
 LINE_LIMIT = 4096
+FINDING = re.compile(rb"^(?:error|warning|unknown|ok) +[a-z-]+: [^\n]*\n", re.M)
 
 MANIFEST = """<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
 <manifest><version>2010-11-15</version><file-format>%(format)s</file-format>
@@ -55,7 +57,21 @@ MANIFEST_PART = """<part index="%(i)d"><byte-range start="%(start)d" end="%(end)
 class Result:
     """One run of the program: status (negative: a signal), both outputs, what it cost."""
     status = seconds = kib = written = 0
-    out = err = events = b""
+    out = err = events = findings = b""
+
+
+class Cost:
+    """The most that runs took (of memory no less than this test's own, which they begin with), and how
+    the first that failed ended."""
+    def __init__(self):
+        self.seconds, self.kib, self.status = 0, 0, None
+
+    def add(self, result):
+        self.seconds, self.kib = max(self.seconds, result.seconds), max(self.kib, result.kib)
+        self.status = self.status or result.status
+
+    def __str__(self):
+        return "%.2f s, %d MiB" % (self.seconds, self.kib >> 10)
 
 
 class Bench:
@@ -78,6 +94,7 @@ class Bench:
         self.port = self.listener.getsockname()[1]
         self.web = self.base = None
         self.turn = 0
+        self.cost = Cost()
         atexit.register(self.close) # also when the test is told to stop
 
     def __enter__(self):
@@ -120,29 +137,32 @@ class Bench:
                 else:
                     os.unlink(path)
 
-    def serve(self, path, format):
-        """Cut a file into the parts of a manifest on the web server; the manifest's URL."""
+    def serve(self, path, format, under=""):
+        """Cut a file into the parts of a manifest on the web server; the manifest's URL.  It is there
+        until the next one, or for good when it is given a name to lie under."""
         if not self.web:
             self.web = subprocess.Popen(
                 ["/usr/bin/python3", os.path.join(os.path.dirname(__file__), "fault-server.py"),
                  self.path("web")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
             self.base = "http://127.0.0.1:%d/ok" % int(self.web.stdout.readline())
-        for name in os.listdir(self.path("web")):
+        for name in os.listdir(self.path("web")) if not under else ():
             os.unlink(self.path("web", name))
+        base = self.base + "/" + under if under else self.base
+        beginning = under + "_" if under else "" # as the server writes a slash
         size = os.path.getsize(path)
         length = max(PART, -(-size // 60)) # some dozens of parts at most
         starts = range(0, size, length)
         with open(path, "rb") as file:
             for i, _ in enumerate(starts):
-                with open(self.path("web", "p%d" % i), "wb") as part:
+                with open(self.path("web", "%sp%d" % (beginning, i)), "wb") as part:
                     part.write(file.read(length))
-        parts = "".join(MANIFEST_PART % {"i": i, "start": start, "base": self.base,
+        parts = "".join(MANIFEST_PART % {"i": i, "start": start, "base": base,
                                          "end": min(start + length, size) - 1}
                         for i, start in enumerate(starts))
-        with open(self.path("web", "m.xml"), "w", encoding="utf-8") as file:
-            file.write(MANIFEST % {"format": format.upper(), "base": self.base, "size": size,
+        with open(self.path("web", beginning + "m.xml"), "w", encoding="utf-8") as file:
+            file.write(MANIFEST % {"format": format.upper(), "base": base, "size": size,
                                    "count": len(starts), "parts": parts})
-        return "manifest:%s/m.xml" % self.base
+        return "manifest:%s/m.xml" % base
 
     # -- runs
 
@@ -178,6 +198,7 @@ class Bench:
             if feeder:
                 feeder.join()
             result.out, result.err, result.events = (whole(f) for f in (out, err, events))
+        self.cost.add(result)
         return result
 
     def _wait(self, child, result):
@@ -199,9 +220,16 @@ class Bench:
     def go(self, way, path, format, options=(), job=()):
         """One conversion (or `info`) of the file at path."""
         scratch, out = self.path("scratch"), self.path("out", "disk.raw")
-        if way == "info":
+        if way in LOOKS:
             with_extents = options[:2] if "--extents" in options[:1] else ()
-            return self.run(["info", "-f", format, *with_extents, path])
+            with_scratch = () if way == "info" else ("--scratch", scratch)
+            return self.run([way, "-f", format, *with_extents, *with_scratch, path])
+        if way in ("import-volume", "import-instance"):
+            result = self.run(["run", way, "image=" + path, "volume=" + out, *inputs(format, options),
+                               "--scratch", scratch, "--progress-fd", "EVENTS"])
+            result.findings = b"".join(FINDING.findall(result.err)) # told beside the error
+            result.err = FINDING.sub(b"", result.err)
+            return result
         if way == "job":
             text = json.dumps({"source": path, "format": format, "store": out, "sync": False,
                                "scratch": scratch, **dict(job)})
@@ -237,7 +265,7 @@ class Bench:
 
     def untouched(self, case, result):
         """What holds of every run, whatever came of it."""
-        said = result.out + result.err + result.events
+        said = result.out + result.err + result.events + result.findings
         case.assertNotRegex(said, rb"Sanitizer|runtime error:", "a sanitizer's report")
         case.assertGreaterEqual(result.status, 0, "ended by a signal (9: after %d s): %r"
                                 % (DEADLINE_S, said[-2000:]))
@@ -295,6 +323,13 @@ class Bench:
             for name in left:
                 os.unlink(self.path("out", name))
 
+    def was_looked_at(self, case, result):
+        """Whatever stands on the disk, and whether it can be read: a verdict, and nothing else."""
+        self.untouched(case, result)
+        case.assertIn(result.status, (0, 4), result.err)
+        if result.status:
+            one_line(case, result.err.decode("utf-8", "strict"))
+
     def ways(self, case, data, format, ways, options, job, judge, judge_info):
         """Put the image in place and send it every way; the input must be the same after all."""
         path = data if isinstance(data, str) else self.put(data)
@@ -303,7 +338,9 @@ class Bench:
         for way in ways or self.some_ways():
             with case.subTest(way=way):
                 result = self.go(way, path, format, options, job)
-                if way == "info":
+                if way in ("check", "inspect"):
+                    self.was_looked_at(case, result)
+                elif way in LOOKS:
                     judge_info(result)
                 else:
                     judge(result, way)
@@ -395,6 +432,13 @@ class Case(unittest.TestCase):
                             and at not in meaningless:
                         self.fail("accepted, though byte %d means something" % at)
                 overwrite(path, at, good[at])
+
+
+def inputs(format, options):
+    """Those of a workflow, for what `convert` is told by -f and options."""
+    kind, _, packed = ("vmdk.ova" if format == "ova" else format).partition(".")
+    named = {name[2:] + "=" + value for name, value in zip(options[::2], options[1::2])}
+    return ["format=" + kind, *["packed=" + packed] * bool(packed), *sorted(named)]
 
 
 def save(file, data):

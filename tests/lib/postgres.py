@@ -25,6 +25,9 @@ import tempfile
 import threading
 import time
 
+import left
+import listening
+
 DEADLINE_S = 60
 USER = "imaging"
 # Below the ports that the kernel gives to whoever asks for any: while the server is stopped nobody
@@ -249,7 +252,10 @@ class Postgres:
         """Takes everything away."""
         if self.process and self.process.poll() is None:
             self.go_on()
-            self.stop("immediate")
+            try:
+                left.keep_postgres(self)
+            finally:
+                self.stop("immediate")
         shutil.rmtree(self.dir, ignore_errors=True)
         self.owner.close()
 
@@ -287,20 +293,11 @@ class CommitCutter:
 
     def __init__(self, server, when):
         self.server, self.when = server, when
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = listening.start(self._carry)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
         self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
 
     def _carry(self, client):
         with client, socket.create_connection(("127.0.0.1", self.server.port)) as server:

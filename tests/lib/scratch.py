@@ -9,6 +9,8 @@ import tempfile
 import threading
 import time
 
+from procfs import opened
+
 MIB = 1 << 20
 TOOLKIT = os.environ.get("IMAGING_TOOLKIT") or os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "imaging-toolkit", "imaging-toolkit")
@@ -112,12 +114,9 @@ def held(path):
     for name in files_of(path):
         count(name)
     for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for fd in os.listdir(f"/proc/{process}/fd"):
-                if os.readlink(name := f"/proc/{process}/fd/{fd}").startswith(path):
-                    count(name)
-        except OSError:
-            pass
+        for number, target in opened(process).items():
+            if target.startswith(path):
+                count(f"/proc/{process}/fd/{number}")
     return sum(seen.values())
 
 

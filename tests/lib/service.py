@@ -17,8 +17,12 @@ import subprocess
 import tempfile
 import time
 
+import left
+
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 DEADLINE_S = 60
+STORES_HERE = 'manifest-networks = {"127.0.0.0/8"}\n'
+LOG_LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z (error|warning|info): [^\x00-\x1f\x7f]*"
 
 
 def built(name):
@@ -44,7 +48,8 @@ def wait_for(condition, seconds=DEADLINE_S):
 
 class Service:
     """Starts at once; stop() or the end of a with-block ends it and removes its directory.  config:
-    the text of a configuration file."""
+    the text of a configuration file.  Tests have their stores on this machine, where a service goes
+    only when it is told; it is, unless config says something of manifest-networks itself."""
 
     def __init__(self, *options, toolkit=None, start=True, config=None):
         self.program = os.environ.get("IMAGING_SERVICE") or built("imaging-service/imaging-service")
@@ -55,6 +60,8 @@ class Service:
         self.tmp = tempfile.mkdtemp(prefix="service.")
         self.dir = os.path.join(self.tmp, "service")
         self.log = os.path.join(self.tmp, "log")
+        if "--config" not in options and "manifest-networks" not in (config or ""):
+            config = STORES_HERE + (config or "")
         if config is not None:
             self.options = ("--config", self.write("config", config), *options)
         self.env, self.process, self.printed = {}, None, ""
@@ -90,6 +97,7 @@ class Service:
                                             stdout=subprocess.PIPE, stderr=log)
         self.printed = self._read_until_ready()
         self.env = dict(re.findall(r"^export (\w+)=(.*)$", self.env_text(), re.M))
+        left.secret(self.env.get("AWS_SECRET_ACCESS_KEY"))
         return self
 
     def env_text(self):
@@ -121,7 +129,10 @@ class Service:
         result = self.run_account(command, "--output", "json", *arguments)
         if result.returncode != 0:
             raise AssertionError(f"account {command}: {result.stderr}")
-        return json.loads(result.stdout)
+        said = json.loads(result.stdout)
+        if isinstance(said, dict):
+            left.secret(said.get("secret_key"), said.get("session_token"))
+        return said
 
     def log_text(self):
         with open(self.log, encoding="utf-8", errors="replace") as log:
@@ -150,6 +161,7 @@ class Service:
                     status = self.terminate()
                 self.process.stdout.close()
                 log = self.log_text()
+                left.keep_service(self.dir, self.log)
         finally:
             shutil.rmtree(self.tmp, ignore_errors=True)
         if status != 0 or "Sanitizer" in log or "runtime error:" in log:

@@ -10,6 +10,7 @@ import http.client
 import socket
 import time
 import urllib.parse
+import uuid
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 
@@ -45,8 +46,9 @@ def v4_signature(secret, scope, date, method, path, query, headers, signed, payl
 
 def v4(key, secret, method, host, path, query="", body=b"", headers=None, when=None, service="ec2",
        region="undefined-4711", payload=None, drop=()):
-    """Headers (lower case) of a request signed in its Authorization header.  payload: the hash to
-    sign, that of the body by default; drop: names left out of SignedHeaders."""
+    """Headers (lower case) of a request signed in its Authorization header, with the name of the call that
+    SDKs send unsigned.  payload: the hash to sign, that of the body by default; drop: names left out of
+    SignedHeaders."""
     date = amz_date(time.time() if when is None else when)
     payload = payload or hashlib.sha256(body).hexdigest()
     headers = {"host": host, "x-amz-date": date, **(headers or {})}
@@ -58,7 +60,7 @@ def v4(key, secret, method, host, path, query="", body=b"", headers=None, when=N
     headers["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={key}/{date[:8]}/{region}/{service}/aws4_request, "
         f"SignedHeaders={';'.join(signed)}, Signature={signature}")
-    return headers
+    return {"amz-sdk-invocation-id": str(uuid.uuid4()), **headers}
 
 
 def v4_presigned(key, secret, method, host, path, when=None, expires=600, service="s3",

@@ -6,7 +6,6 @@ what happened, and the judgement at the end.
     id = client.import_volume(upload)              # repeated under one token until it is answered
     storm.judge(fleet, client, tasks)              # a list of what is wrong
 """
-import glob
 import os
 import re
 import subprocess
@@ -20,6 +19,7 @@ import cluster
 import postgres
 import service
 import sign
+from procfs import children
 
 NEW = "2016-11-15"
 FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
@@ -106,17 +106,6 @@ class Fleet:
 
     def all_children(self):
         return [pid for one in self.services for pid in children(one.pid)]
-
-
-def children(pid):
-    found = []
-    for path in glob.glob(f"/proc/{pid}/task/*/children"):
-        try:
-            with open(path, encoding="ascii") as text:
-                found += [int(word) for word in text.read().split()]
-        except OSError:
-            pass
-    return found
 
 
 def task_of_child(pid):

@@ -2,10 +2,12 @@
 """The configuration file: what it sets, what wins over it, and how a mistake is told."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import service  # noqa: E402
@@ -26,6 +28,7 @@ class Conf(unittest.TestCase):
         directory = tempfile.TemporaryDirectory(prefix="conf.")
         self.addCleanup(directory.cleanup)
         self.file = os.path.join(directory.name, "c")
+        self.program = PROGRAM
 
     def run_program(self, *arguments, text=None):
         if text is not None:
@@ -33,7 +36,7 @@ class Conf(unittest.TestCase):
                 file.write(text if isinstance(text, bytes) else text.encode())
             os.chmod(self.file, 0o600)
             arguments = ("--config", self.file, *arguments)
-        return subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL, check=False,
+        return subprocess.run([self.program, *arguments], stdin=subprocess.DEVNULL, check=False,
                               capture_output=True, text=True, timeout=60)
 
     def shown(self, text="", *arguments):
@@ -73,7 +76,7 @@ class Conf(unittest.TestCase):
         for name, value in (("listen", '"127.0.0.1:8773"'), ("workers", "2"),
                             ("zones", '{"standalone"}'), ("max-active-tasks", "20"),
                             ("max-volume-gib", "16384"), ("manifest-schemes", '{"http", "https"}'),
-                            ("manifest-hosts", "{}"), ("launcher", '"none"'),
+                            ("manifest-hosts", "{}"), ("manifest-networks", "{}"), ("launcher", '"none"'),
                             ("limits.idle-seconds", "30"), ("scratch-reserve", "64"),
                             ("limits.stop-delay-seconds", "0")):
             self.assertEqual(settings[name], value, name)
@@ -94,9 +97,11 @@ workers = 64
 zones = {"east", "west-1"}
 max-active-tasks = 1
 max-volume-gib = 65536
+unconfined = true
 delete-uploads = true
 manifest-schemes = https
-manifest-hosts = {"s3.example.com", "*.example.org:8080", "[::1]"}
+manifest-hosts = {"s3.example.com", "*.example.org:8080", "[::1]", "*:443"}
+manifest-networks = {"10.1.0.0/16", "fd00::1"}
 launcher = ec2
 launcher-command = "/usr/lib/launch it \\"now\\" \\${HOME}"
 launcher-endpoint = "https://ec2.example.com/"
@@ -117,7 +122,8 @@ rate "ImportVolume" { requests-per-second = 3  burst = 7 }
                             ("limits.stop-delay-seconds", "7"),
                             ("public-host", '"imaging.example.com"'), ("workers", "64"),
                             ("zones", '{"east", "west-1"}'), ("manifest-schemes", '{"https"}'),
-                            ("manifest-hosts", '{"s3.example.com", "*.example.org:8080", "[::1]"}'),
+                            ("manifest-hosts", '{"s3.example.com", "*.example.org:8080", "[::1]", "*:443"}'),
+                            ("manifest-networks", '{"10.1.0.0/16", "fd00::1"}'),
                             ("launcher-command", '"/usr/lib/launch it \\"now\\" \\${HOME}"'),
                             ("limits.connections-per-address", "0"), ("limits.stop-seconds", "0"),
                             ('rate "*".requests-per-second', "100"),
@@ -133,6 +139,36 @@ rate "ImportVolume" { requests-per-second = 3  burst = 7 }
         self.assertEqual([settings[name] for name in ("listen", "workers", "toolkit", "standalone",
                                                       "status-listen")],
                          ['"127.0.0.2:2"', "4", '"/c"', '"/d"', '"127.0.0.2:4"'])
+
+    def test_the_master_key_that_systemd_hands_over(self):
+        directory = os.path.dirname(self.file)
+        key = os.path.join(directory, "master.key")
+        with mock.patch.dict(os.environ, CREDENTIALS_DIRECTORY=directory):
+            self.assertNotIn("master-key", self.shown()[0])  # there is none
+            shutil.copy("/dev/null", key)
+            for arguments, shown in (((), key), (('master-key = "/a"',), "/a"), (("", "--master-key", "/b"), "/b")):
+                self.assertEqual(self.shown(*arguments)[0]["master-key"], f'"{shown}"')
+        with mock.patch.dict(os.environ, CREDENTIALS_DIRECTORY=os.path.relpath(directory)):
+            self.assertNotIn("master-key", self.shown()[0])
+
+    def test_the_toolkit_is_looked_for_beside_the_program(self):
+        directory = os.path.realpath(os.path.dirname(self.file))
+        self.program = shutil.copy(PROGRAM, directory)
+        self.assertEqual(self.shown()[0]["toolkit"], '"imaging-toolkit"')  # on the search path
+        for place in "imaging-toolkit", "../imaging-toolkit/imaging-toolkit":
+            place = os.path.join(directory, "below", place)
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            shutil.copy("/bin/true", place)
+            self.program = shutil.copy(PROGRAM, os.path.join(directory, "below"))
+            self.assertEqual(self.shown()[0]["toolkit"], f'"{place}"')
+
+    def test_a_current_directory_that_is_gone(self):
+        for there, status in ("true", 0), ("rmdir $PWD", 2):
+            result = subprocess.run(["sh", "-c", f'mkdir "$1" && cd "$1" && {there} && exec "$2" --check-config '
+                                     '--standalone here', "sh", self.file + there[:1], self.program],
+                                    check=False, capture_output=True, text=True, timeout=60)
+            self.assertEqual(result.returncode, status, result.stderr)
+            self.assertIn("cannot tell the current directory" if status else "", result.stderr)
 
     def test_mistakes_are_told_with_line_value_and_what_is_allowed(self):
         for text, words in (
@@ -152,12 +188,18 @@ rate "ImportVolume" { requests-per-second = 3  burst = 7 }
                 ("manifest-hosts = {\"http://s3/\"}", ("*.example.com", "'http://s3/'")),
                 ("manifest-hosts = {\"a.*.com\"}", ("'a.*.com'",)),
                 ("manifest-hosts = {\"s3:0\"}", ("'s3:0'",)),
+                ("manifest-hosts = {\"*:0\"}", ("'*:0'",)),
+                ("manifest-hosts = {\"*a\"}", ("'*a'",)),
+                ("manifest-networks = {\"10.1.2.3/16\"}", ("10.1.0.0/16", "'10.1.2.3/16'")),
+                ("manifest-networks = {\"s3.example.com\"}", ("'s3.example.com'",)),
                 ("listen = 8773", ("ADDR:PORT", "'8773'")),
                 ("listen = \"127.0.0.1:65536\"", ("0 to 65535",)),
+                ("listen = \":80\"", ("ADDR:PORT", "':80'")),
                 ("status-listen = \"localhost\"", ("status-listen wants ADDR:PORT", "'localhost'")),
                 ("scratch-reserve = 1g", ("scratch-reserve wants", "'1g'")),
                 ("public-host = \"a:80\"", ("'a:80'",)),
                 ("standalone = here", ("absolute path", "'here'")),
+                ("toolkit = \"/a\\x01\"", ("absolute path", "'/a?'")),
                 ("tls { certificate = \"/c\" }", ("both certificate and key",)),
                 ("tls {}", ("both certificate and key",)),
                 ("tls { certificate = c\nkey = k }", (":1: tls: certificate", "'c'")),
@@ -214,6 +256,8 @@ rate "ImportVolume" { requests-per-second = 3  burst = 7 }
                 (f'instance-name = "{"a" * 65}"', ("at most 64",)),
                 ("conversions = 100001", ("0 to 100000",)),
                 ('zone "a b" {conversions = 1}', (":6: zone wants the name of a zone", "'a b'")),
+                ("".join('zone "z%d" {conversions = 1}\n' % i for i in range(65)),
+                 (":70: there may be at most 64 sections zone",)),
                 ('zone "other" {conversions = 1}', ('zone "other" is of no zone in zones',)),
                 ('scratch-directory = "here"', ("an absolute path", "'here'"))):
             self.cluster_refused(CLUSTER + line, *words)
@@ -270,7 +314,8 @@ rate "ImportVolume" { requests-per-second = 3  burst = 7 }
         self.assertEqual(settings['zone "zone-a".conversions'], "4")
 
     def test_a_service_started_with_it(self):
-        with service.Service(config='zones = {"east", "west"}\npublic-host = "localhost"\n') as s:
+        with service.Service(config='zones = {"east", "west"}\npublic-host = "localhost"\n'
+                             'instance-name = "a:1"\n') as s:
             self.assertEqual(s.env["EC2_AVAILABILITY_ZONE"], "east")
             self.assertRegex(s.env["S3_URL"], r"^http://localhost:\d+/objects/$")
 

@@ -13,7 +13,7 @@ import urllib.parse
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import contract  # noqa: E402
-import service  # noqa: E402
+import euca  # noqa: E402
 import sign  # noqa: E402
 from contract import DESCRIBE, FORM, VERSION  # noqa: E402
 
@@ -85,10 +85,9 @@ print encode_json($ec2->_sign(Action => 'DescribeConversionTasks'));
 
 
 def by_euca_tools(account):
-    directory = os.environ.get("EUCA_TOOLS_DIR") or os.path.dirname(
-        service.built("euca-tools/euca-describe-conversion-tasks"))
-    return run([os.path.join(directory, "euca-describe-conversion-tasks")], EC2_URL=account.url,
-               AWS_ACCESS_KEY_ID=account.key, AWS_SECRET_ACCESS_KEY=account.secret)
+    _, out, err = euca.run({"EC2_URL": account.url, "AWS_ACCESS_KEY_ID": account.key,
+                            "AWS_SECRET_ACCESS_KEY": account.secret}, "describe-conversion-tasks")
+    return out + err
 
 
 def run(command, **environment):

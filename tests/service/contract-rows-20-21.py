@@ -115,14 +115,14 @@ class ImportInstance(contract.Case):
             self.assertEqual(reply.refusal, (400, code), reply.text)
 
     def test_row_20_a_disk_that_does_not_boot(self):
-        before = self.world.volumes()
+        before = self.world.finished()
         reply = self.main.ask("ImportInstance", {"Platform": "Linux",
                                                  **self.world.open_upload().disk(1)})
         item = self.main.wait(self.task_of(reply), "completed", "cancelled")
         self.assertEqual(item.find("{*}state").text, "cancelled")
         self.assertRegex(item.find("{*}statusMessage").text,
                          r"^(Client\.Unsupported: No bootable partition found\.|ClientError: )")
-        self.assertEqual((self.world.volumes(), self.world.scratch()), (before, []))
+        self.assert_left(before)
 
     def test_row_21_two_to_twenty_one_disks(self):
         sizes = [self.world.upload("RAW", self.world.disk("edges", mib)) for mib in (1, 2, 3)]
@@ -154,7 +154,7 @@ class ImportInstance(contract.Case):
                          (412, "DryRunOperation"))
 
     def test_row_21_one_bad_disk_ends_all(self):
-        before = self.world.volumes()
+        before = self.world.finished()
         cut = self.world.path("cut.vmdk")
         contract.make_disk(cut, "vmdk-stream", self.world.disk("mbr-ext4", 8))
         os.truncate(cut, os.path.getsize(cut) // 2)
@@ -163,7 +163,7 @@ class ImportInstance(contract.Case):
             self.world.open_upload(), bad))), "completed", "cancelled")
         self.assertEqual(item.find("{*}state").text, "cancelled")
         self.assertRegex(item.find("{*}statusMessage").text, "^ClientError: ")
-        self.assertEqual((self.world.volumes(), self.world.scratch()), (before, []))
+        self.assert_left(before)
 
 
 if __name__ == "__main__":

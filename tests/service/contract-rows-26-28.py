@@ -8,27 +8,19 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import contract  # noqa: E402
 import service  # noqa: E402
 from contract import refused  # noqa: E402
+from procfs import children  # noqa: E402
 
 REASON = "not needed: <wrong & old>"
 ENDED = "cancelled", "completed"
 
 
-def children(pid):
-    """The processes that this one has started and not yet buried."""
-    found = []
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
-            found += file.read().split()
-    return found
-
-
 class Cancel(contract.Case):
     def setUp(self):
         super().setUp()
-        self.before = self.world.volumes()
+        self.before = self.world.finished()
 
     def assert_nothing_left(self):
-        self.assertEqual((self.world.volumes(), self.world.scratch()), (self.before, []))
+        self.assert_left(self.before)
         service.wait_for(lambda: not children(self.world.service.pid))
 
     def assert_cancels(self, task):
@@ -89,7 +81,7 @@ class Cancel(contract.Case):
 
     def test_row_27_completed(self):
         task = self.completed()
-        volumes = self.world.volumes()
+        volumes = self.world.finished()
         before = self.main.describe(task).text
         code = "DeleteConversionTaskError"
         self.assertEqual(self.main.cancel(task).refusal, (400, code))
@@ -99,7 +91,7 @@ class Cancel(contract.Case):
         self.assertIn(f"({code})", said)
         self.assertEqual(re.sub(contract.UUID, "", self.main.describe(task).text),
                          re.sub(contract.UUID, "", before))
-        self.assertEqual(self.world.volumes(), volumes)
+        self.assert_left(volumes)
 
     def test_row_27_unknown_and_malformed(self):
         for task in ("import-vol-zzzzzzzz", "import-i-zzzzzzzz", "import-vol-0123456789abcdef0"):

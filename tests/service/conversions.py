@@ -58,7 +58,7 @@ class Conversions(Tasks):
     def test_one_at_a_time_then_two(self):
         self.in_their_turn(self.some(3), 1)
         self.service.terminate()
-        self.service.write("config", CONFIG % 2)
+        self.service.write("config", service.STORES_HERE + CONFIG % 2)
         self.restart()
         self.in_their_turn(self.some(4), 2)
 

@@ -123,6 +123,7 @@ class Standalone(Base):
         self.assertTrue(os.path.isdir(scratch))
         # what a death at other moments leaves
         self.put(scratch, "file")
+        self.put(os.path.join(self.volumes, f".{id}.1.1.part.job"), "file")
         self.put(self.volumes, f".{id}.1.1.part", f".{id}.1.1.part.manifest.json")
         parts = glob.glob(f"{self.volumes}/.{id}.1.1.part*", include_hidden=True)
         return id, {scratch, *parts}

@@ -135,15 +135,17 @@ class Limits(unittest.TestCase):
         return sign.rest(s).startswith(b"HTTP/1.1 200 ")
 
     def test_few_descriptors_mean_few_connections(self):
-        s = service.Service(start=False)
-        self.addCleanup(s.stop)
-        s.program = s.write("limited", f'#!/bin/bash\nulimit -n 1036\nexec "{s.program}" "$@"\n', 0o700)
-        s.start()
-        self.assertIn("only 6 connections at once", s.log_text())
-        self.port = urllib.parse.urlsplit(s.env["EC2_URL"]).port
-        for _ in range(6):
-            self.connect()
-        self.assert_refused(sign.rest(self.connect()), 503, b"Unavailable")
+        """Where the service cannot have more: a soft limit is raised."""
+        for option, most, said in ("-n", 6, ["only 6 connections"]), ("-Sn", 20, []):
+            s = service.Service(start=False, config="limits { connections = 20 }")
+            self.addCleanup(s.stop)
+            s.program = s.write("limited", f'#!/bin/bash\nulimit {option} 1036\nexec "{s.program}" "$@"\n', 0o700)
+            s.start()
+            self.assertEqual(re.findall(r"only \d+ connections", s.log_text()), said)
+            self.port = urllib.parse.urlsplit(s.env["EC2_URL"]).port
+            for _ in range(most):
+                self.connect()
+            self.assert_refused(sign.rest(self.connect()), 503, b"Unavailable")
 
     # -- times
 

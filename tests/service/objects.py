@@ -320,6 +320,16 @@ class Uploads(Base):
         self.assertEqual(self.send("PUT", "k", open_payload, b"newer").status, 200)
         self.assertEqual(self.get("k"), b"newer")
 
+    def test_bodies_and_version_4_without_a_digest(self):
+        def put(payload, body):
+            headers = sign.v4(self.key, self.secret, "PUT", self.host, self.root + "/b/none",
+                              payload=payload)  # as for other services than S3
+            return self.send("PUT", "none", headers, body)
+        self.assertEqual(put(sign.EMPTY, b"").status, 200)
+        for payload in sign.EMPTY, "UNSIGNED-PAYLOAD":
+            self.assert_refused(put(payload, b"x"), 400, "InvalidRequest")
+        self.assertEqual(self.get("none"), b"")
+
     def test_a_length_is_needed(self):
         headers = {**self.v4("PUT", "chunked", payload="UNSIGNED-PAYLOAD"),
                    "transfer-encoding": "chunked"}
@@ -468,6 +478,7 @@ class Signatures(Base):
         for authorization in ("Basic eDp5", "Bearer x", "AWS3 x"):
             self.assert_refused(self.ask(headers={"authorization": authorization}),
                                 400, "InvalidArgument")
+        self.assert_refused(self.ask(query="a=%zz"), 400, "InvalidURI")
 
     def test_v4(self):
         self.good(self.ask(headers=self.v4("GET", "k")))
@@ -543,6 +554,9 @@ class Signatures(Base):
         self.assert_refused(self.send("PUT", "old", put, b"by me"), 400, "BadDigest")
         self.assert_refused(self.send("PUT", "old", {**put, "content-type": "x"}, body), 403,
                             "SignatureDoesNotMatch")
+        put = headers("PUT", "/b/old", amz={"x-amz-content-sha256": hashlib.sha256(body).hexdigest()})
+        self.assertEqual(self.send("PUT", "old", put, body).status, 200)
+        self.assert_refused(self.send("PUT", "old", put, b"by me"), 400, "XAmzContentSHA256Mismatch")
         bucket = sign.send(self.host, "GET", self.root + "/b?max-keys=0",
                            headers(resource="/b"))
         self.assertEqual(bucket.status, 200, bucket.text)

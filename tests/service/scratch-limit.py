@@ -37,6 +37,7 @@ class ScratchLimit(Tasks):
         cls.place = os.path.join(one.dir, "scratch")
         cls.real, cls.log = one.toolkit, os.path.join(one.tmp, "jobs")
         cls.large = scratch.make_image(os.path.join(one.tmp, "large"), 20)
+        cls.nine = scratch.make_image(os.path.join(one.tmp, "nine"), 9)
         cls.small = [scratch.make_image(os.path.join(one.tmp, f"small{i}"), 5) for i in range(4)]
 
     def stand_in(self):
@@ -44,7 +45,8 @@ class ScratchLimit(Tasks):
         one = self.service
         path = one.write("stand-in", STAND_IN % {"toolkit": self.real, "log": self.log}, 0o700)
         one.terminate()
-        one.options = ("--config", one.write("config", f'toolkit = "{path}"\nworkers = 4\n'))
+        one.options = ("--config", one.write("config", service.STORES_HERE +
+                                                f'toolkit = "{path}"\nworkers = 4\n'))
         one.command = lambda *options: [one.program, "--standalone", one.dir, "--listen", "127.0.0.1:0",
                                         *options]
         self.restart()
@@ -103,6 +105,19 @@ class ScratchLimit(Tasks):
         other.open()
         self.wait(running, "completed")
         self.assertEqual(self.files("scratch"), {".imaging-cache"})
+
+    def test_4_nine_mebibytes_where_there_are_eight(self):
+        """Row 54 of the list of hostile inputs, and its neighbour: the same image where there is room."""
+        before = [self.files(name) for name in ("volumes", "scratch")]
+        for limit, ends in (("8M", "cancelled"), ("24M", "completed")):
+            self.limit(limit)
+            task = self.wait(self.import_volume(self.upload("RAW", self.nine, 1)), ends)
+            if ends == "cancelled":
+                self.assertRegex(task.findtext("statusMessage"), "^ServerError: .*bytes of scratch .*"
+                                 f" limited to .*{8 * MIB}")
+                self.assertEqual([self.files(name) for name in ("volumes", "scratch")], before)
+        subprocess.run(["cmp", "-n", str(9 * MIB), self.nine + ".raw", self.volume_of(task)], check=True)
+        self.assertEqual(self.files("scratch"), before[1])
 
 
 if __name__ == "__main__":

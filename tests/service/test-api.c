@@ -287,6 +287,7 @@ static void bad_requests_are_refused_with_their_code(void **state)
 #define BASE "Action=ImportVolume&Version=" NEW "&"
 #define ZONE "AvailabilityZone=standalone&"
 #define URL  "Image.ImportManifestUrl=http%3A%2F%2Fs3%2Fk&"
+#define TAGS "Action=CreateTags&Version=" NEW "&ResourceId.1=import-vol-12345678&"
     static const struct {
         const char *text;
         unsigned status;
@@ -366,6 +367,9 @@ static void bad_requests_are_refused_with_their_code(void **state)
         { "Action=CancelConversionTask&Version=" NEW, 400, "MissingParameter", "ConversionTaskId" },
         { "Action=CancelConversionTask&Version=" NEW "&ConversionTaskId=import-vol-zzzzzzzz", 400,
           "InvalidConversionTaskId", "import-vol-zzzzzzzz" },
+        { TAGS "Tag.1.Value=x", 400, "MissingParameter", "Tag.1.Key" },
+        { TAGS "Tag.1.Key=a&Tag.7.Key=a", 400, "InvalidParameterValue",
+          "Duplicate tag key 'a' specified." },
     };
     struct fixture *f = *state;
 
@@ -451,6 +455,95 @@ static void old_versions_may_say_more_than_we_know(void **state)
                    "Action=DescribeConversionTasks&Version=" OLD
                    "&Filter.1.Name=colour&Filter.1.Value.1=red",
                    400, "InvalidParameterValue", "The filter 'colour' is invalid");
+}
+
+static void add_numbered(struct im_buffer *text, const char *before, const char *after, int n)
+{
+    assert_int_equal(im_buffer_printf(text, "%s%d%s%d", before, n, after, n), 0);
+}
+
+static void lists_that_are_too_long_are_refused(void **state)
+{
+    static const struct {
+        const char *head, *before, *after; /* of a number, and the number again */
+        int most;
+        const char *code, *words;
+    } rows[] = {
+        { "Action=DescribeConversionTasks&Version=" OLD "&Filter.1.Name=state", "&Filter.1.Value.",
+          "=", 200, "FilterLimitExceeded", "have 201 values, and 200 are allowed" },
+        { "Action=DescribeConversionTasks&Version=" OLD, "&Filter.", ".Name=tag:", 200,
+          "InvalidParameterValue", "more than 200 of Filter" },
+        { "Action=DeleteTags&Version=" NEW "&ResourceId.1=import-vol-12345678", "&Tag.",
+          ".Key=", 50, "TagLimitExceeded", "51 tags are more than the 50" },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct im_buffer text IM_BUFFER_DONE = IM_BUFFER(1 << 16);
+
+        assert_int_equal(im_buffer_puts(&text, rows[i].head), 0);
+        for (int n = 1; n <= rows[i].most; n++)
+            add_numbered(&text, rows[i].before, rows[i].after, n);
+        assert_null(strstr(call(f, text.data), rows[i].code));
+        add_numbered(&text, rows[i].before, rows[i].after, rows[i].most + 1);
+        assert_refused(f, text.data, 400, rows[i].code, rows[i].words);
+    }
+}
+
+/* Describe with this behind it shows exactly the tasks of a mask: 1 the first, 2 the second. */
+static void assert_shown(struct fixture *f, const char *filters, const char *first,
+                         const char *second, int mask)
+{
+    char *text IM_FREE = im_asprintf("Action=DescribeConversionTasks&Version=" OLD "&%s", filters);
+    const char *said = call(f, text);
+    int shown = (strstr(said, first) ? 1 : 0) | (strstr(said, second) ? 2 : 0);
+
+    if (f->status != 200 || shown != mask)
+        fail_msg("%s: %u, %d instead of %d", filters, f->status, shown, mask);
+}
+
+static void filters_choose_tasks(void **state)
+{
+#define ONE(name, value) "Filter.1.Name=" name "&Filter.1.Value.1=" value
+#define TWO(name, value) "&Filter.2.Name=" name "&Filter.2.Value.9=" value
+    static const struct {
+        const char *filters;
+        int mask;
+    } rows[] = {
+        { ONE("state", "completed"), 1 },
+        { ONE("state", "cancelled"), 0 },
+        { ONE("state", "act*"), 2 },
+        { ONE("state", "active") "&Filter.1.Value.2=completed", 3 },
+        { "Filter.1.Name=state", 0 }, /* none of no values */
+        { ONE("availability-zone", "stand%3Flone"), 3 },
+        { ONE("availability-zone", "elsewhere"), 0 },
+        { ONE("instance-id", "*"), 0 },
+        { ONE("volume-id", "vol-*"), 1 },
+        { ONE("volume-id", "vol-1"), 0 },
+        { ONE("tag-key", "e*"), 1 },
+        { ONE("tag-key", "prod"), 0 },
+        { ONE("tag:env", "prod"), 1 },
+        { ONE("tag:env", "test"), 0 },
+        { ONE("tag:e*", "prod"), 0 }, /* keys are no patterns */
+        { ONE("state", "*") TWO("tag:env", "prod"), 1 },
+        { ONE("state", "active") TWO("tag:env", "prod"), 0 },
+    };
+    struct fixture *f = *state;
+    char *tag IM_FREE = NULL;
+    char *by_id IM_FREE = NULL;
+    char first[20], second[20];
+
+    import(f, first);
+    complete(f);
+    import(f, second);
+    tag = im_asprintf("Action=CreateTags&Version=" NEW "&ResourceId.1=%s&Tag.1.Key=Name"
+                      "&Tag.2.Key=env&Tag.2.Value=prod",
+                      first);
+    assert_non_null(strstr(call(f, tag), "<return>true</return>"));
+    by_id = im_asprintf(ONE("conversion-task-id", "%s"), second);
+    assert_shown(f, by_id, first, second, 2);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_shown(f, rows[i].filters, first, second, rows[i].mask);
 }
 
 static void a_dry_run_stores_nothing(void **state)
@@ -636,6 +729,8 @@ int main(void)
         TEST(the_longest_values_are_taken_and_one_byte_more_is_not),
         TEST(sizes_at_the_edge_are_taken),
         TEST(old_versions_may_say_more_than_we_know),
+        TEST(lists_that_are_too_long_are_refused),
+        TEST(filters_choose_tasks),
         TEST(a_dry_run_stores_nothing),
         TEST(without_a_toolkit_imports_are_refused_and_the_rest_works),
         TEST(the_limit_on_tasks_holds),

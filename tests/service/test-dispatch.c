@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,8 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "dispatch/dispatch.h"
+#include "dispatch/files.h"
+#include "dispatch/worker.h"
 
 /* Nothing here takes so long unless it is broken; slow machines included. */
 #define DEADLINE_MS 20000
@@ -86,6 +89,11 @@ static const char script[] =
     "    exit 4 ;;\n"
     "small) truncate -s 512 \"$store\"; exit 0 ;;\n"
     "nothing) exit 0 ;;\n"
+    "limited) grep 'Max file size' /proc/self/limits >\"$dir/limits\"; whole ;;\n"
+    "open) whole; chmod 6777 \"$store\" ;;\n"
+    "led) whole; ln -s /etc/passwd \"$store.manifest.json\" ;;\n"
+    "stuck) whole; mkfifo \"$store.manifest.json\" ;;\n"
+    "shared) whole; ln \"$store\" \"$dir/other-name\" ;;\n"
     "chatty) head -c 300000 /dev/zero >&3; head -c 300000 /dev/zero >&2; echo >&3\n"
     "    say 'not json'; say '[]'; say '{\"event\":7,\"total\":-1}'; say '{\"event\":\"progress\","
     "\"done\":9e9,\"total\":\"x\"}'\n"
@@ -204,7 +212,7 @@ static unsigned runs(const char *kind)
 
 static void start(void)
 {
-    ok(dispatch_start(&conf, table, &dispatch, &err));
+    ok(dispatch_start(&conf, table, NULL, &dispatch, &err));
 }
 
 static int setup(void **state)
@@ -601,6 +609,46 @@ static void test_wrong_volume(void **state)
     assert_nothing_left(0);
 }
 
+/* Of a volume of 1 GiB. */
+static void test_largest_file(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    char *text IM_FREE = NULL;
+
+    (void)state;
+    start();
+    submit("limited", &task);
+    wait_completed(&task);
+    ok(im_read_file(in_dir("limits"), 256, &text, NULL, &err));
+    assert_non_null(strstr(text, " 3221225472 "));
+}
+
+/* The toolkit may have been taken over by an image: what it leaves is a file of its own or nothing.
+ */
+static void test_odd_files(void **state)
+{
+    static const char *const odd[] = { "led", "stuck", "shared" };
+    struct task task TASK_DONE = { 0 };
+    char path[192];
+    struct stat st;
+
+    (void)state;
+    start();
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        submit(odd[i], &task);
+        wait_until(&task, task.state == TASK_CANCELLED);
+        assert_true(says(&task, "which is no file of its own"));
+        task_done(&task);
+    }
+    assert_nothing_left(0);
+    submit("open", &task);
+    wait_completed(&task);
+    assert_volume(&task);
+    (void)snprintf(path, sizeof(path), "%s/%s.raw", volumes, task.stage[0].volume_id);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+}
+
 /* ---- cancel and stop ---- */
 
 static bool is_alive(pid_t pid)
@@ -631,6 +679,28 @@ static int read_pids(struct task *task, pid_t ret_pids[2])
             ret_pids[n++] = (pid_t)pid;
     }
     return n;
+}
+
+/* It hangs, with a child that hangs: both are ended, and the task is tried again. */
+static void test_hang_ends(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    int64_t preset = worker_still_ms;
+    pid_t pids[2];
+
+    (void)state;
+    worker_still_ms = 300;
+    start();
+    submit("hang", &task);
+    assert_int_equal(read_pids(&task, pids), 2);
+    wait_until(&task, task.stage[0].tries > 0);
+    worker_still_ms = preset;
+    assert_true(says(&task, "did not come on any more and was ended"));
+    wait_until(&task, !is_alive(pids[0]) && !is_alive(pids[1]));
+    ok(task_request_cancel(table, "alice", task.id, NULL, &err));
+    dispatch_wake(dispatch);
+    wait_cancelled(&task, "Cancelled by user");
+    assert_nothing_left(0);
 }
 
 static void test_cancel_group(void **state)
@@ -827,7 +897,7 @@ static void test_removal_needs_no_worker(void **state)
     ok(task_request_cancel(table, "alice", task.id, "enough", &err));
     dispatch_wake(dispatch);
     wait_cancelled(&task, "enough");
-    assert_int_equal(count_entries(volumes), 0);
+    assert_int_equal(count_entries(volumes), 2); /* the directories of those at work */
     refresh(&a);
     assert_int_equal(a.state, TASK_ACTIVE);
     touch("go");
@@ -1079,6 +1149,79 @@ static void test_sweep(void **state)
     assert_true(exists(toolkit));
 }
 
+/* Is there a file of that text at NAME in the directory of claim 3? */
+static bool is_handed_over(const struct claim_files *files, const char *name)
+{
+    char *path IM_FREE = im_asprintf("%s/%s", files->dir, name);
+
+    return says_in(path, name);
+}
+
+static char *make_named(const char *place, const char *name)
+{
+    char *path = im_asprintf("%s/%s/%s", volumes, place, name);
+
+    make_file(path, name, 0600);
+    return path;
+}
+
+/* What earlier claims left to go on with comes to the next one's toolkit: from a directory, or, of
+ * an earlier version, from beside the volumes; but for what a process is at, and what is a later
+ * claim's: this one may have slept. */
+static void test_hand_over(void **state)
+{
+    static const char *const gone_on[] = { ".import-vol-1.1.1.part.partial",
+                                           ".import-vol-1.1.1.part.journal",
+                                           ".import-vol-1.1.2.part.partial",
+                                           ".import-vol-1.1.2.part.journal" };
+    static const char *const stay[] = {
+        ".import-vol-1.1.0.part.partial",  ".import-vol-1.1.0.part.journal",
+        ".import-vol-1.1.1.part",          ".import-vol-1.2.1.part.partial",
+        ".import-vol-1.2.1.part.journal",  ".import-vol-1.1.10.part.partial",
+        ".import-vol-1.1.10.part.journal",
+    };
+    static const char newer[] = ".import-vol-1.1.4.part.job";
+    static char task_id[] = "import-vol-1", volume_id[] = "vol-1";
+    struct stage stage = { .number = 1, .volume_id = volume_id };
+    const struct claim claim = { .task = { .id = task_id }, .stage = &stage };
+    struct claim_files files CLAIM_FILES_DONE = { 0 };
+    const char *directory = ".import-vol-1.1.2.part.job";
+    char *path, *newer_path, *of_newer, *made[sizeof(stay) / sizeof(stay[0])];
+    int fd IM_CLOSE = -1;
+
+    (void)state;
+    path = im_asprintf("%s/%s", volumes, directory);
+    assert_int_equal(mkdir(path, 0700), 0);
+    newer_path = im_asprintf("%s/%s", volumes, newer);
+    assert_int_equal(mkdir(newer_path, 0700), 0);
+    of_newer = make_named(newer, ".import-vol-1.1.0.part.journal"); /* handed over to it */
+    for (size_t i = 0; i < sizeof(gone_on) / sizeof(gone_on[0]); i++)
+        free(make_named(i < 2 ? "." : directory, gone_on[i]));
+    for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+        made[i] = make_named(".", stay[i]);
+    fd = open(made[1], O_RDONLY | O_CLOEXEC);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    ok(claim_files_init(&conf, &claim, 3, &files, &err));
+    ok(claim_files_create(&files, &err));
+    for (size_t i = 0; i < sizeof(gone_on) / sizeof(gone_on[0]); i++)
+        if (!is_handed_over(&files, gone_on[i]))
+            fail_msg("%s is not handed over", gone_on[i]);
+    for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++) {
+        assert_true(says_in(made[i], stay[i]));
+        free(made[i]);
+    }
+    assert_false(exists(path));
+    assert_true(exists(of_newer));
+    assert_int_equal(count_entries(files.dir), 4);
+    claim_files_leave_part(&files); /* and on to the next */
+    assert_int_equal(count_entries(files.dir), 4);
+    claim_files_remove_part(&files);
+    assert_false(exists(files.dir));
+    free(path);
+    free(newer_path);
+    free(of_newer);
+}
+
 /* ---- trouble ---- */
 
 static void test_trouble(void **state)
@@ -1155,6 +1298,9 @@ int main(void)
         with_dispatch(test_transient_ends),
         with_dispatch(test_silent),
         with_dispatch(test_wrong_volume),
+        with_dispatch(test_odd_files),
+        with_dispatch(test_largest_file),
+        with_dispatch(test_hang_ends),
         with_dispatch(test_cancel_group),
         with_dispatch(test_cancel_woken),
         with_dispatch(test_cancel_seen_at_heartbeat),
@@ -1173,6 +1319,7 @@ int main(void)
         with_dispatch(test_recover_gives_up),
         with_dispatch(test_recover_cancelling),
         with_dispatch(test_sweep),
+        with_dispatch(test_hand_over),
         with_dispatch(test_trouble),
         with_dispatch(test_unrunnable_toolkit),
     };

@@ -49,7 +49,10 @@ static void any_host_without_a_list(void **state)
 
     (void)state;
     assert_true(lets_in("http://anywhere:81/m?Signature=secret", none));
-    assert_true(lets_in("https://[2001:db8::1]/m", none));
+    assert_true(lets_in("https://[2606:4700::1]/m", none));
+    assert_false(lets_in("https://[fd00::1]/m?Signature=secret", none));
+    assert_non_null(strstr(call.err.message, "manifest-networks"));
+    assert_false(lets_in("http://2130706433/m", none));
     assert_false(lets_in("ftp://anywhere/m?Signature=secret", none));
     assert_false(lets_in("http://", none));
     assert_false(lets_in("file:///etc/passwd", none));
@@ -91,6 +94,9 @@ static void wildcards(void **state)
 static void ports(void **state)
 {
     (void)state;
+    IN("http://anywhere/m", "*");
+    IN("https://anywhere/m", "*:443");
+    OUT("http://anywhere/m", "*:443");
     IN("http://s3:8080/m", "s3:8080");
     IN("http://s3/m", "s3:80");
     IN("https://s3/m", "s3:443");

@@ -18,7 +18,13 @@
 #include "dispatch/plan.h"
 
 static char volumes[] = "/srv/volumes", scratch[] = "/srv/scratch";
-static const struct svc_conf conf = { .volumes_dir = volumes, .scratch_dir = scratch };
+static char https[] = "https", host[] = "*.example.com:443", network[] = "10.1.0.0/16";
+static char *schemes[] = { https }, *hosts[] = { host }, *networks[] = { network };
+static const struct svc_conf conf = { .volumes_dir = volumes,
+                                      .scratch_dir = scratch,
+                                      .manifest_schemes = { 1, schemes },
+                                      .manifest_hosts = { 1, hosts },
+                                      .manifest_networks = { 1, networks } };
 
 static char id[] = "import-vol-0123abcd", volume_id[] = "vol-00112233445566778", vmdk[] = "VMDK",
             url[] = "http://h:1//b//k?Signature=a%2B\"b\\&c=\xd0\x96";
@@ -42,13 +48,16 @@ static int plan_with(struct stage *stage, const struct plan_objects *objects, ch
     struct claim_files files CLAIM_FILES_DONE = { 0 };
 
     assert_int_equal(claim_files_init(&conf, &claim, stage->epoch, &files, err), 0);
-    return plan_job(&claim, &files, objects, ret_json, err);
+    return plan_job(&conf, &claim, &files, objects, ret_json, err);
 }
 
 static int plan(struct stage *stage, char **ret_json, struct im_error *err)
 {
     return plan_with(stage, NULL, ret_json, err);
 }
+
+/* The directory of the claim. */
+#define JOB "/srv/volumes/.import-vol-0123abcd.1.3.part.job/"
 
 static void test_names(void **state)
 {
@@ -60,6 +69,7 @@ static void test_names(void **state)
     (void)state;
     assert_int_equal(claim_files_init(&conf, &claim, stage.epoch, &files, &err), 0);
     assert_string_equal(files.part, "/srv/volumes/.import-vol-0123abcd.1.3.part");
+    assert_string_equal(files.store, JOB ".import-vol-0123abcd.1.3.part");
     assert_string_equal(files.volume, "/srv/volumes/vol-00112233445566778.raw");
     assert_string_equal(files.scratch, "/srv/scratch/import-vol-0123abcd.1.3");
 }
@@ -76,10 +86,12 @@ static void test_job(void **state)
         json, "{\"source\":\"manifest:http://h:1//b//k?Signature=a%2B\\\"b\\\\&c=\xd0\x96\","
               "\"format\":\"vmdk\",\"max_size\":8589934592,"
               "\"stages\":[{\"name\":\"grow\",\"size\":8589934592}],"
-              "\"store\":\"/srv/volumes/.import-vol-0123abcd.1.3.part\","
+              "\"store\":\"" JOB ".import-vol-0123abcd.1.3.part\","
               "\"volume\":\"vol-00112233445566778.raw\",\"digest\":\"fs-verity\",\"force\":true,"
-              "\"resume\":true,\"earlier\":\"/srv/volumes/.import-vol-0123abcd.1.\","
-              "\"scratch\":\"/srv/scratch/import-vol-0123abcd.1.3\"}");
+              "\"resume\":true,\"earlier\":\"" JOB ".import-vol-0123abcd.1.\","
+              "\"scratch\":\"/srv/scratch/import-vol-0123abcd.1.3\","
+              "\"urls\":{\"schemes\":[\"https\"],\"hosts\":[\"*.example.com:443\"],"
+              "\"networks\":[\"10.1.0.0/16\"]}}");
 }
 
 /* What was announced of a raw image is all of it; of others it may be the file or the disk. */

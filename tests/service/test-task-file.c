@@ -30,7 +30,9 @@ static void change_file(int version, const char *sql)
     const char *top = getenv("top_srcdir");
     char migrations[512], number[16];
     const char *const argv[] = { "python3", "-c", script, where, migrations, number, sql, NULL };
-    struct im_spawn spawn = { argv, NULL, -1, -1, STDERR_FILENO, -1, 0, 0, 0 };
+    struct im_spawn spawn = {
+        .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = STDERR_FILENO, .fd3 = -1
+    };
     int status, r;
     pid_t pid;
 

@@ -19,6 +19,7 @@ END
 cat >inside <<'END'
 . "$top_srcdir/tests/lib/functions.sh"
 cd "$1"
+story=$2
 mkdir x
 mount -o loop xfs.img x 2>/dev/null || skip "a loop file cannot be mounted here"
 top=$1
@@ -27,6 +28,7 @@ left() {
     set +e
     kill -KILL ${service_pid:+"$service_pid"} 2>/dev/null
     wait
+    keep_searched || status=1
     cd /
     umount "$top/x"
     (exit $status)
@@ -59,4 +61,4 @@ rm -r x/service/objects
 same_as_raw disk.raw "$volume"
 "$IMAGING_TOOLKIT" verify "$volume"
 END
-lib=$lib in_own_mounts bash inside "$tmp"
+lib=$lib in_own_mounts bash inside "$tmp" "$story"

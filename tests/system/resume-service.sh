@@ -23,7 +23,7 @@ gated_task() {
 
 # is_marked: what came before the gate is on the disk, and written down.
 is_marked() {
-    /usr/bin/python3 - "$lib" "$service_dir/volumes/.$task.1."*.part.journal <<'END'
+    /usr/bin/python3 - "$lib" "$service_dir/volumes/.$task.1."*.job/.*.journal <<'END'
 import sys
 sys.path.insert(0, sys.argv[1])
 import resuming
@@ -75,11 +75,13 @@ for _ in 1 2; do
 done
 goes_on 2
 
-say "# the service is stopped and started"
+say "# the service is stopped and started; what it left lies where earlier versions left it"
 gated_task VMDK disk.vmdk
 stop_service
 left=$(find "$service_dir/volumes" -name '.*' -printf '%f ')
 case $left in *.journal*.partial* | *.partial*.journal*) ;; *) fail "kept: $left" ;; esac
+mv "$service_dir"/volumes/.*.job/.* "$service_dir/volumes/"
+rmdir "$service_dir"/volumes/.*.job
 start_service "$tmp/service"
 goes_on 3
 

@@ -9,14 +9,13 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import euca  # noqa: E402
 import service  # noqa: E402
 from api import DESCRIBE, IMPORT  # noqa: E402
 from several import Several  # noqa: E402
 from upload import Upload  # noqa: E402
 
 LIB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib")
-TOOLS = os.environ.get("EUCA_TOOLS_DIR") or os.path.dirname(
-    service.built("euca-tools/euca-import-volume"))
 NEW = "2016-11-15"
 GIB = 1 << 30
 
@@ -173,15 +172,13 @@ class Tasks(Several):
     def test_an_upload_in_another_object_store(self):
         """As it is meant: the upload is in an S3 of its own, with other keys."""
         with service.Service() as store:
-            done = subprocess.run(
-                [os.path.join(TOOLS, "euca-import-volume"), "-f", "raw", "-z", "standalone", "-b",
-                 "images", "-s", "1", "-U", self.one.env["EC2_URL"], "-I", self.account["access_key"],
-                 "-S", self.account["secret_key"], "--s3-url", store.env["S3_URL"],
-                 "-o", store.env["AWS_ACCESS_KEY_ID"], "-w", store.env["AWS_SECRET_ACCESS_KEY"],
-                 self.raw], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                timeout=service.DEADLINE_S)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            id = re.search("import-vol-[0-9a-z]+", done.stdout).group()
+            status, out, err = euca.run(
+                {}, "import-volume", "-f", "raw", "-z", "standalone", "-b", "images", "-s", "1",
+                "-U", self.one.env["EC2_URL"], "-I", self.account["access_key"], "-S", self.account["secret_key"],
+                "--s3-url", store.env["S3_URL"], "-o", store.env["AWS_ACCESS_KEY_ID"],
+                "-w", store.env["AWS_SECRET_ACCESS_KEY"], self.raw)
+            self.assertEqual(status, 0, err)
+            id = re.search("import-vol-[0-9a-z]+", out).group()
             self.assert_volume(self.wait(self.other, self.account, id, "completed"))
 
 

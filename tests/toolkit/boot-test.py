@@ -21,6 +21,7 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
 import bootsector as bs  # noqa: E402
 import service  # noqa: E402
+from procfs import opened  # noqa: E402
 
 TOOLKIT = os.environ.get("IMAGING_TOOLKIT") or service.built("imaging-toolkit/imaging-toolkit")
 QEMU = "qemu-system-x86_64"
@@ -292,7 +293,7 @@ class Confined(Case):
     def opened(self, pid):
         """How the machine has opened the image: flags of each of its descriptors."""
         flags = []
-        for number in os.listdir("/proc/%d/fd" % pid):
+        for number in opened(pid):
             try:
                 if not os.path.samefile("/proc/%d/fd/%s" % (pid, number), self.disk):
                     continue
@@ -316,9 +317,7 @@ class Confined(Case):
             self.assertNotIn(self.tmp, word)
         with open("/proc/%d/environ" % pid) as file:
             self.assertEqual(file.read().count("\0"), 3)
-        sockets = [os.readlink("/proc/%d/fd/%s" % (pid, number))
-                   for number in os.listdir("/proc/%d/fd" % pid)]
-        self.assertEqual([name for name in sockets if name.startswith("socket:")], [])
+        self.assertEqual([name for name in opened(pid).values() if name.startswith("socket:")], [])
         child.kill()
         child.communicate()
         wait_for("the machine's end", lambda: not running(pid))

@@ -190,7 +190,7 @@ class Refused(Case):
                 self.stop(path, out, number)
 
     def stop(self, path, out, number):
-        job = subprocess.Popen([bundles.TOOLKIT, *self.args(path, "--part-size", "1K")],
+        job = subprocess.Popen([bundles.TOOLKIT, *self.args(path, "--part-size", "16K")],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         deadline = time.monotonic() + 60
         while True:

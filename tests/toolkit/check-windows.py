@@ -265,6 +265,17 @@ class Registry(Case):
         self.build(software=guest.hive({"Microsoft\\Windows NT": {"x": 1}}))
         self.assert_finds(self.STAGE, "does not tell the version", severity="unknown")
 
+    def test_values_of_another_kind(self):
+        for product in 2022, "W" * 128:
+            self.build(software=guest.hive(guest.windows_software(name=product)))
+            self.assert_finds(self.STAGE, "does not tell the version", severity="unknown")
+        self.build(software=guest.hive(guest.windows_software(name="W" * 127)))
+        self.assert_fine(self.STAGE, "W" * 127 + ", build 20348")
+        keys = guest.windows_system()
+        keys["Select"]["Current"] = "1"
+        self.build(system=guest.hive(keys))
+        self.assert_finds(self.STAGE, "no number Select\\Current", code="RegistryDamaged")
+
 
 class Drivers(Case):
     STAGE = "check-windows-drivers"

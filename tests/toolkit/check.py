@@ -16,7 +16,9 @@ import zlib
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
+import craft  # noqa: E402
 import guest  # noqa: E402
+import packed  # noqa: E402
 import service  # noqa: E402
 
 if os.access("/dev/shm", os.W_OK):  # whoever makes file systems waits for the disk each time
@@ -348,6 +350,19 @@ class Rules(Case):
                 report = check(self.disk, "--only", rule, "--require", rule)
                 self.assert_told(report, rule, "unknown", "stands in what cannot be read")
 
+    def test_an_image_that_is_damaged_where_it_is_read(self):
+        """Nothing else is said of it: what could be found would not hold."""
+        disk = craft.mbr(craft.scattered(craft.MIB, [(4096, 5000)]), [(0x80, 0x83, 2, 100)])
+        path = os.path.join(self.tmp, "disk.vmdk")
+        for more, damaged in ((b"", False), (b"\0", True)):
+            with open(path, "wb") as file:
+                file.write(craft.vmdk_stream(disk, payload={0: zlib.compress(disk[:65536] + more)}))
+            said = check(path, status=4 if damaged else None)
+            if damaged:
+                self.assertRegex(said, r"^imaging-toolkit: error: .*grain .*inflates[^\n]*\n$")
+            else:
+                self.assertNotIn("inflates", json.dumps(said))
+
     def test_what_is_not_looked_into(self):
         """A volume group may hold the system: that it was not found is no fault."""
         volume = {"a": b"b"}
@@ -423,8 +438,33 @@ class Command(Case):
                                (("-f", "none"), "is not a format"),
                                (("--output", "xml"), "neither text nor json")):
             self.assertIn(words, check(self.disk, *options, status=2))
-        self.assertIn("give a file, not a pipe", check("-", status=2))
+        self.assertIn("can only be read forwards", check("-", status=4))
         self.assertIn("cannot open", check(self.disk + ".none", status=3))
+
+    def test_packed_images(self):
+        """The disk in an OVA or a zip is looked at where it stands; what only comes forwards is not."""
+        self.build()
+        whole = check(self.disk, "--only", "check-kernel,check-gpt")
+        raw = os.path.getsize(self.disk)
+        with open(self.disk, "rb") as disk:
+            data = disk.read()
+        for name, packed_as, options in (
+                ("ova", packed.ova(data, raw, name="d.raw"), ("-f", "raw.ova")),
+                ("stored.zip", packed.zipped([packed.zip_member("d.raw", data, method=0)]), ())):
+            with self.subTest(name):
+                path = os.path.join(self.tmp, name)
+                with open(path, "wb") as file:
+                    file.write(packed_as)
+                report = check(path, "--only", "check-kernel,check-gpt", *options)
+                self.assertEqual(report["findings"], whole["findings"])
+        path = os.path.join(self.tmp, "gz")
+        with open(path, "wb") as file:
+            file.write(gzip.compress(data, 1))
+        for command in "check", "inspect":
+            done = subprocess.run([TOOLKIT, command, path], check=False, stderr=subprocess.PIPE,
+                                  stdout=subprocess.DEVNULL, text=True)
+            self.assertEqual(done.returncode, 4, done.stderr)
+            self.assertIn("take the image out of gz first ('imaging-toolkit convert')", done.stderr)
 
     def test_required(self):
         self.build({"etc/fstab": b"UUID=gone / ext4 defaults 0 1\n"})

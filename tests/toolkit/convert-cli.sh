@@ -138,6 +138,14 @@ assert x["virtual-size"] >= 16 << 20, x' "${kind%%-*}"
 done
 "$toolkit" info --output json disk.raw | grep -q '"raw"'
 fails_with 3 missing "$toolkit" info missing
+cp disk.qcow2 $'\xff.qcow2' # a name that is no text
+for command in info check; do
+    "$toolkit" $command --output json $'\xff.qcow2' >result || [ $command = check ]
+    python3 -c '
+import json
+x = json.load(open("result"))
+assert x["image"] == "?.qcow2" and x["virtual-size"] == 16 << 20, x'
+done
 
 "$toolkit" stages >text
 grep -q grow text

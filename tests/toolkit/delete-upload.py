@@ -65,7 +65,7 @@ class DeleteUpload(unittest.TestCase):
         result = self.command(url)
         self.assertEqual((result.returncode, result.stdout, result.stderr),
                          (0, "4 parts and their manifest are deleted\n", ""))
-        names = [path.split("?")[0].rsplit("/", 1)[1] for method, path in self.log() if method == "DELETE"]
+        names = [path.split("?")[0].rsplit(",", 1)[1] for method, path in self.log() if method == "DELETE"]
         self.assertEqual(names, ["part0", "part1", "part2", "part3", "manifest.xml"])
         self.assertTrue(all(path.endswith("?Signature=secret") for _, path in self.log()))
         self.assertEqual(self.left(), [])
@@ -107,14 +107,36 @@ class DeleteUpload(unittest.TestCase):
 
     def test_other_spelling(self):
         url = self.bench.upload({})
-        self.change(self.delete_url(3), self.delete_url(3).replace("/part3", "/x/../part3"))
+        self.change(self.delete_url(3), self.delete_url(3).replace(",part3", ",%70art3"))
         self.assert_refused(url, "delete-url of part 4 of 4 names another object")
+
+    def test_outside_the_directory(self):
+        """Of the get-url, too: a stranger's object, which this manifest calls its part."""
+        for there in ("/other/%s", "/in", "/inside/part1", "/in/../%s", "/in/x/../../%s", "/in/%%2e%%2E/%s",
+                      "/in/.%%2e/%s", "/in/./%s"):
+            with self.subTest(there):
+                self.bench.cells += 1
+                url = self.bench.upload({})
+                here = self.bench.url("ok", "part1").split("/", 3)[3]
+                self.change(f"/{here}?", (there % here if "%s" in there else there) + "?")
+                self.assert_refused(url, "delete-url of part 2 of 4 leads out of the manifest's directory")
+
+    def test_below_the_directory(self):
+        """The neighbours: deeper, and names that only look like dots."""
+        for piece in ("deeper/", ".../", "..a/", "%2e%2e%2e/", "a../"):
+            with self.subTest(piece):
+                self.bench.cells += 1
+                url = self.bench.upload({})
+                self.change(f"/in/ok+cell{self.bench.cells},part1?", f"/in/ok,{piece}part1?")
+                self.bench.put(piece.replace("/", "_") + "part1", b"x")
+                self.assertEqual(self.command(url).returncode, 0)
+                self.clear()
 
     def test_other_host(self):
         for other in ("127.0.0.1:1", "localhost:%d", "169.254.169.254"):
             other = other.replace("%d", str(self.bench.port))
             url = self.bench.upload({})
-            here = f"127.0.0.1:{self.bench.port}/ok+cell{self.bench.cells}/part1?"
+            here = f"127.0.0.1:{self.bench.port}/in/ok+cell{self.bench.cells},part1?"
             self.change(here, here.replace(f"127.0.0.1:{self.bench.port}", other))  # the get-url, too
             self.assert_refused(url, "delete-url of part 2 of 4 is of another server than the manifest")
 
@@ -138,7 +160,10 @@ class DeleteUpload(unittest.TestCase):
     def test_usage(self):
         for arguments, stdin in ((("a", "b"), ""), (("--nonsense",), ""), ((), ""), ((), "[]"),
                                  ((), '{"manifest": 7}'), ((), '{"manifest": "http://h/", "x": 1}'),
-                                 ((), "x" * 40000), (("ftp://127.0.0.1/manifest",), "")):
+                                 ((), '{"manifest": "http://h/", "urls": []}'),
+                                 ((), '{"manifest": "http://h/", "urls": {"networks": ["10.0.0.1/8"]}}'),
+                                 ((), '{"manifest": "http://h/", "urls": {"x": []}}'),
+                                 ((), "x" * 200000), (("ftp://127.0.0.1/manifest",), "")):
             result = self.command(*arguments, stdin=stdin)
             self.assertEqual(result.returncode, 2, (arguments, stdin, result.stderr))
 

@@ -143,6 +143,14 @@ class Tables(Case):
         self.entries(129)
         self.assertEqual(self.ask("table"), whole)
 
+    def test_a_protective_entry_without_size(self):
+        """Its size is nothing that Linux or boot-layout look at."""
+        guest.build(self.disk, SMALL, table="gpt")
+        whole = self.ask("table")
+        for size in 0xffffffff, 1, 0:
+            self.poke(446 + 12, struct.pack("<I", size))
+            self.assertEqual(self.ask("table"), whole)
+
     def test_damaged_gpt(self):
         guest.build(self.disk, SMALL, table="gpt")
         whole = self.parts()
@@ -321,6 +329,9 @@ class Files(Case):
         self.assertEqual(self.ask("read", "/kernel"), "CONFIG_VIRTIO_BLK=m\n")
         self.assertEqual(self.ask("read", "/lib/os-release"), self.ask("read", "/etc/os-release"))
         self.failed("ENOENT", "there is no '/boot/no/file'", "read", "/boot/no/file")
+        tree["etc/fstab"] = tree["etc/fstab"].replace(b" /boot ", b" /boot/ ")
+        guest.build(self.disk, tree, boot=True)
+        self.assertEqual(self.ask("read", "/kernel"), "CONFIG_VIRTIO_BLK=m\n")
         tree["etc/fstab"] = guest.fstab()  # nothing is mounted
         guest.build(self.disk, tree, boot=True)
         self.failed("ENOENT", "", "read", "/kernel")
@@ -426,6 +437,35 @@ class Damage(Case):
         self.assertIn("trees=1", self.ask("table"))
         self.poke(offset + 1024 + 0x150, struct.pack("<I", 0xffff))  # blocks, the upper half
         self.assertIn("more groups than 16 TiB need", self.ask("table"))
+
+    def test_files_of_ext_that_lie(self):
+        tree = {**SMALL, "file": b"x" * 5000, "link": guest.Link("file"),
+                "long": guest.Link("./" * 50 + "file")}
+        offset, = guest.build(self.disk, tree, fs="ext2", options=("-b", "1024"))
+        where = "%s?offset=%d" % (self.disk, offset)
+        for path in "/file", "/link", "/long":
+            self.assertEqual(self.ask("read", path), "x" * 5000)
+        for request in "/file block[1] 0x7fffffff", "/link size 0", "/long size 4096":
+            guest.run("debugfs", "-w", "-R", "set_inode_field " + request, where)
+        self.failed("EBADMSG", "'/file' cannot be read", "read", "/file")
+        self.failed("EBADMSG", "the link '/link' has 0 bytes", "read", "/link")
+        self.failed("EBADMSG", "the link '/long' has 4096 bytes", "read", "/long")
+        self.assertEqual(self.ask("read", "/etc/os-release"), "ID=small\n")
+
+    def test_what_grub_complains_of(self):
+        """A chain of clusters that leads out of the file system."""
+        tree = {**guest.debian(esp=True), "boot/efi/big": b"x" * 9000}
+        offset = guest.build(self.disk, tree, esp=True)[0]
+        self.assertEqual(self.ask("read", "/boot/efi/big"), "x" * 9000)
+        boot = self.peek(offset, 512)
+        reserved, tables = struct.unpack_from("<H", boot, 14)[0], boot[16]
+        size, = struct.unpack_from("<H", boot, 22)
+        root = offset + (reserved + tables * size) * 512
+        listed = self.peek(root, 512 * 32)
+        first, = struct.unpack_from("<H", listed, listed.index(b"BIG        ") + 26)
+        self.poke(offset + reserved * 512 + first * 3 // 2, b"\xee\xee\xee")  # FAT12
+        self.failed("EBADMSG", "'/big' cannot be read: ", "read", "/boot/efi/big")
+        self.assertIn("ID=debian", self.ask("read", "/etc/os-release"))
 
     def test_a_directory_without_end(self):
         """Its map of blocks leads to itself: a billion blocks."""

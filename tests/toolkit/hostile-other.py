@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """Hostile and damaged qcow2, VDI and raw images: refused whole, each with its accepted neighbour.
 
-Rows 22, 23 and 25 to 28 of the list of hostile inputs, then what else an attacker may try.
-hostile.py says what refused means; the images are craft.py's, sound but for the one thing the test
+Variations of rows 22, 23 and 25 to 28 of the list of hostile inputs (the rows themselves are in
+hostile-rows.py), then what else an attacker may try.  hostile.py says what refused means; the images are craft.py's, sound but for the one thing the test
 names."""
 import os
 import shutil
 import struct
 import subprocess
 import sys
+import zlib
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -77,7 +78,6 @@ class Qcow2(ByQemuImg):
                 "image", "ssh://127.0.0.1:%d/x" % port, "\x1b[2J\n" + "x" * 100]
 
     def test_22_backing_file(self):
-        self.good(qcow2(DISK), ways=ALL_WAYS)
         for name in self.names():
             text = name.encode()
             image = qcow2(DISK, header={"backing": NAME_AT, "backing_size": len(text)},
@@ -86,11 +86,10 @@ class Qcow2(ByQemuImg):
                              texts=[(NAME_AT, text)],
                              extensions=[(0xE2792ACA, b"raw")])
             with self.subTest(name):
-                self.bad(image, "backing", ways=ALL_WAYS if name == "canary.raw" else None)
+                self.bad(image, "backing")
                 self.bad(extended, "backing")
                 for other in (image, extended): # and declared to be another format
-                    self.bench.refused(self, other, "raw", ("qcow2",),
-                                       ways=ALL_WAYS if name == "canary.raw" else None)
+                    self.bench.refused(self, other, "raw", ("qcow2",))
         for format in ("vmdk", "vhd", "vhdx", "vdi"):
             self.bench.refused(self, image, format)
         for changes in ({"backing": 1 << 63, "backing_size": 5}, {"backing": NAME_AT},
@@ -106,8 +105,6 @@ class Qcow2(ByQemuImg):
 
     def test_23_incompatible_features(self):
         self.good(qcow2(DISK))
-        self.bad(qcow2(DISK, header={"incompatible": 1 << 5}), {"bit", "feature", "features"},
-                 {5, 32}, ways=ALL_WAYS)
         for bit in (1, 2, 4, 6, 7, 31, 32, 63):
             with self.subTest(bit=bit):
                 self.bad(qcow2(DISK, header={"incompatible": 1 << bit}))
@@ -226,9 +223,6 @@ class Raw(hostile.Case):
     disk = mbr(scattered(4 * MIB, [(MIB, 5000)]), [(0x80, 0x83, 2048, 4096)])
 
     def test_25_table_and_another_magic(self):
-        self.good(self.disk, ways=ALL_WAYS)
-        self.bad(mbr(self.disk, [(0x80, 0x83, 2048, 4096)], b"KDMV"), "vmdk", "FormatMismatch",
-                 ways=ALL_WAYS)
         for start, name in ((b"KDMV\1\0\0\0", "vmdk"), (b"QFI\xfb\0\0\0\3", "qcow2"),
                             (b"vhdxfile", "vhdx"),
                             (b"conectix", "vhd"), (b"# Disk DescriptorFile\nversion=1\n", "vmdk"),
@@ -257,21 +251,42 @@ class Raw(hostile.Case):
             with self.subTest(name):
                 self.bad(image, ways=ALL_WAYS if name != "fixed" else ("file", "parts", "job"))
 
+    def test_iso_and_another_image(self):
+        """ISO 9660 leaves its first 32 KiB to others; so an image in front of it is one all the same."""
+        iso = bytes(32 * KIB) + b"\1CD001\1".ljust(2 * KIB, b"\0") + noise(20 * KIB)
+        self.good(iso, iso, ways=("file", "check", "inspect"))
+        for start in (qcow2(b""), vmdk_text('RW 128 FLAT "canary.raw" 0'), VDI_MAGIC):
+            self.bad(start[:32 * KIB] + iso[len(start[:32 * KIB]):], "FormatMismatch", ways=("file", "pipe"))
+
+    def test_tables_without_end(self):
+        """What looks at partitions goes through so many and no more."""
+        many = bytearray(mbr(bytes(16 * MIB), [(0x80, 0x83, 1, 30), (0, 5, 32, 32000)]))
+        for i in range(15000):
+            boot_record(many, (32 + 2 * i) * SECTOR, [(0, 0x83, 1, 1), (0, 5, 2 * (i + 1), 2)])
+        self.good(bytes(many), bytes(many), ways=("check", "inspect"))
+        for at, value in ((80, 0xFFFFFFFF), (80, 0), (84, 0xFFFFFFFF), (84, 0), (84, 1), (72, AT_END)):
+            table = bytearray(gpt(scattered(4 * MIB, [(2048 * SECTOR, 5000)])))
+            for header in (SECTOR, len(table) - SECTOR):
+                struct.pack_into("<Q" if at == 72 else "<I", table, header + at, value)
+                table[header + 16:header + 20] = bytes(4)
+                struct.pack_into("<I", table, header + 16, zlib.crc32(table[header:header + 92]))
+            with self.subTest(at=at, value=value):
+                self.good(bytes(table), bytes(table), ways=("check", "inspect"))
+
     def test_26_extended_partitions_that_go_round(self):
-        """The toolkit reads no partitions here: it copies what stands there, and ends at once."""
+        """It is copied as it stands there; who looks at partitions ends at once."""
         for second, third in ((0, 0), (2048, 0), (2048, 2048), (0xFFFFF800, 0xFFFFF800)):
             disk = bytearray(mbr(self.disk, [(0, 5, 2048, 6000), (0, 0x0F, 2048, 6000)]))
             boot_record(disk, MIB, [(0, 0x83, 63, 100), (0, 5, second, 100)])
             boot_record(disk, 2 * MIB, [(0, 0x83, 63, 100), (0, 5, third, 100)])
             with self.subTest(second=second, third=third):
-                for way in ALL_WAYS[:4]:
-                    self.bench.refused_or(self, bytes(disk), "raw", bytes(disk), way)
+                self.good(bytes(disk), bytes(disk), ways=(*ALL_WAYS[:4], "check", "inspect"))
 
     def test_27_gpt(self):
         for count, size in ((129, 128), (128, 128), (64, 256)):
             disk = gpt(scattered(4 * MIB, [(2048 * SECTOR, 5000)]), count, size)
             with self.subTest(count=count):
-                self.good(disk, disk, ways=ALL_WAYS)
+                self.good(disk, disk)
         for at, value in ((SECTOR + 80, 0xFFFFFFFF), (SECTOR + 84, 0),
                           (SECTOR + 72, 0)): # nobody has to read it
             image = patched(disk, at, struct.pack("<I", value))
@@ -280,7 +295,7 @@ class Raw(hostile.Case):
     def test_28_random_bytes(self):
         for seed in range(3):
             disk = noise(MIB, seed)
-            self.good(disk, disk, ways=ALL_WAYS)
+            self.good(disk, disk)
             for other in ("vmdk", "vhd", "vhdx", "qcow2", "vdi"):
                 with self.subTest(other):
                     self.bench.refused(self, disk, other)

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Hostile and damaged OVAs: refused whole, each with its accepted neighbour.
 
-Rows 29 to 34 of the list of hostile inputs, then what else an attacker may try.  hostile.py says what
-refused means; the archives are packed.py's."""
+Variations of rows 29 to 34 of the list of hostile inputs (the rows themselves are in hostile-rows.py),
+then what else an attacker may try.  hostile.py says what refused means; the archives are packed.py's."""
 import gzip
 import os
 import subprocess
@@ -20,17 +20,14 @@ IMAGE = bytes(vmdk_stream(DISK))
 SIZE = len(DISK)
 
 
-class Hostile(Ova):
-    """Rows 29 to 34."""
+class Variations(Ova):
     disk = DISK
 
     def test_29_traversal(self):
-        self.good(ova(IMAGE, SIZE, extra=[("dir/evil", b"x")]), ways=ALL_WAYS)
         for name in ("dir/../../evil", "../evil", "/evil", "..", "a//b", "./evil", "a\\b",
                      "a\nb"):
             with self.subTest(name=name):
                 self.bad(ova(IMAGE, SIZE, extra=[(name, b"x")]), "plain name")
-        self.bad(ova(IMAGE, SIZE, extra=[("dir/../../evil", b"x")]), ways=ALL_WAYS)
         self.bad(ova(IMAGE, SIZE, name="../disk.vmdk"), "plain name", ways=("file", "pipe"))
         by_pax = {"pax_headers": {"path": "../../evil"}}
         self.bad(tar([("box.ovf", one_disk("d", IMAGE, SIZE)), ("d", IMAGE), ("x", b"", by_pax)],
@@ -38,13 +35,12 @@ class Hostile(Ova):
 
     def test_30_links_and_devices(self):
         text = one_disk("d.vmdk", IMAGE, SIZE)
-        self.good(tar([("box.ovf", text), ("real.vmdk", IMAGE), ("d.vmdk", IMAGE)]), ways=ALL_WAYS)
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE,
                      tarfile.BLKTYPE, tarfile.DIRTYPE):
             with self.subTest(kind=kind):
                 self.bad(tar([("box.ovf", text), ("real.vmdk", IMAGE),
                               ("d.vmdk", b"", {"type": kind, "linkname": "real.vmdk"})]),
-                         "regular file", ways=ALL_WAYS)
+                         "regular file")
 
     def test_31_names_are_compared_as_they_are(self):
         for href in ("%2e%2e/canary", "canary.raw", "./d.vmdk", "D.vmdk", "d.vmdk ", "d%2evmdk",
@@ -54,9 +50,6 @@ class Hostile(Ova):
                 text = one_disk("d.vmdk", IMAGE, SIZE, file={"href": href})
                 self.bad(tar([("box.ovf", text), ("d.vmdk", IMAGE)]), "no member called",
                          ways=("file", "pipe", "info"))
-        text = one_disk("d.vmdk", IMAGE, SIZE, file={"href": "%2e%2e/canary"})
-        self.bad(tar([("box.ovf", text), ("d.vmdk", IMAGE)]), "%2e%2e/canary", ways=ALL_WAYS)
-        self.good(tar([("box.ovf", text), ("%2e%2e/canary", IMAGE)]), ways=ALL_WAYS)
 
     def test_32_digests(self):
         def wrong(text):
@@ -67,7 +60,7 @@ class Hostile(Ova):
                 with self.subTest(kind=kind, at_end=at_end):
                     self.bad(ova(IMAGE, SIZE, manifest=kind, at_end=at_end,
                                  change={"box.mf": wrong}), "box-disk1.vmdk", "digest",
-                             ways=[way for way in ALL_WAYS if way != "info"])
+                             ways=("file", "pipe"))
                     self.bad(ova(IMAGE, SIZE, manifest=kind, at_end=at_end, change={
                         "box.ovf": lambda text: text.replace(b"A machine", b"a machine")}),
                              "box.ovf", "digest", ways=("file", "pipe"))
@@ -114,14 +107,20 @@ class Hostile(Ova):
             ova(packed, 64 * MIB, file={"compression": "xz"})), "raw.ova"), ("1100", "bomb"))
         self.assertIn("Expansion", text)
 
+    def test_damaged_xz(self):
+        """Its index is read before anything else."""
+        packed = xz(DISK)
+        for at, judge in ((0, self.bench.accepted), (-1, self.bench.refused)):
+            damaged = packed[:at] + b"!" + packed[at + len(packed) + 1:] if at else packed
+            archive = ova(damaged, len(DISK), file={"compression": "xz"})
+            judge(self, archive, "raw.ova", DISK if not at else ("xz",), ways=("file",))
+
     def test_34_document_type(self):
-        sound = one_disk("d.vmdk", IMAGE, SIZE)
-        self.good(tar([("x.ovf", sound), ("d.vmdk", IMAGE)]), ways=ALL_WAYS)
         for head in ('<!DOCTYPE Envelope [<!ENTITY e "never used">]>\n',
                      '<!DOCTYPE Envelope SYSTEM "file:///etc/passwd">\n',
                      '<!DOCTYPE Envelope PUBLIC "x" "http://127.0.0.1:%d/x">\n' % self.bench.port):
             text = one_disk("d.vmdk", IMAGE, SIZE, head=head)
-            self.bad(tar([("x.ovf", text), ("d.vmdk", IMAGE)]), "DOCTYPE", ways=ALL_WAYS)
+            self.bad(tar([("x.ovf", text), ("d.vmdk", IMAGE)]), "DOCTYPE")
 
 
 class Descriptions(Ova):
@@ -193,6 +192,13 @@ class Descriptions(Ova):
         self.bad(tar([*sound, ("y.ovf", sound[0][1])]), "two descriptions")
         self.bad(tar(sound[:1]), "no member called")
         self.bad(tar([*sound, *(("%d.txt" % i, b"") for i in range(600))]), "512")
+        for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):  # which have headers for long names
+            long = "n" * (8 << 20)
+            for member in ((long, b""), ("l", b"", {"type": tarfile.SYMTYPE, "linkname": long})):
+                self.bad(tar([*sound, member], form), ways=("file", "pipe"))
+                self.bad(tar([member, *sound], form), ways=("file",))
+        self.bad(tar([*sound, ("c", b"", {"pax_headers": {"comment": "c" * (2 << 20)}})], tarfile.PAX_FORMAT),
+                 ways=("file", "pipe"))
         self.bad(tar(sound) + b"x", "behind the end")
         self.bad(tar(sound) + tar(sound), "behind the end", ways=("file", "pipe"))
         self.bad(tar([("x.ovf", sound[0][1] + b" " * (2 << 20)), sound[1]]), ways=("file", "pipe"))

@@ -4,6 +4,7 @@ accepted, and what is bounded, is unpack.py's; OVAs are ova.py's.
 
 hostile.py says what refused means; the archives are packed.py's, or Python's own."""
 import gzip
+import lzma
 import os
 import struct
 import sys
@@ -71,6 +72,16 @@ class Damaged(Packed):
         for packed, data in (("vhdx.gz", gzip.compress(image)), ("vhdx.xz", xz(image))):
             self.good(packed, data, ways=("file", "pipe"))
             self.bad(packed, data[:-5] + bytes([data[-5] ^ 1]) + data[-4:], ways=("file", "pipe"))
+
+    def test_unknown_check(self):
+        """A kind of check that is reserved, of the same four bytes as a CRC32."""
+        sound = xz(DISK, check=lzma.CHECK_CRC32)
+        flags = b"\0\2"
+        head = sound[:6] + flags + struct.pack("<I", zlib.crc32(flags))
+        backward = sound[-8:-4] + flags
+        unknown = head + sound[12:-12] + struct.pack("<I", zlib.crc32(backward)) + backward + b"YZ"
+        self.good("raw.xz", sound, ways=("file", "pipe"))
+        self.bad("raw.xz", unknown, "a check that liblzma does not know", ways=("file", "pipe"))
 
     def test_wrong_kind(self):
         files = {"gz": RAW, "xz": xz(DISK), "zip": zip_of(("d", DISK)), "none": DISK}

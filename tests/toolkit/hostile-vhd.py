@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Hostile and damaged VHDs, fixed and dynamic: refused whole, each with its accepted neighbour.
 
-Rows 12 to 17 of the list of hostile inputs, then what else an attacker may try.  hostile.py says
-what refused means; the images are craft.py's, sound but for the one thing the test names."""
+Variations of rows 12 to 17 of the list of hostile inputs (the rows themselves are in hostile-rows.py),
+then what else an attacker may try.  hostile.py says what refused means; the images are craft.py's,
+sound but for the one thing the test names."""
 import os
 import re
 import struct
@@ -12,7 +13,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from craft import *  # noqa: E402,F403
 import hostile  # noqa: E402
-from hostile import ALL_WAYS, TO_RAW, main, patched, sectors  # noqa: E402
+from hostile import ALL_WAYS, main, patched, sectors  # noqa: E402
 
 # Three blocks, the middle one a hole, the last one short.
 DISK = scattered(5 * MIB + 3 * SECTOR, [(100, 5000), (4 * MIB, 700),
@@ -33,10 +34,9 @@ class Case(hostile.Case):
             self.assertRegex(re.sub(r"\s+", " ", file.read()), pattern)
 
 
-class Rows(Case):
+class Variations(Case):
     def test_12_first_footer_damaged(self):
         """Refused by all ways: either footer alone could be the one that tells the truth."""
-        self.good(vhd_dynamic(DISK), ways=ALL_WAYS)
         for bit in (0, 7, 31):
             for place in ("first", "last"):
                 with self.subTest(place, bit=bit):
@@ -44,7 +44,7 @@ class Rows(Case):
                     at = 64 + 3 - bit // 8 - (0 if place == "first" else SECTOR)
                     at += 0 if place == "first" else len(image)
                     image = patched(image, at, bytes([image[at] ^ 1 << bit % 8]))
-                    self.bad(image, "footer", ways=ALL_WAYS if bit == 0 else None)
+                    self.bad(image, "footer")
         with self.subTest("documented"):
             self.documented(r"one flipped bit in either is refused \(`FootersNotIdentical`\)")
 
@@ -52,7 +52,6 @@ class Rows(Case):
         for block in (512 * KIB, 2 * MIB, 4 * MIB):
             with self.subTest(good=block):
                 self.good(vhd_dynamic(DISK, block=block))
-        self.bad(vhd_dynamic(DISK, dynamic={"block": GIB + 512}), "block", GIB + 512, ways=ALL_WAYS)
         for block in (0, 1, 511, 513, 3 * MIB, 2 * MIB + 512, 2 * MIB - 512, 1 << 31, 0xFFFFFE00,
                       0xFFFFFFFF):
             with self.subTest(block=block):
@@ -73,8 +72,6 @@ class Rows(Case):
     def test_15_differencing(self):
         name = "canary.raw".encode("utf-16-be").ljust(512, b"\0")
         self.good(vhd_dynamic(DISK))
-        self.bad(vhd_dynamic(DISK, kind=4, dynamic={"parent_name": name, "parent": noise(16, 5)}),
-                 "differencing", ways=ALL_WAYS)
         self.bad(vhd_dynamic(DISK, kind=4), "differencing")
         for code, target in ((b"W2ru", "..\\in\\canary.raw"), (b"W2ku", "C:\\canary.raw"),
                              (b"MacX", "file://" + self.bench.canary), (b"Wi2r", "canary.raw")):
@@ -87,9 +84,6 @@ class Rows(Case):
                     self.bad(image, "differencing")
 
     def test_16_fixed_size_beyond_the_data(self):
-        self.good(vhd_fixed(SMALL), SMALL, ways=ALL_WAYS)
-        self.bad(vhd_fixed(SMALL, size=len(SMALL) + SECTOR), len(SMALL) + SECTOR,
-                 {len(SMALL), len(SMALL) + SECTOR}, ways=ALL_WAYS)
         for size in (len(SMALL) - SECTOR, len(SMALL) + 1, len(SMALL) - 1, 0, SECTOR, 1 << 40,
                      1 << 63,
                      AT_END, AT_END - 511):
@@ -98,7 +92,6 @@ class Rows(Case):
 
     def test_17_footer_of_511_bytes(self):
         """Accepted from a fixed disk, as old Virtual PC wrote it, by all ways."""
-        self.good(vhd_fixed(SMALL)[:-1], SMALL, ways=ALL_WAYS)
         for cut in (2, 3, 256, SECTOR):
             self.bad(vhd_fixed(SMALL)[:-cut])
         self.bad(vhd_fixed(SMALL, wrong_sum=1)[:-1])
@@ -114,7 +107,7 @@ class Rows(Case):
             for make in (vhd_dynamic, vhd_fixed):
                 with self.subTest(make.__name__, magic=magic[:10]):
                     disk = magic.ljust(SECTOR, b"\0") + DISK[SECTOR:]
-                    self.bad(make(disk), ways=TO_RAW if magic == b"vhdxfile" else None)
+                    self.bad(make(disk))
                     near = bytes(byte ^ 1 for byte in magic) + disk[len(magic):]
                     self.good(make(near), near)
 

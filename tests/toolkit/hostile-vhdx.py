@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Hostile and damaged VHDXs: each is refused whole, and each has an accepted neighbour.
 
-Rows 18 to 21 of the list of hostile inputs, then what else an attacker may try.  hostile.py says
-what refused means; the images are craft.py's, sound but for the one thing the test names, checksums
+Variations of rows 18 to 21 of the list of hostile inputs (the rows themselves are in
+hostile-rows.py), then what else an attacker may try.  hostile.py says what refused means; the images are craft.py's, sound but for the one thing the test names, checksums
 right unless they are what is wrong."""
 import os
 import struct
@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from craft import *  # noqa: E402,F403
 import hostile  # noqa: E402
-from hostile import ALL_WAYS, TO_RAW, main, patched  # noqa: E402
+from hostile import ALL_WAYS, main, patched  # noqa: E402
 
 # Five blocks of a MiB: data, data, a hole, a hole, and a short last one.
 DISK = scattered(4 * MIB + 8 * SECTOR, [(0, 5000), (MIB + 70000, 3000), (4 * MIB, 8 * SECTOR)])
@@ -30,10 +30,8 @@ def regions(bat=None, metadata=None, more=()):
     return [bat or FIVE["BAT"], metadata or FIVE["metadata"], *more]
 
 
-class Rows(Case):
+class Variations(Case):
     def test_18_one_header(self):
-        self.good(vhdx(DISK), ways=ALL_WAYS)
-        self.good(vhdx(DISK, first=None), ways=ALL_WAYS)
         self.good(vhdx(DISK, second=None))
         good = vhdx(DISK)
         wrong = bytes([good[HEADER_1 + 4] ^ 1])
@@ -45,8 +43,6 @@ class Rows(Case):
 
     def test_19_region_table_without_entries(self):
         self.good(vhdx(DISK, regions=regions(metadata=None)))
-        self.bad(vhdx(DISK, regions=[]), "region", 0, ways=ALL_WAYS)
-        self.bad(vhdx(DISK, region_count=0), "region", 0, ways=ALL_WAYS)
         for count in (1, 3, 2047, 2048, 1 << 16, 1 << 31, 0xFFFFFFFF):
             with self.subTest(count=count):
                 self.bad(vhdx(DISK, region_count=count))
@@ -54,7 +50,6 @@ class Rows(Case):
     def test_20_logical_sector_size(self):
         for size in (512, 4096):
             self.good(vhdx(DISK, logical=size))
-        self.bad(vhdx(DISK, logical=520), "logical", 520, ways=ALL_WAYS)
         for size in (0, 1, 511, 513, 1024, 2048, 4097, 8192, 1 << 31, 0xFFFFFFFF):
             with self.subTest(size=size):
                 self.bad(vhdx(DISK, logical=size), "logical", size)
@@ -62,7 +57,7 @@ class Rows(Case):
     def test_21_log_without_entries(self):
         self.good(vhdx(DISK))
         for headers in ({"second": {"log": LOG}}, {"first": {"log": LOG}, "second": {"log": LOG}}):
-            self.bad(vhdx(DISK, **headers), "log", ways=ALL_WAYS)
+            self.bad(vhdx(DISK, **headers), "log")
         # what the header that is not in force says does not matter
         self.good(vhdx(DISK, first={"log": LOG}))
 
@@ -71,7 +66,7 @@ class Rows(Case):
                       b"conectix"):
             with self.subTest(magic=magic):
                 disk = magic.ljust(SECTOR, b"\0") + DISK[SECTOR:]
-                self.bad(vhdx(disk), ways=TO_RAW if magic == b"vhdxfile" else None)
+                self.bad(vhdx(disk))
                 near = bytes([disk[0] ^ 1]) + disk[1:]
                 self.good(vhdx(near), near)
 

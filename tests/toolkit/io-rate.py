@@ -8,7 +8,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from scratch import MIB, Directory, requires, run, same, say, start, wait_for  # pylint: disable=wrong-import-position
+from procfs import hidden, opened  # pylint: disable=wrong-import-position
+from scratch import MIB, Directory, requires, run, same, say, skip, start, wait_for  # pylint: disable=wrong-import-position
 
 
 def timed(*words, **how):
@@ -43,8 +44,7 @@ def manners():
     say("it can be stopped, and is refused where it cannot be kept")
     child = start("convert", "--no-sync", "--io-rate", "64K", "-f", "raw", "-O", "raw", "disk", "never")
     wait_for("it to sleep", lambda: open(f"/proc/{child.pid}/stat", encoding="ascii").read().split(") ")[1][0] == "S"
-             and "disk" in " ".join(os.readlink(f"/proc/{child.pid}/fd/{fd}")
-                                    for fd in os.listdir(f"/proc/{child.pid}/fd")))
+             and "disk" in " ".join(opened(child.pid).values()))
     child.send_signal(signal.SIGTERM)
     # all of it would take four minutes
     child.communicate(timeout=60)
@@ -82,6 +82,8 @@ def threads():
 
 
 requires("qemu-img", "cmp")
+if hidden():
+    skip("what a program has open is hidden here")
 with Directory():
     with open("disk", "wb") as disk:
         disk.write(os.urandom(8 * MIB))

@@ -13,6 +13,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import ranged  # pylint: disable=wrong-import-position
+from procfs import opened  # pylint: disable=wrong-import-position
 from scratch import (MIB, Directory, Witness, files_of, in_own_mounts, make_image, requires,  # pylint: disable=wrong-import-position
                      run, same, say, start, status_of, used, wait_for)
 
@@ -133,8 +134,7 @@ def policies():
     assert status_of(PLACE)["limit"] == 40 * MIB
     waiting = convert("b", "second.out")
     stopped = convert("b", "third.out")
-    wait_for("it to wait", lambda: "inotify" in " ".join(
-        os.readlink(f"/proc/{stopped.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{stopped.pid}/fd")))
+    wait_for("it to wait", lambda: "inotify" in " ".join(opened(stopped.pid).values()))
     stopped.send_signal(signal.SIGTERM)
     ended(stopped, 130)
     assert waiting.poll() is None and status_of(PLACE)["reservations"] == 1

@@ -18,65 +18,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-/* As a stock client lays it out: two parts. */
-static const char good[] =
-    "<?xml version='1.0' encoding='UTF-8' standalone='yes'?>\n"
-    "<manifest>\n"
-    "  <version>2010-11-15</version>\n"
-    "  <file-format>RAW</file-format>\n"
-    "  <importer>\n"
-    "    <name>euca2ools</name>\n"
-    "    <version>3.4.1</version>\n"
-    "    <release>0</release>\n"
-    "  </importer>\n"
-    "  <self-destruct-url>http://s3:8773/b/web.img.manifest.xml?AWSAccessKeyId=A&amp;Expires=1"
-    "</self-destruct-url>\n"
-    "  <import>\n"
-    "    <size>12582912</size>\n"
-    "    <volume-size>1</volume-size>\n"
-    "    <parts count=\"2\">\n"
-    "      <part index=\"0\">\n"
-    "        <byte-range start=\"0\" end=\"10485759\"/>\n"
-    "        <key>u//web.img.part.0</key>\n"
-    "        <head-url>http://s3:8773/b/u//web.img.part.0?m=h&amp;s=a%3D</head-url>\n"
-    "        <get-url>http://s3:8773/b/u//web.img.part.0?m=g&amp;s=b%3D</get-url>\n"
-    "        <delete-url>http://s3:8773/b/u//web.img.part.0?m=d&amp;s=c%3D</delete-url>\n"
-    "      </part>\n"
-    "      <part index=\"1\">\n"
-    "        <byte-range start=\"10485760\" end=\"12582911\"/>\n"
-    "        <key>u//web.img.part.1</key>\n"
-    "        <head-url>http://s3:8773/b/u//web.img.part.1?m=h&amp;s=d%3D</head-url>\n"
-    "        <get-url>http://s3:8773/b/u//web.img.part.1?m=g&amp;s=e%3D</get-url>\n"
-    "        <delete-url>http://s3:8773/b/u//web.img.part.1?m=d&amp;s=f%3D</delete-url>\n"
-    "      </part>\n"
-    "    </parts>\n"
-    "  </import>\n"
-    "</manifest>";
-
-static const char part_1[] =
-    "      <part index=\"1\">\n"
-    "        <byte-range start=\"10485760\" end=\"12582911\"/>\n"
-    "        <key>u//web.img.part.1</key>\n"
-    "        <head-url>http://s3:8773/b/u//web.img.part.1?m=h&amp;s=d%3D</head-url>\n"
-    "        <get-url>http://s3:8773/b/u//web.img.part.1?m=g&amp;s=e%3D</get-url>\n"
-    "        <delete-url>http://s3:8773/b/u//web.img.part.1?m=d&amp;s=f%3D</delete-url>\n"
-    "      </part>\n";
+#include "../lib/manifest-example.h"
 
 static void free_manifest(struct im_manifest **manifest)
 {
     im_manifest_free(*manifest);
-}
-
-/* `good` with the first `old` in it replaced. */
-static char *change(const char *old, const char *new)
-{
-    const char *at = strstr(good, old);
-    char *text = malloc(sizeof(good) + strlen(new));
-
-    if (!at)
-        fail_msg("the example has no '%s'", old);
-    (void)sprintf(text, "%.*s%s%s", (int)(at - good), good, new, at + strlen(old));
-    return text;
 }
 
 static int parse(const char *xml, struct im_error *err)
@@ -115,7 +61,8 @@ static void a_stock_manifest_is_read(void **state)
     struct im_error err = { 0 };
 
     (void)state;
-    assert_int_equal(im_manifest_parse(good, strlen(good), &manifest, &err), 0);
+    assert_int_equal(im_manifest_parse(manifest_example, strlen(manifest_example), &manifest, &err),
+                     0);
     assert_string_equal(manifest->file_format, "RAW");
     assert_string_equal(manifest->importer_name, "euca2ools");
     assert_string_equal(manifest->importer_version, "3.4.1");
@@ -141,9 +88,10 @@ static void written_again_it_is_the_same(void **state)
     struct im_buffer out IM_BUFFER_DONE = IM_BUFFER(IM_MANIFEST_MAX);
 
     (void)state;
-    assert_int_equal(im_manifest_parse(good, strlen(good), &manifest, NULL), 0);
+    assert_int_equal(im_manifest_parse(manifest_example, strlen(manifest_example), &manifest, NULL),
+                     0);
     assert_int_equal(im_manifest_write(manifest, &out, NULL), 0);
-    assert_string_equal(out.data, good);
+    assert_string_equal(out.data, manifest_example);
 }
 
 static void odd_texts_come_back(void **state)
@@ -192,6 +140,19 @@ static void an_upload_of_nothing_comes_back(void **state)
     assert_int_equal(back->file_size, 0);
 }
 
+static void an_importer_without_a_name_comes_back(void **state)
+{
+    char *text IM_FREE =
+        change_example("    <name>euca2ools</name>\n    <version>3.4.1</version>\n", "");
+    struct im_manifest *manifest IM_CLEANUP(free_manifest) = NULL;
+    struct im_buffer out IM_BUFFER_DONE = IM_BUFFER(IM_MANIFEST_MAX);
+
+    (void)state;
+    assert_int_equal(im_manifest_parse(text, strlen(text), &manifest, NULL), 0);
+    assert_int_equal(im_manifest_write(manifest, &out, NULL), 0);
+    assert_string_equal(out.data, text);
+}
+
 static void what_xml_cannot_carry_is_not_written(void **state)
 {
     static char text[] = "n", url[] = "http://h/x", bell[] = "a\ab", latin[] = "\xe9";
@@ -224,6 +185,8 @@ static void rows_of_defects(void **state)
           "<?pi?><manifest>" },
         { "RAW<", "&a;<", "XML", "R&#65;W<" },
         { "encoding='UTF-8'", "encoding='ISO-8859-1'", "only UTF-8", "encoding='us-ascii'" },
+        /* libxml2 would ask iconv, and tell standard error */
+        { "encoding='UTF-8'", "encoding='EBCDIC-US'", "only UTF-8", "encoding = \"utf-8\"" },
         { "euca2ools", "\xe9", "UTF-8", "\xc3\xa9" },
         { "euca2ools", "a\x01", "UTF-8", "a\t" },
         { "</manifest>", "", "XML", NULL },
@@ -291,8 +254,8 @@ static void rows_of_defects(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char *bad IM_FREE = change(rows[i].old, rows[i].bad);
-        char *fine IM_FREE = change(rows[i].old, rows[i].fine ? rows[i].fine : rows[i].old);
+        char *bad IM_FREE = change_example(rows[i].old, rows[i].bad);
+        char *fine IM_FREE = change_example(rows[i].old, rows[i].fine ? rows[i].fine : rows[i].old);
 
         refuse_text(rows[i].bad, bad, rows[i].says);
         accept_text(rows[i].fine ? rows[i].fine : "the example", fine);
@@ -301,12 +264,12 @@ static void rows_of_defects(void **state)
 
 static void parts_may_come_in_any_order(void **state)
 {
-    char *without IM_FREE = change(part_1, "");
-    char *xml IM_FREE = malloc(2 * sizeof(good));
+    char *without IM_FREE = change_example(MANIFEST_PART_1, "");
+    char *xml IM_FREE = malloc(2 * sizeof(manifest_example));
     char *at = strstr(without, "      <part index=\"0\">");
 
     (void)state;
-    (void)sprintf(xml, "%.*s%s%s", (int)(at - without), without, part_1, at);
+    (void)sprintf(xml, "%.*s%s%s", (int)(at - without), without, MANIFEST_PART_1, at);
     accept_text("the second part first", xml);
 }
 
@@ -331,7 +294,7 @@ static void texts_have_a_limit(void **state)
             memset(value, 'x', len);
             if (rows[i].most == 4096)
                 memcpy(value, "http://h/", 9);
-            xml = change(rows[i].old, value);
+            xml = change_example(rows[i].old, value);
             if (len == rows[i].most)
                 accept_text(rows[i].name, xml);
             else
@@ -339,7 +302,7 @@ static void texts_have_a_limit(void **state)
         }
 }
 
-/* `good` with `unit` repeated so many times before, and `end` after, its <version>. */
+/* The example with `unit` repeated so many times before, and `end` after, its <version>. */
 static char *inflate(const char *unit, size_t times, const char *end, size_t end_times)
 {
     size_t unit_len = strlen(unit), end_len = strlen(end);
@@ -351,7 +314,7 @@ static char *inflate(const char *unit, size_t times, const char *end, size_t end
     for (size_t i = 0; i < end_times; i++, at += end_len)
         memcpy(at, end, end_len);
     strcpy(at, "<version>");
-    return change("<version>", middle);
+    return change_example("<version>", middle);
 }
 
 /* An unknown element with so many attributes in front of <version>. */
@@ -362,7 +325,7 @@ static char *with_attributes(int count)
     for (int i = 0; i < count; i++)
         (void)snprintf(element + strlen(element), sizeof(element) - strlen(element), " a%d=''", i);
     strcat(element, "/><version>");
-    return change("<version>", element);
+    return change_example("<version>", element);
 }
 
 static void bombs_do_not_go_off(void **state)
@@ -383,7 +346,7 @@ static void bombs_do_not_go_off(void **state)
     refuse_text("17 attributes", many, "attributes");
     accept_text("16 attributes", few);
     refuse_text("a tag of 100 kB", tag, "longer than");
-    assert_true(im_clock_monotonic_ms() - start < 5000);
+    assert_true(im_clock_monotonic_ms() - start < (getenv("UNDER_VALGRIND") ? 60000 : 5000));
 }
 
 static void eight_mebibytes_are_too_much(void **state)
@@ -395,9 +358,9 @@ static void eight_mebibytes_are_too_much(void **state)
 
     (void)state;
     /* comments up to the size, in front of the root */
-    memcpy(xml, good, head);
-    for (size_t i = head; i + strlen(good) - head < IM_MANIFEST_MAX + 1;) {
-        size_t left = IM_MANIFEST_MAX + 1 - (strlen(good) - head) - i;
+    memcpy(xml, manifest_example, head);
+    for (size_t i = head; i + strlen(manifest_example) - head < IM_MANIFEST_MAX + 1;) {
+        size_t left = IM_MANIFEST_MAX + 1 - (strlen(manifest_example) - head) - i;
 
         if (left < 40) {
             memset(xml + i, ' ', left);
@@ -407,7 +370,7 @@ static void eight_mebibytes_are_too_much(void **state)
             i += 20;
         }
     }
-    strcpy(xml + IM_MANIFEST_MAX + 1 - (strlen(good) - head), good + head);
+    strcpy(xml + IM_MANIFEST_MAX + 1 - (strlen(manifest_example) - head), manifest_example + head);
     assert_int_equal(strlen(xml), IM_MANIFEST_MAX + 1);
     assert_int_equal(im_manifest_parse(xml, IM_MANIFEST_MAX + 1, &manifest, &err), -EBADMSG);
     assert_non_null(strstr(err.message, "8388608 bytes"));
@@ -446,17 +409,17 @@ static void twenty_thousand_parts_are_read(void **state)
 
 static void every_cut_and_flip_is_survived(void **state)
 {
-    char copy[sizeof(good)];
+    char copy[sizeof(manifest_example)];
     struct im_error err = { 0 };
 
     (void)state;
-    for (size_t len = 0; len < strlen(good); len++) {
+    for (size_t len = 0; len < strlen(manifest_example); len++) {
         struct im_manifest *manifest = NULL;
 
-        assert_int_equal(im_manifest_parse(good, len, &manifest, &err), -EBADMSG);
+        assert_int_equal(im_manifest_parse(manifest_example, len, &manifest, &err), -EBADMSG);
     }
-    for (size_t i = 0; i < strlen(good); i++) {
-        memcpy(copy, good, sizeof(good));
+    for (size_t i = 0; i < strlen(manifest_example); i++) {
+        memcpy(copy, manifest_example, sizeof(manifest_example));
         copy[i] = (char)(copy[i] ^ 0x08);
         (void)parse(copy, &err); /* any answer, but an answer */
     }
@@ -469,6 +432,7 @@ int main(void)
         cmocka_unit_test(written_again_it_is_the_same),
         cmocka_unit_test(odd_texts_come_back),
         cmocka_unit_test(an_upload_of_nothing_comes_back),
+        cmocka_unit_test(an_importer_without_a_name_comes_back),
         cmocka_unit_test(what_xml_cannot_carry_is_not_written),
         cmocka_unit_test(rows_of_defects),
         cmocka_unit_test(parts_may_come_in_any_order),

@@ -315,6 +315,66 @@ static void a_token_is_claimed_and_signed(void **state)
     assert_string_to_sign(&request, "/", false, "GET\n\n\n\n/");
 }
 
+static const struct im_sigv4_key signer = { .access_key = KEY, .secret_key = SECRET };
+
+static void published_signatures_are_made(void **state)
+{
+    struct im_error err;
+
+    (void)state;
+    for (size_t i = 0; i < EXAMPLES; i++) {
+        struct im_buffer out = IM_BUFFER(1024);
+        struct im_header headers[13] = { 0 };
+        struct im_signable request = request_of(i, headers);
+
+        assert_int_equal(im_s3v2_authorization(&request, examples[i].resource, &signer, &out, &err),
+                         0);
+        assert_memory_equal(out.data, "AWS " KEY ":", strlen("AWS " KEY ":"));
+        assert_string_equal(out.data + strlen("AWS " KEY ":"), examples[i].signature);
+        im_buffer_done(&out);
+    }
+}
+
+static void published_presigned_url_is_made(void **state)
+{
+    struct im_buffer out = IM_BUFFER(1024);
+    struct im_error err;
+
+    (void)state;
+    assert_int_equal(im_s3v2_presign("GET", "http://johnsmith.s3.amazonaws.com/photos/puppy.jpg",
+                                     examples[0].resource, &signer, EXPIRES_MS / 1000, &out, &err),
+                     0);
+    assert_string_equal(out.data, "http://johnsmith.s3.amazonaws.com/photos/puppy.jpg"
+                                  "?AWSAccessKeyId=" KEY
+                                  "&Expires=1175139620&Signature=NpgCjnDzrM%2BWFzoENXmpNDUsSn8%3D");
+    im_buffer_done(&out);
+}
+
+/* Keys, and the token in the query, come back from an URL as they went into it. */
+static void what_is_presigned_is_accepted(void **state)
+{
+    struct im_sigv4_key odd = { .access_key = "AK/ID+1", .secret_key = SECRET, .token = "t/k+n==" };
+    struct im_header host = { "Host", "h" };
+    struct im_signable request = {
+        .method = "HEAD", .path = "/b/a%20b", .headers = &host, .header_count = 1
+    };
+    struct im_buffer out = IM_BUFFER(1024);
+    struct im_s3v2_claim claim;
+    struct im_error err;
+
+    (void)state;
+    assert_int_equal(
+        im_s3v2_presign("HEAD", "http://h/s/b/a%20b", "/b/a%20b", &odd, 77, &out, &err), 0);
+    request.query = strchr(out.data, '?') + 1;
+    assert_int_equal(im_s3v2_parse(&request, &claim, &err), 0);
+    assert_string_equal(claim.access_key, odd.access_key);
+    assert_string_equal(claim.token, odd.token);
+    assert_string_equal(answer(&request, "/b/a%20b", SECRET, 77000), "ok");
+    assert_string_equal(answer(&request, "/b/a%20b", SECRET, 77001), "AccessDenied");
+    assert_string_equal(answer(&request, "/b/a", SECRET, 77000), "SignatureDoesNotMatch");
+    im_buffer_done(&out);
+}
+
 static void malformed_claims_are_refused(void **state)
 {
     static const char A129[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -370,6 +430,9 @@ int main(void)
         cmocka_unit_test(a_bucket_alone_may_be_signed_with_a_slash),
         cmocka_unit_test(published_presigned_example_lives_until_it_expires),
         cmocka_unit_test(a_token_is_claimed_and_signed),
+        cmocka_unit_test(published_signatures_are_made),
+        cmocka_unit_test(published_presigned_url_is_made),
+        cmocka_unit_test(what_is_presigned_is_accepted),
         cmocka_unit_test(malformed_claims_are_refused),
     };
 

@@ -15,13 +15,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/no-core.h"
 #include "base/spawn.h"
+
+#define NOBODY 65534
 
 static const struct im_spawn nothing = {
     .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .fd3 = -1
@@ -53,17 +58,17 @@ static int run_shell(const char *script, struct im_spawn spawn, char *ret_text, 
 
 static void programs_are_found_in_the_fixed_path_only(void **state)
 {
-    char *found IM_FREE = im_spawn_find("sh");
-    char *absolute IM_FREE = im_spawn_find("/bin/sh");
+    struct im_program found, absolute, none;
 
     (void)state;
-    assert_non_null(found);
-    assert_int_equal(found[0], '/');
-    assert_string_equal(absolute, "/bin/sh");
-    assert_null(im_spawn_find("no-such-program-anywhere"));
-    assert_null(im_spawn_find("/etc/passwd")); /* not executable */
-    assert_null(im_spawn_find("/bin"));
-    assert_null(im_spawn_find(""));
+    assert_true(im_spawn_find("sh", &found));
+    assert_int_equal(found.path[0], '/');
+    assert_true(im_spawn_find("/bin/sh", &absolute));
+    assert_string_equal(absolute.path, "/bin/sh");
+    assert_false(im_spawn_find("no-such-program-anywhere", &none));
+    assert_false(im_spawn_find("/etc/passwd", &none)); /* not executable */
+    assert_false(im_spawn_find("/bin", &none));
+    assert_false(im_spawn_find("", &none));
 }
 
 static void a_missing_program_is_a_missing_dependency(void **state)
@@ -133,6 +138,23 @@ static void the_environment_is_not_inherited(void **state)
     spawn.env = env;
     assert_int_equal(run_shell("echo $ONLY", spawn, text, sizeof(text)), 0);
     assert_string_equal(text, "this\n");
+}
+
+static void named_parts_of_the_environment_are_handed_on(void **state)
+{
+    static const char *const names[] = { "HANDED", "HAND", "ABSENT", NULL };
+    const char *env[5] = { "ONLY=this", NULL, "x", "x", "x" };
+
+    (void)state;
+    (void)setenv("HANDED_ON", "no", 1);
+    (void)setenv("HANDED", "a=b", 1);
+    (void)setenv("HAND", "", 1);
+    (void)unsetenv("ABSENT");
+    im_spawn_hand_on(env, 1, names);
+    assert_string_equal(env[0], "ONLY=this");
+    assert_string_equal(env[1], "HANDED=a=b");
+    assert_string_equal(env[2], "HAND=");
+    assert_null(env[3]);
 }
 
 /* What is open in the shell itself, without opening anything to see it. */
@@ -304,6 +326,41 @@ static void a_child_dies_with_the_thread_that_started_it(void **state)
     (void)close(pid_and_fd[1]);
 }
 
+/* In a process of its own, which may not raise what it is limited to: the limit it has then, and
+ * whether the kernel would give its memory to a program (of that a limit of 1 is enough). */
+static int dump_nothing(rlim_t before)
+{
+    const struct rlimit most = { before, before };
+    struct rlimit limit;
+
+    (void)setrlimit(RLIMIT_CORE, &most); /* this test may be limited itself */
+    if (geteuid() == 0 && setresuid(NOBODY, NOBODY, NOBODY) < 0)
+        return 80;
+    (void)prctl(PR_SET_DUMPABLE, 1); /* which another user's number has taken away */
+    im_no_core();
+    if (getrlimit(RLIMIT_CORE, &limit) < 0 || limit.rlim_max > 1)
+        return 81;
+    return limit.rlim_max == 1 || prctl(PR_GET_DUMPABLE) == 0 ? 0 : 82;
+}
+
+static void no_core_is_dumped_whatever_the_limit_was(void **state)
+{
+    static const rlim_t before[] = { 4096, 1, 0 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+        pid_t pid = fork();
+        int status;
+
+        assert_true(pid >= 0);
+        if (pid == 0)
+            _exit(dump_nothing(before[i]));
+        assert_int_equal(im_spawn_wait(pid, 10000, &status), 1);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +368,7 @@ int main(void)
         cmocka_unit_test(a_missing_program_is_a_missing_dependency),
         cmocka_unit_test(a_script_without_its_interpreter_is_one_too),
         cmocka_unit_test(the_environment_is_not_inherited),
+        cmocka_unit_test(named_parts_of_the_environment_are_handed_on),
         cmocka_unit_test(only_named_descriptors_are_inherited),
         cmocka_unit_test(descriptors_may_be_crossed),
         cmocka_unit_test(limits_reach_the_child),
@@ -319,6 +377,7 @@ int main(void)
         cmocka_unit_test(the_stubborn_are_killed),
         cmocka_unit_test(the_whole_group_ends),
         cmocka_unit_test(a_child_dies_with_the_thread_that_started_it),
+        cmocka_unit_test(no_core_is_dumped_whatever_the_limit_was),
     };
 
     return cmocka_run_group_tests_name("spawn", tests, NULL, NULL);

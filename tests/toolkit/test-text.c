@@ -144,6 +144,7 @@ static void printable_text_is_one_harmless_line(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++) {
         assert_string_equal(im_text_printable(buf, sizeof(buf), rows[i][0]), rows[i][1]);
+        assert_int_equal(im_text_is_printable(rows[i][0]), strcmp(rows[i][0], rows[i][1]) == 0);
         assert_true(im_text_is_xml(buf, strlen(buf)));
     }
 }
@@ -226,6 +227,34 @@ static void shown_urls_keep_no_secret(void **state)
 
 /* ---- buffer ---- */
 
+static void base_names_stand_behind_the_last_slash(void **state)
+{
+    (void)state;
+    assert_string_equal(im_text_basename("disk.img"), "disk.img");
+    assert_string_equal(im_text_basename("/disk.img"), "disk.img");
+    assert_string_equal(im_text_basename("a/b//disk.img"), "disk.img");
+    assert_string_equal(im_text_basename("a/b/"), "");
+    assert_string_equal(im_text_basename(""), "");
+}
+
+static void patterns_stand_for_whole_texts(void **state)
+{
+    (void)state;
+    assert_true(im_text_matches("active", "active"));
+    assert_false(im_text_matches("activ", "active"));
+    assert_false(im_text_matches("active", "activ"));
+    assert_false(im_text_matches("Active", "active"));
+    assert_true(im_text_matches("", ""));
+    assert_true(im_text_matches("*", ""));
+    assert_false(im_text_matches("?", ""));
+    assert_true(im_text_matches("import-*-?b*", "import-vol-1b2"));
+    assert_true(im_text_matches("*ab*abc", "ab-abab-ababc"));
+    assert_false(im_text_matches("*ab*abc", "ab-abab-abab"));
+    assert_true(im_text_matches("\\*\\?\\\\", "*?\\"));
+    assert_false(im_text_matches("\\*", "x"));
+    assert_true(im_text_matches("end\\", "end\\"));
+}
+
 static void buffers_grow_to_their_ceiling_and_no_further(void **state)
 {
     struct im_buffer buffer IM_BUFFER_DONE = IM_BUFFER(1000);
@@ -282,7 +311,7 @@ static void stolen_buffers_start_again(void **state)
 
 static void times_are_shown_in_utc(void **state)
 {
-    char buf[21];
+    char buf[21], http[30];
 
     (void)state;
     assert_string_equal(im_clock_iso8601(buf, sizeof(buf), 0), "1970-01-01T00:00:00Z");
@@ -290,6 +319,8 @@ static void times_are_shown_in_utc(void **state)
     assert_string_equal(im_clock_iso8601(buf, sizeof(buf), INT64_C(1795221702999)),
                         "2026-11-21T00:41:42Z");
     assert_string_equal(im_clock_basic(buf, 17, INT64_C(1795221702000)), "20261121T004142Z");
+    assert_string_equal(im_clock_http(http, sizeof(http), INT64_C(1795221702000)),
+                        "Sat, 21 Nov 2026 00:41:42 GMT");
     assert_string_equal(im_clock_iso8601(buf, sizeof(buf), INT64_MAX), "");
     assert_string_equal(im_clock_iso8601(buf, sizeof(buf), INT64_MIN), "");
 }
@@ -358,6 +389,17 @@ static void dates_are_read_or_refused(void **state)
 
 /* ---- error ---- */
 
+static void memory_that_is_not_there_is_a_failure_like_others(void **state)
+{
+    struct im_error err = { 0 };
+
+    (void)state;
+    assert_int_equal(im_fail_memory(&err), -ENOMEM);
+    assert_int_equal(err.number, ENOMEM);
+    assert_string_equal(err.code, "OutOfMemory");
+    assert_string_equal(err.message, "out of memory");
+}
+
 static void failures_have_code_sentence_and_status(void **state)
 {
     static const struct {
@@ -390,6 +432,11 @@ static void failures_have_code_sentence_and_status(void **state)
     assert_string_equal(err.code, "OwnCode");
     assert_int_equal(im_fail(NULL, EIO, "nobody listens"), -EIO);
     assert_int_equal(im_fail_errno(NULL, EIO, "nobody listens"), -EIO);
+
+    /* errno of a library that does not set it: a failure all the same */
+    assert_int_equal(im_fail_errno(&err, 0, "cannot"), -EIO);
+    assert_int_equal(err.number, EIO);
+    assert_int_equal(im_fail(&err, -EINVAL, "wrong sign"), -EIO);
     im_error_prefix(NULL, "nobody listens");
 }
 
@@ -430,10 +477,8 @@ static void printed_errors_are_one_line(void **state)
 {
     struct im_error err = { .number = EIO, .code = "Failed", .message = "two\nlines\x1b[2J" };
     char line[128] = "";
-    FILE *file IM_FCLOSE
-    = tmpfile();
-    int kept IM_CLOSE
-    = dup(STDERR_FILENO);
+    FILE *file IM_FCLOSE = tmpfile();
+    int kept IM_CLOSE = dup(STDERR_FILENO);
 
     (void)state;
     assert_non_null(file);
@@ -457,12 +502,15 @@ int main(void)
         cmocka_unit_test(printable_text_is_cut_between_characters),
         cmocka_unit_test(xml_text_is_told_from_utf8),
         cmocka_unit_test(shown_urls_keep_no_secret),
+        cmocka_unit_test(base_names_stand_behind_the_last_slash),
+        cmocka_unit_test(patterns_stand_for_whole_texts),
         cmocka_unit_test(buffers_grow_to_their_ceiling_and_no_further),
         cmocka_unit_test(a_size_that_cannot_be_doubled_is_refused),
         cmocka_unit_test(stolen_buffers_start_again),
         cmocka_unit_test(times_are_shown_in_utc),
         cmocka_unit_test(clocks_run),
         cmocka_unit_test(dates_are_read_or_refused),
+        cmocka_unit_test(memory_that_is_not_there_is_a_failure_like_others),
         cmocka_unit_test(failures_have_code_sentence_and_status),
         cmocka_unit_test(sentences_are_extended_and_cut),
         cmocka_unit_test(printed_errors_are_one_line),

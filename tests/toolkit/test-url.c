@@ -116,6 +116,7 @@ static void doubtful_urls_are_refused(void **state)
         "http://[::1/",
         "http://[]/",
         "http://[::1]x/",
+        "http://[127.0.0.1]:80/",
         "http://s3\\@evil/",
         "http://ho%73t/",
         "http://\xe2\x91\xa0.host/", /* a circled digit */

@@ -9,6 +9,9 @@ import unittest
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
 import bundles  # noqa: E402
+import service  # noqa: E402
+import toolkit  # noqa: E402
+from procfs import filters  # noqa: E402
 
 
 class Manifests(bundles.Reading):
@@ -32,6 +35,18 @@ class Manifests(bundles.Reading):
         self.assertEqual(len(lines), 2)
         self.nothing_left()
         return lines[1]
+
+    @unittest.skipIf(os.environ.get("UNCONFINED"), "nothing is confined by this build")
+    def test_read_offline(self):
+        """Who parses it has given up its network before: the filter of that is the second."""
+        path = self.path("fifo")
+        os.mkfifo(path)
+        with subprocess.Popen([toolkit.TOOLKIT, "unbundle", "--key", self.keys.key("user"), path, self.out],
+                              stderr=subprocess.DEVNULL) as run:
+            try:
+                service.wait_for(lambda: filters(run.pid) == 2)
+            finally:
+                run.kill()
 
     def test_signature(self):
         bundle = self.bundle()
@@ -102,6 +117,7 @@ class Manifests(bundles.Reading):
         self.changed("the version is '2007-10-11'", lambda t: t.replace("2007-10-10", "2007-10-11"))
         self.changed("there are two <image>", lambda t: t.replace("<signature>", "<image></image><signature>"))
         self.changed("larger than", lambda t: t + " " * (8 << 20))
+        self.changed("there is no <version>", lambda t: "<manifest></manifest>")
         self.changed("there is no <bundled_size>", lambda t: t.replace("bundled_size", "bundled_siz"))
         self.changed("there is no <filename>", lambda t: t.replace("filename>", "file>"))
         self.changed("there is no <digest>", lambda t: drop(t, '<digest algorithm="SHA1">', "</digest></part>", "</part>"))
@@ -196,6 +212,15 @@ class Web(bundles.Reading):
         self.accepted(bundle, manifest=self.base + "cut*1/img.manifest.xml")
         os.unlink(self.path("web", "img.part.02"))
         self.refused(bundle, "part 3 of 3", status=3, manifest=self.base + "ok/img.manifest.xml")
+
+    def test_no_manifest(self):
+        bundle = self.bundle()
+        self.refused(bundle, "No such file", status=3, manifest=self.path("web", "none"))
+        self.refused(bundle, "404", status=3, manifest=self.base + "ok/none")
+        self.refused(bundle, "403", status=3, manifest=self.base + "403/none")
+        text = bundle.write(self.path("web"), bundle.manifest() + " " * (8 << 20))
+        for place in text, self.base + "ok/" + os.path.basename(text):
+            self.refused(bundle, "the manifest is larger than the 8388608 bytes allowed", manifest=place)
 
     def download(self, bundle, fault="ok", change=None):
         """The URL of a download manifest whose parts show a fault."""

@@ -154,8 +154,8 @@ printf '\x77' | dd of=damaged.vhd bs=1 seek=90 conv=notrunc status=none
 printf '\x77' | dd of=damaged.vhd bs=1 seek=$(($(stat -c %s disk.vhd) - 512 + 90)) conv=notrunc \
     status=none
 
-# --- second readers that are not there, or not what they should be: played by scripts beside a copy
-# of the toolkit
+# --- second readers that are not there, or not what they should be: played by programs beside a copy
+# of the toolkit.  They are confined as the true ones are: no shell, no file, so each holds the disk.
 
 mkdir copy
 cp "$IMAGING_TOOLKIT" copy/imaging-toolkit
@@ -164,53 +164,84 @@ if ! [ -e /usr/local/libexec/euca-imaging/imaging-read-vhd ]; then
     fails_with 7 "install Debian's libvhdi-dev" verify --against disk.vhd -f vhd good
 fi
 
-# plays SCRIPT: what the reader of VHD does.
+cat >player.h <<'END'
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+asm(".section .rodata\ndisk: .incbin \"disk.raw\"\ndisk_end:\n.text\n");
+extern const char disk[], disk_end[];
+static void give(size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n = write(1, disk + done, len - done);
+        if (n <= 0)
+            _exit(99);
+        done += (size_t)n;
+    }
+}
+static void give_disk(void) { give((size_t)(disk_end - disk)); }
+static void say(const char *text) { write(2, text, strlen(text)); }
+static void babble(void)
+{
+    static const char zeros[300000];
+    write(2, zeros, sizeof(zeros));
+}
+END
+# plays C: what the reader of VHD does.
 plays() {
-    printf '#!/bin/sh\n%s\n' "$1" >copy/imaging-read-vhd
-    chmod +x copy/imaging-read-vhd
+    printf '#include "player.h"\nint main(void) { %s; return 0; }\n' "$1" >player.c
+    cc -w -o copy/imaging-read-vhd player.c
 }
 against() { verify --against disk.vhd -f vhd good; }
 
-plays "cat '$tmp/disk.raw'; echo player 1 >&2"
+requires cc
+plays 'give_disk(); say("player 1\n")'
 against >out
 holds_text "identical: $size bytes, read by player 1" out
 fails_with 4 'checksum' verify --against damaged.vhd -f vhd good
-plays 'echo "error while loading shared libraries: libvhdi.so.1" >&2; exit 127'
+plays 'say("error while loading shared libraries: libvhdi.so.1"); return 127'
 fails_with 7 "install Debian's libvhdi-dev" against
-plays "head -c 4096 '$tmp/disk.raw'"
+plays 'give(4096)'
 fails_with 8 'finds a disk of 4096 bytes, imaging-toolkit one of 8388608' against
-plays "cat '$tmp/disk.raw'; echo"
+plays 'give_disk(); give(1)'
 fails_with 8 'finds a disk of at least 8388609 bytes, imaging-toolkit one of 8388608' against
-plays "cat '$tmp/disk.raw'; echo no such block >&2; exit 1"
+plays 'give_disk(); say("no such block\n"); return 1'
 fails_with 4 'libvhdi cannot read this image (exit status 1): no such block' against
-plays "cat '$tmp/disk.raw'; kill -SEGV \$\$"
+plays 'give_disk(); raise(SIGSEGV)'
 fails_with 4 'libvhdi was stopped by signal 11 (SEGV)' against
 # more text than a pipe holds, before and between the data
-plays "head -c 300000 /dev/zero >&2; cat '$tmp/disk.raw'; head -c 300000 /dev/zero >&2"
+plays 'babble(); give_disk(); babble()'
 timeout 20 "$IMAGING_TOOLKIT" verify --against disk.vhd -f vhd good >out
 holds_text 'identical' out
-# it has the image, the pipe and nothing else: no environment, no descriptor, no file to write
-plays "cat '$tmp/disk.raw'; ls /proc/self/fd | tr '\\n' , >&2; echo \"[\$HOME\$USER]\" >&2"
+# it has the image, the pipe and nothing else: no environment, no descriptor, no file to read or write
+plays 'give_disk(); for (int fd = 0; fd < 64; fd++) if (fcntl(fd, F_GETFD) >= 0) dprintf(2, "%d,", fd);
+       dprintf(2, "[%s%s]", getenv("HOME") ? "HOME" : "", getenv("USER") ? "USER" : "")'
 against >out 3</dev/null 9</dev/null
-# 3 is the directory that ls looks at
-holds_text 'read by 0,1,2,3,[]' out
-plays "cat '$tmp/disk.raw'; echo more >'$tmp/written' 2>'$tmp/why'"
-fails_with 4 'signal 25 (XFSZ)' against
-[ "$(stat -c %s written)" -le 1 ]
+holds_text 'read by 0,1,2,[]' out
+plays "give_disk(); if (open(\"$tmp/disk.raw\", O_RDONLY) < 0) say(\"no file, \");
+       if (open(\"$tmp/written\", O_WRONLY | O_CREAT, 0600) < 0) say(strerrorname_np(errno))"
+against >out
+holds_text 'read by no file, EACCES' out
+[ ! -e written ]
 
 # --- stopped
 
-plays "echo \$\$ >'$tmp/fifo'; exec sleep 600"
+plays 'sleep(600)'
 "$IMAGING_TOOLKIT" verify --against disk.vhd -f vhd good >out 2>&1 &
 toolkit=$!
 started+=("$toolkit")
-read -r -t 20 reader <fifo
+wait_for 20 pgrep -f "$tmp/copy/imaging-read-vhd" >reader
 kill -TERM $toolkit
 wait_for 10 ended $toolkit
 status=0
 wait $toolkit || status=$?
 [ $status = 130 ] || fail "stopped, it ended with $status"
-wait_for 10 ended "$reader"
+wait_for 10 ended "$(tail -n 1 reader)"
 
 # --- no file that is none, and no word of another file
 

@@ -1,4 +1,5 @@
-/* The lines that programs parse, byte for byte (section 3.3 of the clients' description). */
+/* The lines that programs parse, byte for byte (section 3.3 of the clients' description), and JSON
+ * as the AWS CLI prints it. */
 
 #include <config.h>
 
@@ -8,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -31,8 +33,7 @@ static char text_hostile[] = "a\tb\nTaskType\x1b[31m\x7f\xff";
 
 static void prints(const struct euca_task *task, const char *wanted)
 {
-    char *text IM_FREE
-    = NULL;
+    char *text IM_FREE = NULL;
     size_t len;
     FILE *out = open_memstream(&text, &len);
 
@@ -113,6 +114,54 @@ static void what_servers_send_starts_no_line_or_column(void **state)
                   "TaskType?[31m??\n");
 }
 
+static const char answer[] =
+    "<R><conversionTasks><item><conversionTaskId>import-vol-1</conversionTaskId>"
+    "<expirationTime>2026-11-28T00:00:00Z</expirationTime><importVolume>"
+    "<availabilityZone>zone-a</availabilityZone><bytesConverted>7</bytesConverted>"
+    "<description>data \"disk\"</description><image><checksum>0a</checksum><format>RAW</format>"
+    "<importManifestUrl>http://u:p@s3/b/x.xml?Signature=secret</importManifestUrl>"
+    "<size>25000000</size></image><volume><id>vol-1</id><size>1</size></volume></importVolume>"
+    "<state>completed</state><statusMessage>done</statusMessage>"
+    "<tagSet><item><key>Name</key><value>web 1</value></item><item/></tagSet></item>"
+    "<item><conversionTaskId>import-i-1</conversionTaskId><importInstance>"
+    "<description>web</description><instanceId>i-1</instanceId><platform>Linux</platform><volumes>"
+    "<item><bytesConverted>x</bytesConverted><image><size>-1</size></image><status>active</status>"
+    "<statusMessage>m</statusMessage><volume/></item><item/></volumes></importInstance>"
+    "<state>active</state></item><item><conversionTaskId>import-vol-2</conversionTaskId></item>"
+    "</conversionTasks></R>";
+
+static void json_is_in_the_names_of_the_api(void **state)
+{
+    static const char *const wanted[] = {
+        "{\"ConversionTaskId\":\"import-vol-1\",\"ExpirationTime\":\"2026-11-28T00:00:00Z\","
+        "\"ImportVolume\":{\"AvailabilityZone\":\"zone-a\",\"BytesConverted\":7,"
+        "\"Description\":\"data \\\"disk\\\"\",\"Image\":{\"Checksum\":\"0a\",\"Format\":\"RAW\","
+        "\"ImportManifestUrl\":\"http://s3/b/x.xml\",\"Size\":25000000},"
+        "\"Volume\":{\"Id\":\"vol-1\",\"Size\":1}},\"State\":\"completed\","
+        "\"StatusMessage\":\"done\",\"Tags\":[{\"Key\":\"Name\",\"Value\":\"web 1\"},{}]}\n",
+        "{\"ConversionTaskId\":\"import-i-1\",\"ImportInstance\":{\"Description\":\"web\","
+        "\"InstanceId\":\"i-1\",\"Platform\":\"Linux\",\"Volumes\":[{\"Image\":{},"
+        "\"Status\":\"active\",\"StatusMessage\":\"m\",\"Volume\":{}},{\"Image\":{},"
+        "\"Volume\":{}}]},\"State\":\"active\"}\n",
+        "{\"ConversionTaskId\":\"import-vol-2\"}\n",
+    };
+    struct euca_tasks tasks EUCA_TASKS_DONE = { 0 };
+
+    (void)state;
+    assert_int_equal(euca_reply_tasks(answer, strlen(answer), &tasks, NULL), 0);
+    assert_int_equal(tasks.count, 3);
+    for (size_t i = 0; i < tasks.count; i++) {
+        char *text IM_FREE = NULL;
+        size_t len;
+        FILE *out = open_memstream(&text, &len);
+
+        assert_non_null(out);
+        assert_int_equal(euca_print_task_json(out, &tasks.task[i]), 0);
+        assert_int_equal(fclose(out), 0);
+        assert_string_equal(text, wanted[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +170,7 @@ int main(void)
         cmocka_unit_test(absent_and_empty_pairs_are_left_out),
         cmocka_unit_test(a_task_without_an_import_prints_nothing),
         cmocka_unit_test(what_servers_send_starts_no_line_or_column),
+        cmocka_unit_test(json_is_in_the_names_of_the_api),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

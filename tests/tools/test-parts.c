@@ -1,4 +1,5 @@
-/* How a file is cut into parts, where its objects go, and what the progress line says. */
+/* How a file is cut into parts, where its objects go, and what the progress line says;
+ * how long URLs last; the command that resumes. */
 
 #include <config.h>
 
@@ -13,7 +14,10 @@
 
 #include "aws/manifest.h"
 #include "base/cleanup.h"
+#include "base/retry.h"
 
+#include "hint.h"
+#include "manifest.h"
 #include "progress.h"
 #include "s3.h"
 #include "upload.h"
@@ -71,8 +75,7 @@ static void so_many_parts_fit_into_a_manifest(void **state)
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         static const char *const methods[] = { "HEAD", "GET", "DELETE" };
-        char *signed_url IM_FREE
-        = NULL;
+        char *signed_url IM_FREE = NULL;
 
         assert_int_equal(euca_s3_presign(&s3, methods[i], "import-bucket", key, 1797812384000,
                                          604800, &signed_url, &err),
@@ -84,10 +87,59 @@ static void so_many_parts_fit_into_a_manifest(void **state)
     assert_true(bytes * EUCA_PARTS_MAX < IM_MANIFEST_MAX);
 }
 
+/* Names and session tokens may be so long that they do not: then parts grow, and when somebody
+ * asked for their size, or they cannot grow any more, that is told.  Nothing is sent before. */
+static void parts_grow_until_their_manifest_is_small_enough(void **state)
+{
+    char url[] = "http://127.0.0.1:1"; /* nobody listens there */
+    char token[3001] = "";
+    struct euca_endpoint s3 = endpoint(url);
+    static const struct {
+        uint64_t file_size, part_size; /* 0: any */
+        size_t parts;                  /* of the manifest that nobody takes; 0: of none */
+        const char *words;
+    } rows[] = {
+        { 100 * 10 * MIB + 1, 0, 101, "connect" },
+        { 900 * 10 * MIB, 0, 450, "connect" },
+        { 100 * MIB, MIB, 100, "connect" },
+        { 900 * MIB, MIB, 0, "8388607 bytes" },
+        { 20000 * MIB, MIB, 0, "more than 20000 parts of 1048576 bytes; use larger parts" },
+        { 4000 * 5 * GIB, 0, 0, "'big' of 21474836480000 bytes is too large for one import" },
+    };
+    size_t count = sizeof(rows) / sizeof(rows[0]);
+    struct im_http *http = im_http_new();
+
+    (void)state;
+    s3.token = memset(token, 't', sizeof(token) - 1);
+    if (getenv("UNDER_VALGRIND")) /* which takes a minute to sign twelve thousand URLs */
+        count--;
+    for (size_t i = 0; i < count; i++) {
+        const struct euca_image image = { .path = "big", .file_size = rows[i].file_size };
+        const struct euca_upload upload = { .s3 = &s3,
+                                            .image = &image,
+                                            .bucket = "b",
+                                            .manifest_key = "d/big.manifest.xml",
+                                            .basename = "big",
+                                            .file_format = "RAW",
+                                            .disk_size = rows[i].file_size,
+                                            .volume_gib = rows[i].file_size / GIB + 1,
+                                            .expires_s = 3600,
+                                            .part_size = rows[i].part_size };
+        struct im_manifest *manifest = NULL;
+        struct im_error err = { 0 };
+
+        assert_true(euca_manifest_make(http, &upload, &manifest, &err) < 0);
+        if (!strstr(err.message, rows[i].words))
+            fail_msg("'%s' is not in: %s", rows[i].words, err.message);
+        assert_int_equal(manifest ? manifest->part_count : 0, rows[i].parts);
+        im_manifest_free(manifest);
+    }
+    im_http_free(http);
+}
+
 static void keys_keep_their_slashes(void **state)
 {
-    char *path IM_FREE
-    = euca_s3_path("b", "a//b c/../d+e");
+    char *path IM_FREE = euca_s3_path("b", "a//b c/../d+e");
 
     (void)state;
     assert_string_equal(path, "/b/a//b%20c/../d%2Be");
@@ -115,9 +167,7 @@ static void objects_are_found_below_the_endpoint_only(void **state)
         "",
     };
     struct im_error err = { 0 };
-    char *bucket IM_FREE
-    = NULL, *key IM_FREE
-    = NULL;
+    char *bucket IM_FREE = NULL, *key IM_FREE = NULL;
 
     (void)state;
     for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++)
@@ -132,17 +182,92 @@ static void objects_are_found_below_the_endpoint_only(void **state)
 
 static void progress_lines(void **state)
 {
+    static const struct {
+        struct euca_progress_state state;
+        const char *text;
+    } rows[] = {
+        { { .total = GIB }, "  0%  0 B of 1.0 GiB  0 B/s  ETA -:--" },
+        { { 512 * MIB, GIB, 512 * MIB, 8000, 51, 103 },
+          " 50%  512.0 MiB of 1.0 GiB  64.0 MiB/s  ETA 0:09  parts 51/103" },
+        { { GIB / 4, GIB, GIB / 4, 3600 * 1000, 1, 4 },
+          " 25%  256.0 MiB of 1.0 GiB  72.8 KiB/s  ETA 3:00:01  parts 1/4" },
+        { { GIB, GIB, GIB, 16000, 4, 4 }, "100%  1.0 GiB of 1.0 GiB  64.0 MiB/s  parts 4/4" },
+        /* a resumed one is as fast as what it sends, not as what was there */
+        { { 768 * MIB, GIB, 256 * MIB, 4000, 3, 4 },
+          " 75%  768.0 MiB of 1.0 GiB  64.0 MiB/s  ETA 0:05  parts 3/4" },
+        { { GIB, GIB, 0, 1000, 4, 4 }, "100%  1.0 GiB of 1.0 GiB  0 B/s  parts 4/4" },
+    };
     char buf[128];
 
     (void)state;
-    assert_string_equal(euca_progress_text(buf, sizeof(buf), 0, GIB, 0),
-                        "  0%  0 B of 1.0 GiB  0 B/s  ETA -:--");
-    assert_string_equal(euca_progress_text(buf, sizeof(buf), 512 * MIB, GIB, 8000),
-                        " 50%  512.0 MiB of 1.0 GiB  64.0 MiB/s  ETA 0:09");
-    assert_string_equal(euca_progress_text(buf, sizeof(buf), GIB / 4, GIB, 3600 * 1000),
-                        " 25%  256.0 MiB of 1.0 GiB  72.8 KiB/s  ETA 3:00:01");
-    assert_string_equal(euca_progress_text(buf, sizeof(buf), GIB, GIB, 16000),
-                        "100%  1.0 GiB of 1.0 GiB  64.0 MiB/s");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_string_equal(euca_progress_text(buf, sizeof(buf), &rows[i].state), rows[i].text);
+}
+
+static void a_quoted_word_is_one_line_of_one_word(void **state)
+{
+    static const struct {
+        const char *word, *quoted;
+    } rows[] = {
+        { "/data/disk-1.img", "/data/disk-1.img" },
+        { "", "''" },
+        { "a b", "'a b'" },
+        { "it's;$(rm x)", "'it'\\''s;$(rm x)'" },
+        { "gr\303\266\303\237e", "'gr\303\266\303\237e'" },
+        { "a\nb'\\\377", "$'a\\x0ab\\'\\\\\\xff'" },
+        { "\033[2J", "$'\\x1b[2J'" },
+        /* U+009B, which some terminals take for ESC [; U+202E turns the writing around */
+        { "a\302\233b.img", "$'a\\xc2\\x9bb.img'" },
+        { "a\342\200\256b", "$'a\\xe2\\x80\\xaeb'" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct im_buffer out IM_BUFFER_DONE = IM_BUFFER(1024);
+
+        assert_int_equal(euca_shell_quote(&out, rows[i].word), 0);
+        assert_string_equal(out.data, rows[i].quoted);
+    }
+}
+
+static void urls_tell_when_they_expire(void **state)
+{
+    char url[] = "http://h:1/s";
+    struct euca_endpoint s3 = endpoint(url);
+    int64_t now_ms = INT64_C(1797812384000);
+    struct im_error err;
+
+    (void)state;
+    for (int version = 0; version < 2; version++) {
+        char *signed_url IM_FREE = NULL;
+
+        s3.sigv2 = version == 0;
+        assert_int_equal(euca_s3_presign(&s3, "GET", "b", "k", now_ms, 7200, &signed_url, &err), 0);
+        assert_non_null(strstr(signed_url, s3.sigv2 ? "/b/k?AWSAccessKeyId=" : "X-Amz-Signature="));
+        assert_true(euca_s3_expiry_ms(signed_url) == now_ms + 7200 * 1000);
+    }
+    assert_true(euca_s3_expiry_ms("http://h/b/k") == INT64_MAX);
+    assert_true(euca_s3_expiry_ms("http://h/b/k?Expires=1") == INT64_MAX);
+    assert_true(euca_s3_expiry_ms("http://h/b/k?AWSAccessKeyId=x&Expires=1&Signature=y") == 1000);
+    assert_true(euca_s3_expiry_ms("http://h/b/k?AWSAccessKeyId=x&Expires=-1") == INT64_MAX);
+    assert_true(euca_s3_expiry_ms("http://h/b/k?X-Amz-Date=20261121&X-Amz-Expires=1") == INT64_MAX);
+    assert_true(euca_s3_expiry_ms("http://h/b/k?%zz") == INT64_MAX);
+}
+
+static void days_have_a_default_and_a_limit(void **state)
+{
+    char url[] = "http://h:1/s";
+    struct euca_endpoint s3 = endpoint(url);
+    const uint64_t day = 86400;
+
+    (void)state;
+    assert_int_equal(euca_s3_expires_s("test", &s3, 0), 7 * day);
+    assert_int_equal(euca_s3_expires_s("test", &s3, 1), day);
+    assert_int_equal(euca_s3_expires_s("test", &s3, 8), 7 * day);
+    s3.sigv2 = true;
+    assert_int_equal(euca_s3_expires_s("test", &s3, 0), 30 * day);
+    assert_int_equal(euca_s3_expires_s("test", &s3, 365), 365 * day);
+    assert_int_equal(euca_s3_expires_s("test", &s3, UINT64_MAX), 36500 * day);
 }
 
 int main(void)
@@ -151,10 +276,15 @@ int main(void)
         cmocka_unit_test(parts_are_ten_mebibytes),
         cmocka_unit_test(large_files_have_larger_parts),
         cmocka_unit_test(so_many_parts_fit_into_a_manifest),
+        cmocka_unit_test(parts_grow_until_their_manifest_is_small_enough),
         cmocka_unit_test(keys_keep_their_slashes),
         cmocka_unit_test(objects_are_found_below_the_endpoint_only),
         cmocka_unit_test(progress_lines),
+        cmocka_unit_test(a_quoted_word_is_one_line_of_one_word),
+        cmocka_unit_test(urls_tell_when_they_expire),
+        cmocka_unit_test(days_have_a_default_and_a_limit),
     };
 
+    (void)setenv(IM_RETRY_HASTE, "1000000", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

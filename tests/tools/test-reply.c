@@ -106,6 +106,27 @@ static void a_list_whatever_its_items_are_called(void **state)
     assert_false(tasks.task[1].instance);
 }
 
+static void tags_in_their_order(void **state)
+{
+    struct euca_tasks tasks EUCA_TASKS_DONE = { 0 };
+    const struct euca_task *task;
+
+    (void)state;
+    assert_int_equal(
+        read_tasks("<R><conversionTask><tagSet>\n <!-- two --><item><key>a</key> "
+                   "<value>1 &lt; 2</value></item> <item><key>b</key><value/></item>"
+                   "</tagSet><conversionTaskId>t</conversionTaskId></conversionTask></R>",
+                   &tasks),
+        0);
+    task = &tasks.task[0];
+    assert_string_equal(task->id, "t");
+    assert_int_equal(task->tag_count, 2);
+    assert_string_equal(task->tag[0].key, "a");
+    assert_string_equal(task->tag[0].value, "1 < 2");
+    assert_string_equal(task->tag[1].key, "b");
+    assert_null(task->tag[1].value);
+}
+
 static void an_empty_list(void **state)
 {
     struct euca_tasks tasks EUCA_TASKS_DONE = { 0 };
@@ -128,6 +149,8 @@ static void rubbish_is_refused(void **state)
         "<R><conversionTasks><item><conversionTaskId>&b;</conversionTaskId></item>"
         "</conversionTasks></R>",
         "<!DOCTYPE R SYSTEM \"file:///etc/passwd\"><R><conversionTasks/></R>",
+        /* the same words to a decoder that the document would choose */
+        "<?xml version=\"1.0\" encoding=\"UTF-7\"?>+ADw-R+AD4APA-conversionTasks/+AD4APA-/R+AD4-",
     };
     struct euca_tasks tasks = { .count = 77 };
 
@@ -191,6 +214,7 @@ int main(void)
         cmocka_unit_test(a_volume_task),
         cmocka_unit_test(an_instance_task),
         cmocka_unit_test(a_list_whatever_its_items_are_called),
+        cmocka_unit_test(tags_in_their_order),
         cmocka_unit_test(an_empty_list),
         cmocka_unit_test(rubbish_is_refused),
         cmocka_unit_test(results),

@@ -1,0 +1,23 @@
+/* remains - what to say when an upload was broken off: which task waits, and for which command. */
+#pragma once
+
+#include <stddef.h>
+
+#include "options.h"
+#include "task.h"
+
+struct euca_remains {
+    const char *program;
+    const char *task_id;
+    const struct euca_common *common;
+    const struct euca_s3_options *s3;
+    const char *expires; /* -x as it was given, or NULL */
+    const char *const *files;
+    bool changed;      /* a file has another size by now: there is no going on */
+    size_t file_count; /* at most EUCA_DISKS_MAX */
+};
+
+/* Tell on standard error that the task waits for the rest of its upload, the command that resumes
+ * it and the one that cancels it, with endpoints and region as they were given (hint.h).  Keys are
+ * not in them, but that they are needed is told. */
+void euca_tell_remains(const struct euca_remains *remains);

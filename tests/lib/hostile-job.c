@@ -1,0 +1,192 @@
+/* hostile-job - what a toolkit does that an image has taken over, in the midst of its job: it goes
+ * for other people's files.
+ *
+ * A library that is loaded before the others (LD_PRELOAD).  When the toolkit, long confined by
+ * then, makes its result durable, it tries everything with each file that VICTIMS names (separated
+ * by colons), and ends the job with an error that tells the letters of what it was let do; "none"
+ * when that is nothing.  The same as a program (-DPROGRAM), which does it from the directory that
+ * is its argument, shows that each attempt is one that works. */
+
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <libgen.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static char own[4096], spoil[4200]; /* a directory it may write in, and a name there */
+
+static int opened(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* The victim with a name in our directory, or one beside it; static. */
+static const char *beside(const char *victim, const char *ending)
+{
+    static char path[4200];
+
+    snprintf(path, sizeof(path), "%s%s", victim, ending);
+    return path;
+}
+
+static int make_spoil(void)
+{
+    return opened(open(spoil, O_WRONLY | O_CREAT, 0600));
+}
+
+/* ---- each is true when it was let, and leaves a file for the next ---- */
+
+static int reads(const char *victim)
+{
+    return opened(open(victim, O_RDONLY));
+}
+static int writes(const char *victim)
+{
+    return opened(open(victim, O_WRONLY));
+}
+static int empties(const char *victim)
+{
+    return opened(open(victim, O_RDONLY | O_TRUNC));
+}
+static int empties_by_openat2(const char *victim)
+{
+    struct open_how how = { .flags = O_RDONLY | O_TRUNC };
+
+    return opened((int)syscall(SYS_openat2, AT_FDCWD, victim, &how, sizeof(how)));
+}
+static int truncates(const char *victim)
+{
+    return truncate(victim, 0) == 0;
+}
+static int changes_mode(const char *victim)
+{
+    return chmod(victim, 0600) == 0;
+}
+static int links(const char *victim)
+{
+    return link(victim, spoil) == 0 && unlink(spoil) == 0;
+}
+
+static int links_descriptor(const char *victim)
+{
+    char self[64];
+    int fd = open(victim, O_PATH), r;
+
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+    r = linkat(AT_FDCWD, self, AT_FDCWD, spoil, AT_SYMLINK_FOLLOW);
+    opened(fd);
+    return r == 0 && unlink(spoil) == 0;
+}
+
+static int makes_symlink(const char *victim)
+{
+    return symlink(victim, spoil) == 0 && unlink(spoil) == 0;
+}
+static int steals(const char *victim)
+{
+    return rename(victim, spoil) == 0 && rename(spoil, victim) == 0;
+}
+static int exchanges(const char *victim)
+{
+    return make_spoil() && renameat2(AT_FDCWD, spoil, AT_FDCWD, victim, RENAME_EXCHANGE) == 0 &&
+           renameat2(AT_FDCWD, spoil, AT_FDCWD, victim, RENAME_EXCHANGE) == 0;
+}
+static int makes_beside(const char *victim)
+{
+    return opened(open(beside(victim, ".new"), O_WRONLY | O_CREAT | O_EXCL, 0600)) &&
+           unlink(beside(victim, ".new")) == 0;
+}
+static int makes_directory_beside(const char *victim)
+{
+    return mkdir(beside(victim, ".new"), 0700) == 0 && rmdir(beside(victim, ".new")) == 0;
+}
+
+/* Deep ones are out of reach of whoever removes by path. */
+static int makes_directory(const char *victim)
+{
+    (void)victim;
+    return mkdir(spoil, 0700) == 0 && rmdir(spoil) == 0;
+}
+
+static int steals_directory(const char *victim)
+{
+    char *copy = strdup(victim), *dir = dirname(copy);
+
+    return rename(dir, spoil) == 0 && rename(spoil, dir) == 0;
+}
+
+static int overwrites(const char *victim)
+{
+    return make_spoil() && rename(spoil, victim) == 0;
+}
+static int removes(const char *victim)
+{
+    return unlink(victim) == 0;
+}
+
+static const struct {
+    char letter;
+    int (*let)(const char *victim);
+} attempts[] = {
+    { 'r', reads },
+    { 'w', writes },
+    { 't', empties },
+    { 'o', empties_by_openat2 },
+    { 'T', truncates },
+    { 'c', changes_mode },
+    { 'l', links },
+    { 'L', links_descriptor },
+    { 's', makes_symlink },
+    { 'n', steals },
+    { 'x', exchanges },
+    { 'm', makes_beside },
+    { 'd', makes_directory_beside },
+    { 'e', makes_directory },
+    { 'D', steals_directory },
+    { 'N', overwrites },
+    { 'u', removes },
+};
+
+/* The letters; `directory` is our own. */
+static const char *try_all(const char *directory)
+{
+    static char let[sizeof(attempts) / sizeof(attempts[0]) + 1];
+    char *victims = strdup(getenv("VICTIMS")), *victim;
+
+    snprintf(own, sizeof(own), "%s", directory);
+    snprintf(spoil, sizeof(spoil), "%s/spoil", own);
+    if (!make_spoil() || unlink(spoil) < 0)
+        return "NOT EVEN ITS OWN";
+    while ((victim = strsep(&victims, ":")))
+        for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {
+            if (attempts[i].let(victim) && !strchr(let, attempts[i].letter))
+                let[strlen(let)] = attempts[i].letter;
+            (void)unlink(spoil);
+        }
+    return *let ? let : "none";
+}
+
+#ifdef PROGRAM
+int main(int argc, char **argv)
+{
+    return argc == 2 && puts(try_all(argv[1])) >= 0 ? 0 : 1;
+}
+#else
+int fsync(int fd)
+{
+    char self[64], path[4096] = "";
+
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+    (void)!readlink(self, path, sizeof(path) - 1);
+    dprintf(3, "{\"event\":\"error\",\"code\":\"Hostile\",\"message\":\"LET:%s\"}\n",
+            try_all(dirname(path)));
+    _exit(4);
+}
+#endif
