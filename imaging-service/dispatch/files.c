@@ -238,7 +238,7 @@ static int move(const char *from, const char *to, struct im_error *err)
 }
 
 /* What the toolkit left under a name is a file, has no other name, and is the service's alone from
- * now on.  0, also when nothing is there; -EBADMSG. */
+ * now on.  0, also when nothing is there; -EBADMSG when it is no such file, else -errno. */
 static int own(const char *path, struct im_error *err)
 {
     int fd IM_CLOSE = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -246,9 +246,14 @@ static int own(const char *path, struct im_error *err)
 
     if (fd < 0 && errno == ENOENT)
         return 0;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 ||
-        fchmod(fd, 0600) < 0)
+    if (fd < 0 && errno != ELOOP && errno != ENXIO) /* a link, a socket */
+        return im_fail_errno(err, errno, "cannot open '%s'", path);
+    if (fd >= 0 && fstat(fd, &st) < 0)
+        return im_fail_errno(err, errno, "cannot look at '%s'", path);
+    if (fd < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
         return im_fail(err, EBADMSG, "the toolkit left '%s', which is no file of its own", path);
+    if (fchmod(fd, 0600) < 0)
+        return im_fail_errno(err, errno, "cannot set the mode of '%s'", path);
     return 0;
 }
 

@@ -30,10 +30,11 @@
 /* The toolkit gets so long to end by itself; a cancelled task must be over within 5 s. */
 #define GRACE_MS 2000
 
-/* A toolkit that does not come on by a byte for so long, and as often as the volume has 36 GiB (10
- * MiB a second), hangs: its own waits for stores and children are far shorter. */
-#define STILL_BYTES (UINT64_C(36) << 30)
-_Atomic int64_t worker_still_ms = INT64_C(3600) * 1000;
+/* A toolkit that does not come on by a byte for so long hangs.  10 MiB, the most that it tells of
+ * at once, take 10486 s from a store that gives the 1000 bytes a second it must; what goes through
+ * the whole volume before it tells anything gets as long again for each 100 GiB. */
+_Atomic int64_t worker_still_ms = INT64_C(3) * 3600 * 1000;
+#define STILL_BYTES (UINT64_C(100) << 30)
 
 /* part of whole as a share of n; whole is not 0. */
 static uint64_t share(uint64_t n, uint64_t part, uint64_t whole)
@@ -182,29 +183,38 @@ static bool drain(int wake_fd)
     return read(wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* Whether it hangs; *done and *since_ms are how far it was, and since when. */
-static bool hangs(const struct run *run, const struct child *child, uint64_t *done,
-                  int64_t *since_ms)
+/* How far a toolkit is, and since when. */
+struct pace {
+    uint64_t done;
+    int64_t since_ms;
+    int64_t still_ms; /* it hangs when it was there for longer */
+};
+
+static struct pace pace_begin(uint64_t volume_bytes)
+{
+    return (struct pace){
+        .since_ms = im_clock_monotonic_ms(),
+        .still_ms = worker_still_ms * (int64_t)(1 + volume_bytes / STILL_BYTES),
+    };
+}
+
+static bool hangs(const struct child *child, struct pace *pace)
 {
     int64_t now_ms = im_clock_monotonic_ms();
-    uint64_t bytes = 0;
 
-    if (child->done != *done) {
-        *done = child->done;
-        *since_ms = now_ms;
+    if (child->done != pace->done) {
+        pace->done = child->done;
+        pace->since_ms = now_ms;
     }
-    (void)plan_volume_bytes(run->stage, &bytes, NULL);
-    return now_ms - *since_ms > worker_still_ms * (int64_t)(1 + bytes / STILL_BYTES);
+    return now_ms - pace->since_ms > pace->still_ms;
 }
 
 /* Follow the child to its end.  0 and its wait status when it ended by itself; 1 when the owner
  * asked to stop, -ESTALE when the claim is lost, -ECANCELED when the service stops, -ETIME when
  * it hangs: it is dead then too. */
-static int follow(struct run *run, struct child *child, int *ret_status)
+static int follow(struct run *run, struct child *child, struct pace *pace, int *ret_status)
 {
     int fd = run->worker->wake_fd;
-    int64_t since_ms = im_clock_monotonic_ms();
-    uint64_t done = 0;
     bool woken = true; /* a cancel may have come between claim and here */
     int r = 0;
 
@@ -218,7 +228,7 @@ static int follow(struct run *run, struct child *child, int *ret_status)
         woken |= drain(fd);
         if (atomic_load(run->worker->stop)) {
             r = -ECANCELED;
-        } else if (hangs(run, child, &done, &since_ms)) {
+        } else if (hangs(child, pace)) {
             r = -ETIME;
         } else if (im_clock_monotonic_ms() >= beat_due(run, child, woken)) {
             r = beat(run, child);
@@ -243,34 +253,44 @@ static void not_started(const struct run *run, int r, const struct im_error *err
     (void)run_give_back(run, TASK_RELEASED, 2 * PAUSE_MS, message);
 }
 
+/* It made no progress for too long, and was ended: as one that died of its image. */
+static void hung(const struct run *run, const struct child *child, const struct pace *pace)
+{
+    char sentence[80];
+
+    child_log_tail(child, run->name);
+    (void)snprintf(sentence, sizeof(sentence), "made no progress for %" PRId64 " s and was ended",
+                   pace->still_ms / 1000);
+    run_died(run, sentence);
+}
+
 /* Bytes that no file of the toolkit's needs more than: the volume, copies of the image and of the
  * disk in scratch; twice that and 1 GiB for what is not known before. */
-static uint64_t largest_file(const struct run *run)
+static uint64_t largest_file(uint64_t volume_bytes, uint64_t image_bytes)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = volume_bytes > image_bytes ? volume_bytes : image_bytes;
 
-    (void)plan_volume_bytes(run->stage, &bytes, NULL);
-    if (bytes < run->stage->image_bytes)
-        bytes = run->stage->image_bytes;
     return bytes < INT64_MAX / 4 ? 2 * bytes + (UINT64_C(1) << 30) : 0;
 }
 
 /* Start the toolkit with the job and see what becomes of it. */
-static void convert(struct run *run, const char *job)
+static void convert(struct run *run, const char *job, uint64_t volume_bytes)
 {
+    uint64_t largest = largest_file(volume_bytes, run->stage->image_bytes);
+    struct pace pace = pace_begin(volume_bytes);
     struct child child CHILD_DONE = { .pid_fd = -1, .progress_fd = -1, .stderr_fd = -1 };
     struct im_error err = { 0 };
     int status = 0;
     int r = claim_files_create(&run->files, &err);
 
     if (r == 0)
-        r = child_start(&child, run->worker->conf->toolkit, "run", job, largest_file(run), &err);
+        r = child_start(&child, run->worker->conf->toolkit, "run", job, largest, &err);
     if (r < 0) {
         claim_files_remove_scratch(&run->files);
         not_started(run, r, &err);
         return;
     }
-    r = follow(run, &child, &status);
+    r = follow(run, &child, &pace, &status);
     if (r == 0)
         count_end(status);
     claim_files_remove_scratch(&run->files);
@@ -279,8 +299,7 @@ static void convert(struct run *run, const char *job)
     else if (r == -ECANCELED)
         (void)run_give_back(run, TASK_RELEASED, 0, NULL);
     else if (r == -ETIME)
-        (void)run_try_again(run, IM_FAILED, "",
-                            "imaging-toolkit did not come on any more and was ended");
+        hung(run, &child, &pace);
     else if (r == -ESTALE)
         claim_files_remove_part(&run->files);
     else
@@ -297,13 +316,17 @@ static void plan_and_convert(struct run *run)
     char *job IM_FREE = NULL;
     char message[MESSAGE_SIZE];
     struct im_error err = { 0 };
+    uint64_t volume_bytes;
+    int r = plan_volume_bytes(run->stage, &volume_bytes, &err);
 
-    if (plan_job(worker->conf, run->claim, &run->files, objects.url ? &objects : NULL, &job, &err) <
-        0)
+    if (r == 0)
+        r = plan_job(worker->conf, run->claim, &run->files, objects.url ? &objects : NULL, &job,
+                     &err);
+    if (r < 0)
         (void)run_end(run,
                       message_failure(message, (int)im_error_status(&err), err.code, err.message));
     else
-        convert(run, job);
+        convert(run, job, volume_bytes);
 }
 
 /* Too many died of it. */

@@ -11,8 +11,8 @@
 /* A claim is good for so long after its last heartbeat. */
 #define WORKER_LEASE_MS 30000
 
-/* Milliseconds for which a toolkit may not come on, an hour, before it counts as one that hangs;
- * more for volumes above 36 GiB.  Tests shorten it. */
+/* Milliseconds for which a toolkit may make no progress, three hours, before it counts as one that
+ * hangs; more for large volumes.  Tests shorten it. */
 extern _Atomic int64_t worker_still_ms;
 
 /* What a worker thread has. */

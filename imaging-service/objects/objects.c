@@ -429,6 +429,7 @@ static void end(void *arg, struct svc_response *response)
         r = svc_bucket_create(state->store, target->bucket, state->caller.account, &state->err);
     if (r < 0) {
         refuse(state, response, &state->err);
+        state->upload = svc_upload_free(state->upload); /* gone before its sender is told */
         return;
     }
     response->status = 200;

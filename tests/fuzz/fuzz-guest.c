@@ -22,28 +22,12 @@
 #include "guest/guest.h"
 #include "guest/os.h"
 
-#define INPUT_MAX 65536u
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int __wrap_im_box_run(struct im_box *box, struct im_error *err);
-
-static uint8_t bytes[INPUT_MAX];
 
 int __wrap_im_box_run(struct im_box *box, struct im_error *err)
 {
     return im_fail(err, ENOPKG, "%s is not run here", box->name);
 }
-
-static int disk_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset,
-                     struct im_error *err)
-{
-    (void)disk;
-    (void)err;
-    memcpy(buf, bytes + offset, len);
-    return 0;
-}
-
-static const struct im_disk_ops ops = { .name = "input", .read = disk_read };
 
 static void check_text(const char *text, size_t size)
 {
@@ -57,11 +41,12 @@ static void check_text(const char *text, size_t size)
 static void check_guest(const struct im_guest *guest)
 {
     for (unsigned i = 0; i < guest->part_count; i++)
-        if (guest->part[i].offset > INPUT_MAX ||
-            guest->part[i].len > INPUT_MAX - guest->part[i].offset)
+        if (guest->part[i].offset > FUZZ_DISK_MAX ||
+            guest->part[i].len > FUZZ_DISK_MAX - guest->part[i].offset)
             fault("a partition is outside the disk");
     for (unsigned i = 0; i < guest->fs_count; i++)
-        if (guest->fs[i].offset > INPUT_MAX || guest->fs[i].len > INPUT_MAX - guest->fs[i].offset)
+        if (guest->fs[i].offset > FUZZ_DISK_MAX ||
+            guest->fs[i].len > FUZZ_DISK_MAX - guest->fs[i].offset)
             fault("a file system is outside the disk");
 }
 
@@ -79,17 +64,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static struct im_report report;
     static struct im_os os;
-    struct im_disk disk = { .ops = &ops, .size = INPUT_MAX };
+    struct im_disk disk = { .ops = &fuzz_disk_ops, .size = FUZZ_DISK_MAX };
     struct im_context context = { .scratch = "/nowhere", .jobs = 1 };
     struct im_look look = { .disk = &disk, .fd = -1, .context = &context, .report = &report };
     struct im_guest *guest = NULL;
     struct im_error err = { 0 };
 
-    if (len > INPUT_MAX)
+    if (len > FUZZ_DISK_MAX)
         return 0;
-    memset(bytes, 0, sizeof(bytes));
-    if (len > 0)
-        memcpy(bytes, data, len);
+    fuzz_disk_fill(data, len);
     if (im_guest_of(&look, &guest, &err) == 0) {
         check_guest(guest);
         if (im_os_of(guest, &os, &err) == 0)

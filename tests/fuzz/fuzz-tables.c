@@ -23,21 +23,6 @@
 #include "guest/mbr.h"
 #include "guest/table.h"
 
-#define INPUT_MAX 65536u
-
-static uint8_t bytes[INPUT_MAX];
-
-static int disk_read(struct im_disk *disk, void *buf, size_t len, uint64_t offset,
-                     struct im_error *err)
-{
-    (void)disk;
-    (void)err;
-    memcpy(buf, bytes + offset, len);
-    return 0;
-}
-
-static const struct im_disk_ops ops = { .name = "input", .read = disk_read };
-
 static void put_le32(uint8_t *p, uint32_t value)
 {
     for (unsigned i = 0; i < 4; i++)
@@ -47,7 +32,7 @@ static void put_le32(uint8_t *p, uint32_t value)
 /* Make the checksums of a GPT header right, if one is in that sector. */
 static void repair(size_t len, uint64_t lba)
 {
-    uint8_t *header = bytes + lba * GPT_SECTOR;
+    uint8_t *header = fuzz_disk_bytes + lba * GPT_SECTOR;
     uint64_t entries, entries_len;
 
     if ((lba + 1) * GPT_SECTOR > len || memcmp(header, "EFI PART", 8) != 0)
@@ -55,7 +40,7 @@ static void repair(size_t len, uint64_t lba)
     entries = im_le64(header + 72);
     entries_len = (uint64_t)im_le32(header + 80) * im_le32(header + 84);
     if (entries <= len / GPT_SECTOR && entries_len <= len - entries * GPT_SECTOR)
-        put_le32(header + 88, im_crc32(0, bytes + entries * GPT_SECTOR, entries_len));
+        put_le32(header + 88, im_crc32(0, fuzz_disk_bytes + entries * GPT_SECTOR, entries_len));
     put_le32(header + 16, 0);
     put_le32(header + 16, im_crc32(0, header, im_min(im_le32(header + 12), GPT_SECTOR)));
 }
@@ -175,14 +160,14 @@ static bool look_at_partitions(struct im_disk *disk, const struct mbr *mbr)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    struct im_disk disk = { .ops = &ops, .size = len };
+    struct im_disk disk = { .ops = &fuzz_disk_ops, .size = len };
     struct mbr mbr = { 0 };
     struct im_error err = { 0 };
     uint64_t last = len / GPT_SECTOR - 1;
 
-    if (len < GPT_SECTOR || len > INPUT_MAX)
+    if (len < GPT_SECTOR || len > FUZZ_DISK_MAX)
         return 0;
-    memcpy(bytes, data, len);
+    fuzz_disk_fill(data, len);
     if (data[len / 2] % 16 != 15) {
         repair(len, 1);
         repair(len, last);

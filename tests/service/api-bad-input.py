@@ -62,7 +62,7 @@ class BadInput(Case):
     def test_wrong_signature(self):
         def wrong(answer):
             self.assert_refused(answer, 403, "SignatureDoesNotMatch")
-        wrong(self.post(secret=self.secret[:-1] + "x"))
+        wrong(self.post(secret=self.secret + "x"))
         wrong(self.post(secret=""))
         body = urllib.parse.urlencode(DESCRIBE).encode()
         wrong(self.post(change=body.replace(b"2016-11-15", b"2016-11-14")))
@@ -256,6 +256,13 @@ class BadInput(Case):
             self.assertNotIn(b"HTTP/1.1 2", answer, data[:80])
             self.assertNotIn(b"HTTP/1.1 500", answer, data[:80])
         self.assert_accepted(self.post())
+
+    def test_a_target_that_is_a_url_with_a_password(self):
+        target = "http://somebody:hunter-password@x/objects/b"
+        sign.raw(self.host, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        log = self.service.log_text()
+        self.assertIn("GET http://", log)
+        self.assertNotIn("hunter-password", log)
 
 
 if __name__ == "__main__":

@@ -282,17 +282,29 @@ static void one_unknown_id_fails_the_whole_call(void **state)
                    "The conversion task ID 'import-vol-zzzzzzzz' is not valid.");
 }
 
+struct bad_request {
+    const char *text;
+    unsigned status;
+    const char *code, *words;
+};
+
+static void assert_all_refused(struct fixture *f, const struct bad_request *bad, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_refused(f, bad[i].text, bad[i].status, bad[i].code, bad[i].words);
+    assert_int_equal(rows(f), 0);
+    assert_int_equal(f->woken, 0);
+}
+
+#define ASSERT_ALL_REFUSED(state, bad)                                                             \
+    assert_all_refused(*(state), bad, sizeof(bad) / sizeof((bad)[0]))
+
 static void bad_requests_are_refused_with_their_code(void **state)
 {
 #define BASE "Action=ImportVolume&Version=" NEW "&"
 #define ZONE "AvailabilityZone=standalone&"
 #define URL  "Image.ImportManifestUrl=http%3A%2F%2Fs3%2Fk&"
-#define TAGS "Action=CreateTags&Version=" NEW "&ResourceId.1=import-vol-12345678&"
-    static const struct {
-        const char *text;
-        unsigned status;
-        const char *code, *words;
-    } bad[] = {
+    static const struct bad_request bad[] = {
         { "Version=" NEW, 400, "MissingAction", "Action" },
         { "Action=&Version=" NEW, 400, "MissingAction", "Action" },
         { "Action=DescribeFish&Version=" NEW, 400, "InvalidAction",
@@ -322,6 +334,14 @@ static void bad_requests_are_refused_with_their_code(void **state)
         { BASE ZONE "Image.Format=RAW&Image.Bytes=1&Volume.Size=1", 400, "MissingParameter",
           "Image.ImportManifestUrl" },
         { BASE ZONE URL "Image.Format=RAW&Image.Bytes=1", 400, "MissingParameter", "Volume.Size" },
+    };
+
+    ASSERT_ALL_REFUSED(state, bad);
+}
+
+static void bad_values_of_an_import_are_refused_with_their_code(void **state)
+{
+    static const struct bad_request bad[] = {
         { BASE URL "AvailabilityZone=us-east-1a&Image.Format=RAW&Image.Bytes=1&Volume.Size=1", 400,
           "InvalidZone.NotFound", "us-east-1a" },
         { BASE ZONE URL "Image.Format=QCOW2&Image.Bytes=1&Volume.Size=1", 400, "InvalidFormat",
@@ -350,6 +370,15 @@ static void bad_requests_are_refused_with_their_code(void **state)
           "InvalidParameterValue", "at least 2 GiB" },
         { BASE ZONE URL "Image.Format=VHD&Image.Bytes=1300000000&Volume.Size=1", 400,
           "InvalidParameterValue", "at least 2 GiB" },
+    };
+
+    ASSERT_ALL_REFUSED(state, bad);
+}
+
+static void bad_ids_and_tags_are_refused_with_their_code(void **state)
+{
+#define TAGS "Action=CreateTags&Version=" NEW "&ResourceId.1=import-vol-12345678&"
+    static const struct bad_request bad[] = {
         { "Action=DescribeConversionTasks&Version=" NEW "&ConversionTaskId.1=vol-1", 400,
           "InvalidConversionTaskId.Malformed", "vol-1" },
         { "Action=DescribeConversionTasks&Version=" NEW "&ConversionTaskId.1=import-vol-ABCDEFGH",
@@ -371,12 +400,8 @@ static void bad_requests_are_refused_with_their_code(void **state)
         { TAGS "Tag.1.Key=a&Tag.7.Key=a", 400, "InvalidParameterValue",
           "Duplicate tag key 'a' specified." },
     };
-    struct fixture *f = *state;
 
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_refused(f, bad[i].text, bad[i].status, bad[i].code, bad[i].words);
-    assert_int_equal(rows(f), 0);
-    assert_int_equal(f->woken, 0);
+    ASSERT_ALL_REFUSED(state, bad);
 }
 
 static void manifest_urls_must_be_usable(void **state)
@@ -725,6 +750,8 @@ int main(void)
         TEST(describe_takes_ids_in_the_order_of_their_indexes),
         TEST(one_unknown_id_fails_the_whole_call),
         TEST(bad_requests_are_refused_with_their_code),
+        TEST(bad_values_of_an_import_are_refused_with_their_code),
+        TEST(bad_ids_and_tags_are_refused_with_their_code),
         TEST(manifest_urls_must_be_usable),
         TEST(the_longest_values_are_taken_and_one_byte_more_is_not),
         TEST(sizes_at_the_edge_are_taken),
