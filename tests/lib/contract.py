@@ -326,6 +326,9 @@ class Case(unittest.TestCase):
         for task in self.main.describe().tasks():
             if task.find("{*}state").text == "active":
                 self.main.cancel(task.find("{*}conversionTaskId").text)
+        # until they are they count against max-active-tasks
+        service.wait_for(lambda: not {task.find("{*}state").text for task in self.main.describe().tasks()}
+                         & {"active", "cancelling"})
 
     def task_of(self, reply):
         self.assertEqual(reply.status, 200, reply.text)

@@ -96,6 +96,10 @@ wait_for() {
 # ended PID: the process is gone, or only its exit status is left.
 ended() { ! grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
 
+# sanitized: whether make says that the programs are AddressSanitizer's build, which is several
+# times slower; a test of many alike runs takes fewer of them then.
+sanitized() { [ -n "${SANITIZED:-}" ]; }
+
 # holds_text TEXT FILE
 holds_text() { grep -qF -- "$1" "$2" 2>/dev/null; }
 
@@ -166,14 +170,16 @@ service_is_ready() {
 }
 
 # start_service DIR [OPTION...]: on a port of the kernel's choice, or of service_port (set by the
-# first start, so that a second one has the same).  It may fetch from this machine.  Sets the
+# first start, so that a second one has the same), at an address of the test's own, where nobody
+# takes the port between the two.  It may fetch from this machine.  Sets the
 # variables of DIR/env.sh; what it prints is in DIR.out, its log in DIR.log.
 start_service() {
     service_dir=$1 service_log=$1.log
     case " ${searched[*]-} " in *" $1 "*) ;; *) searched+=("$1") ;; esac
     shift
+    : "${service_address:=127.$((RANDOM % 254 + 1)).$((RANDOM % 256)).1}"
     echo 'manifest-networks = {"127.0.0.0/8"}' >"$service_dir.conf"
-    "$IMAGING_SERVICE" --standalone "$service_dir" --config "$service_dir.conf" --listen "127.0.0.1:${service_port:-0}" \
+    "$IMAGING_SERVICE" --standalone "$service_dir" --config "$service_dir.conf" --listen "$service_address:${service_port:-0}" \
         --toolkit "$IMAGING_TOOLKIT" "$@" >"$service_dir.out" 2>>"$service_log" </dev/null &
     service_pid=$!
     started+=("$service_pid")
@@ -182,12 +188,20 @@ start_service() {
     service_port=$(printf '%s\n' "$EC2_URL" | sed -E 's,^[a-z]+://[^/]*:([0-9]+).*,\1,')
 }
 
+# reaped PID: its number may be another process's now.
+reaped() {
+    local pid rest=()
+    for pid in "${started[@]}"; do [ "$pid" = "$1" ] || rest+=("$pid"); done
+    started=(${rest[@]+"${rest[@]}"})
+}
+
 # stop_service: SIGTERM; it must leave with status 0, without a sanitizer's report.
 stop_service() {
     local status=0
     kill -TERM "$service_pid"
     wait_for 30 ended "$service_pid"
     wait "$service_pid" || status=$?
+    reaped "$service_pid"
     [ $status -eq 0 ] || fail "the service ended with status $status"
     no_sanitizer "$service_log"
 }
@@ -197,6 +211,7 @@ kill_service() {
     disown "$service_pid" # bash need not tell of its death
     kill -KILL "$service_pid"
     wait_for 30 ended "$service_pid"
+    reaped "$service_pid"
 }
 
 # --- tasks, seen by the euca tools

@@ -40,6 +40,7 @@ SETTINGS = {
     "max_wal_size": "128MB",
     "log_min_messages": "warning",
     "autovacuum_naptime": "10s",
+    "deadlock_timeout": "200ms",  # long before sessions' own limits
 }
 
 

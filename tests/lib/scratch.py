@@ -1,5 +1,6 @@
 """What tests of scratch and cache share: the toolkit run with words, images with known raw copies, and a
 file system of their own whose use is the witness.  It is not a test."""
+import contextlib
 import json
 import os
 import shutil
@@ -101,22 +102,16 @@ def used(path):
 def held(path):
     """Bytes of all files below a directory, also of those without a name that somebody has open: for where
     there is no file system of one's own to be asked."""
+    path = os.path.realpath(path) + "/"
+    names = list(files_of(path))
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        names += [f"/proc/{process}/fd/{number}" for number, target in opened(process).items()
+                  if target.startswith(path)]
     seen = {}
-
-    def count(name):
-        try:
+    for name in names:  # when all are known: what goes while one looks for them is not counted
+        with contextlib.suppress(OSError):
             found = os.stat(name)
             seen[found.st_dev, found.st_ino] = found.st_blocks * 512
-        except OSError:  # gone meanwhile
-            pass
-
-    path = os.path.realpath(path) + "/"
-    for name in files_of(path):
-        count(name)
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        for number, target in opened(process).items():
-            if target.startswith(path):
-                count(f"/proc/{process}/fd/{number}")
     return sum(seen.values())
 
 

@@ -101,7 +101,7 @@ class Tasks(Case):
             if task.findtext("state") in ("completed", "cancelled"):
                 self.assertEqual(task.findtext("state"), state, xml.tostring(task))
             return task.findtext("state") == state and task
-        return service.wait_for(there, 30)
+        return service.wait_for(there)
 
     def upload(self, *arguments, **more):
         upload = Upload(*arguments, **more)

@@ -7,6 +7,7 @@
 Strict: the same elements in the same order in the same namespace, none missing, none extra, every text
 as written, but for the placeholders.  The headers that every answer must have are checked, too.
 """
+import calendar
 import email.utils
 import glob
 import os
@@ -97,7 +98,7 @@ def pattern(text):
 
 def in_a_week(text):
     there = time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
-    return abs(time.mktime(there) - time.timezone - time.time() - WEEK_S) < CLOCK_S
+    return abs(calendar.timegm(there) - time.time() - WEEK_S) < CLOCK_S
 
 
 def differences(wanted, got, where=""):
@@ -294,7 +295,8 @@ SIGNED = {
     "with an unknown key": by(lambda w: w.main.replace(key="AKIAAAAAAAAAAAAAAAAA")),
     "with a disabled key": by(lambda w: w.account("disabled")),
     "with a session token": by(lambda w: w.session),
-    "with a changed session token": by(lambda w: w.session.replace(token=w.session.token[:-2] + "AA")),
+    "with a changed session token": by(lambda w: w.session.replace(
+        token=w.session.token[:-1] + ("A" if w.session.token[-1] != "A" else "B"))),
     "without its session token": by(lambda w: w.session.replace(token=None)),
     "with an expired session token": by(lambda w: w.expired_session()),
     "by an account that may only describe": by(lambda w: w.account("reader")),

@@ -69,8 +69,8 @@ rate "ImportVolume" {
     def test_row_49_clients_recover(self):
         for mode, attempts in (("legacy", 5), ("standard", 8)):
             with self.subTest(mode):
-                self.exhaust(self.main)
                 client = self.main.boto3(retries={"mode": mode, "max_attempts": attempts})
+                self.exhaust(self.main)  # last: to make a client takes long enough for tokens to come back
                 answers = [client.describe_conversion_tasks() for _ in range(3)]
                 tries = [answer["ResponseMetadata"]["RetryAttempts"] for answer in answers]
                 self.assertGreater(sum(tries), 0)

@@ -122,7 +122,7 @@ class On(DeleteUploads):
             first.bytes = file.read()
         disks = {}
         # while the second is waited for the first becomes a volume
-        for n, url in ((1, first.upload({})), (2, second.upload({"manifest": "GET:404*2", 1: "GET:403"}))):
+        for n, url in ((1, first.upload({})), (2, second.upload({"manifest": "GET:404*3", 1: "GET:403"}))):
             disks.update({f"DiskImage.{n}.Image.Format": "RAW",
                           f"DiskImage.{n}.Image.Bytes": str(len(first.bytes)), f"DiskImage.{n}.Volume.Size": "1",
                           f"DiskImage.{n}.Image.ImportManifestUrl": url})

@@ -193,6 +193,7 @@ class Requests(contract.Case):
         task = self.task_of(reply)
         self.assertEqual(reply["conversionTask/importVolume/description"], text)
         self.assertEqual(self.main.describe(task)["conversionTasks/item/importVolume/description"], text)
+        service.wait_for(lambda: task in self.world.service.log_text())  # a claim; before it no line names it
         self.assertEqual(self.main.cancel(task, ReasonMessage=text).status, 200)
         item = self.main.wait(task, "cancelled")
         self.assertEqual(item.findtext("{*}statusMessage"), text)

@@ -74,7 +74,7 @@ class Troubles(Ec2):
     def test_deadline(self):
         self.seconds, self.cloud.looks = 1, 1000
         self.assert_failed(self.start(), "snapshot snap-1", "is not there yet", again=True)
-        self.cloud.looks = 0
+        self.seconds, self.cloud.looks = 30, 0
         self.assert_started(self.start(), "i-1", "pending")
         self.assert_whole()
 

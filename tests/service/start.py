@@ -117,18 +117,20 @@ class Start(unittest.TestCase):
         self.service.start()  # the lock of a dead process holds nobody back
 
     def test_ports(self):
+        # of an address of its own, where no other test gets the port while nobody listens
+        self.service.options = ("--listen", "127.0.77.1:0")
         self.service.start()
         port = urllib.parse.urlsplit(self.service.env["EC2_URL"]).port
         with service.Service(start=False) as other:
-            self.assert_fails(1, f"cannot listen on 127.0.0.1 port {port}",
-                              *other.command("--listen", f"127.0.0.1:{port}")[1:])
+            self.assert_fails(1, f"cannot listen on 127.0.77.1 port {port}",
+                              *other.command("--listen", f"127.0.77.1:{port}")[1:])
             self.assert_fails(1, "'localhost' is not an IP address",
                               *other.command("--listen", "localhost:0")[1:])
         # the same one again, at once, although the service was the first to hang up
-        sign.raw(f"127.0.0.1:{port}", b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        sign.raw(f"127.0.77.1:{port}", b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
                  end=False)
         self.service.terminate()
-        self.service.options = ("--listen", f"127.0.0.1:{port}")
+        self.service.options = ("--listen", f"127.0.77.1:{port}")
         self.service.start()
         self.assertEqual(urllib.parse.urlsplit(self.service.env["EC2_URL"]).port, port)
 

@@ -236,7 +236,7 @@ class Moves:
     def __exit__(self, kind, *_):
         if kind:
             return
-        # an answer is sent before it is counted
+        # what a completed stage moved is counted after its row
         service.wait_for(lambda: self.value() > self.before)
         if self.by is not None:
             self.case.assertEqual(self.value() - self.before, self.by, (self.name, self.labels))

@@ -19,7 +19,7 @@ from api import DESCRIBE, FORM, IMPORT  # noqa: E402
 # one token a second: none comes back by chance between two calls that follow each other at once
 CONFIG = """rate "*" { requests-per-second = 1  burst = 4 }
 rate "ImportVolume" { requests-per-second = 1  burst = 2 }
-rate "DescribeConversionTasks" { requests-per-second = 20  burst = 3 }
+rate "DescribeConversionTasks" { requests-per-second = 5  burst = 3 }
 """
 
 

@@ -82,7 +82,7 @@ class HostileJob(Tasks):
         resuming.make_disk("random", large, 10)
         gate = self.enterContext(resuming.Gate("RAW", large, 8))
         neighbour = self.import_volume("RAW", large, gate.base + "/manifest.xml")
-        service.wait_for(lambda: self.found("volumes/**/*.journal"))
+        service.wait_for(lambda: self.found("volumes/**/*.journal") and self.found("volumes/**/*.partial"))
         made = self.found("volumes/**/*.partial") + self.found("volumes/**/*.journal")
         self.assertEqual((len(whole), len(made)), (2, 2))
         os.mkdir(os.path.join(self.service.dir, "scratch", "another's"))

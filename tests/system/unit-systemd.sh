@@ -91,6 +91,7 @@ unshare --pid --fork --kill-child --mount bash -c 'set -eu
     exec env -i container=story PATH="$PATH" /lib/systemd/systemd --unit=story.service \
         --log-target=kmsg --log-level=info --show-status=0 9<&-' - "$root" </dev/null || :
 kill "$reader"
+wait "$reader" || :
 cp "$root/said" "$root/log" "$tmp/"
 END
 
@@ -106,7 +107,11 @@ echo $$ >"$own/cgroup.procs"
 status=0
 timeout -k 5 120 unshare --cgroup --ipc --net --uts --mount bash "$tmp/boot.sh" "$@" || status=$?
 echo $$ >"$home/cgroup.procs"
-find "$own" -depth -type d -exec rmdir {} +
+for _ in {1..50}; do # a process that was killed may take a moment to leave
+    find "$own" -depth -type d -exec rmdir {} + 2>/dev/null && break
+    sleep 0.1
+done
+[ ! -e "$own" ]
 exit $status
 END
 

@@ -35,7 +35,9 @@ all() {
     rm "$1.raw"
 }
 
-for layout in mbr-ext4 gpt-multi edges checker blank random; do
+layouts='mbr-ext4 gpt-multi edges checker blank random'
+! sanitized || layouts='gpt-multi edges'
+for layout in $layouts; do
     "$lib/make-disk" "$layout" "$layout.raw"
     all "$layout"
 done

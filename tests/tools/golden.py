@@ -342,7 +342,7 @@ class World:
         self.stack.callback(self.other.shutdown)
         self.make_images(os.path.join(self.service.tmp, "images"))
         self.name_things()
-        assert starts.wait(SECONDS) == 0, "Ceph's S3 did not start"
+        assert starts.wait(300) == 0, "Ceph's S3 did not start"
         self.know_keys()
         self.s3 = {store: self.s3_client(values["S3_URL"]) for store, values in self.stores.items()}
 

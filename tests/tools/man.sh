@@ -4,6 +4,7 @@
 # page of ours that a page or a document names is there.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/lib/functions.sh"
 requires scdoc
+! sanitized || skip "the pages and the options of this build are the other's, and each option is a run of a program"
 
 . "$lib/pages.sh"
 

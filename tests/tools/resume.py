@@ -45,6 +45,7 @@ def test_resume_import():
     path = make_file("disk.img", 5 * PART + 5)
     server.faults = {3: [(403, b"<Error><Code>AccessDenied</Code></Error>")]}
     equal(importing("-f", "raw", "-b", "b", path)[0], 1)
+    server.wait(lambda: server.in_flight == 0, "what was broken off is through")
     server.faults = {}
     missing = {n for n in range(6)} - {int(k.rsplit(".", 1)[1]) for k in server.objects if ".part." in k}
     before = manifest()
