@@ -191,7 +191,7 @@ def machine(disk, firmware="bios", memory=256, scratch=None):
     return command
 
 
-def boot(disk, firmware="bios", until=MARKER + r".*\n", seconds=180, memory=256):
+def boot(disk, firmware="bios", until=MARKER + r".*\n", seconds=600, memory=256):
     """Start the disk and watch its console: what was printed when `until` (a regular expression)
     came, the machine ended, or the seconds were over."""
     pattern = re.compile(until.encode())

@@ -147,11 +147,6 @@ same_as_raw() {
     [ $rest -eq 0 ] || cmp -n "$rest" -i "$size:0" "$2" /dev/zero
 }
 
-# free_port: one that was free a moment ago.  Where a server can be asked to listen on port 0, do so.
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 # in_own_mounts COMMAND...: as root of private mounts; skips the test where that is not allowed.
 in_own_mounts() {
     local how=(unshare -m)

@@ -111,6 +111,8 @@ def held(path):
     for name in names:  # when all are known: what goes while one looks for them is not counted
         with contextlib.suppress(OSError):
             found = os.stat(name)
+            if name.startswith("/proc/") and not os.readlink(name).startswith(path):
+                continue  # its number is another file's by now
             seen[found.st_dev, found.st_ino] = found.st_blocks * 512
     return sum(seen.values())
 

@@ -107,7 +107,7 @@ rm odd.raw out
 say "# a blank disk of 1 TiB takes no time and no space"
 truncate -s 1T disk.raw
 for form in vmdk vhd; do
-    timeout 10 "$IMAGING_TOOLKIT" convert -f raw -O $form disk.raw image
+    timeout 60 "$IMAGING_TOOLKIT" convert -f raw -O $form disk.raw image
     [ "$(stat -c %b image)" -le 32768 ] || fail "$form: $(stat -c %b image) blocks for nothing"
     rm image
 done

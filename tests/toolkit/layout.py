@@ -4,6 +4,7 @@ make of the disks, that the file system is the same bytes, also out of a compres
 is refused, each beside a neighbour that is accepted.  (What comes through a pipe: test-layout.c)"""
 import json
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -365,7 +366,7 @@ class Refusals(Case):
     def test_force_takes_anything(self):
         image = os.path.join(self.tmp, "noise")
         with open(image, "wb") as file:
-            file.write(os.urandom(70001))
+            file.write(random.Random(1).randbytes(70001))
         self.refused("force=yes", image)
         disk = self.disk(image, force=True)
         with open(self.part(disk, number=1), "rb") as a, open(image, "rb") as b:
@@ -377,7 +378,7 @@ class Refusals(Case):
         """The cure that the refusal names is one, in the workflow too, whose force=yes is the store's."""
         image, disk = os.path.join(self.tmp, "noise"), os.path.join(self.tmp, "disk")
         with open(image, "wb") as file:
-            file.write(os.urandom(70001))
+            file.write(random.Random(1).randbytes(70001))
         words = [TOOLKIT, "run", "partition-to-disk", "partition=" + image, "disk=" + disk]
         done = subprocess.run(words, capture_output=True, text=True)
         self.assertIn("as-is=yes", done.stderr)

@@ -196,11 +196,11 @@ class Names(Case):
         super().setUp()
         self.hosts = tempfile.NamedTemporaryFile("w", prefix="hosts.", encoding="utf-8")
         self.addCleanup(self.hosts.close)
-        # the good server's port on the bad address as well
-        self.good = stub.Store("127.0.0.2")
-        self.addCleanup(self.good.close)
-        self.bad = stub.Listener("127.0.0.1", self.good.port)
+        # the bad address's port on the good one as well, where nobody else listens
+        self.bad = stub.Listener("127.0.0.1")
         self.addCleanup(self.bad.close)
+        self.good = stub.Store("127.0.0.2", self.bad.port)
+        self.addCleanup(self.good.close)
         script = f'mount --bind {self.hosts.name} /etc/hosts && exec "$@"'
         for unshare in (("unshare", "--mount"), ("unshare", "--map-root-user", "--mount")):
             self.before = (*unshare, "sh", "-c", script, "sh")
