@@ -149,11 +149,16 @@ static int make_stdin(const char *job, int *ret_fd, struct im_error *err)
 }
 
 static int start(struct child *child, const char *path, const char *command, const char *job,
-                 uint64_t largest, struct im_error *err)
+                 const struct child_limits *limits, struct im_error *err)
 {
     const char *const argv[] = { path, command, "--progress-fd", "3", NULL };
     int stdin_fd IM_CLOSE = -1, progress_fd IM_CLOSE = -1, stderr_fd IM_CLOSE = -1;
-    struct im_spawn spawn = { .argv = argv, .stdout_fd = -1, .limit_fsize = largest };
+    struct im_spawn spawn = {
+        .argv = argv,
+        .stdout_fd = -1,
+        .limit_fsize = limits->file,
+        .limit_as = IM_SANITIZED ? 0 : limits->memory,
+    };
     int r = make_stdin(job, &stdin_fd, err);
 
     if (r == 0)
@@ -173,12 +178,12 @@ static int start(struct child *child, const char *path, const char *command, con
 }
 
 int child_start(struct child *ret_child, const char *path, const char *command, const char *job,
-                uint64_t largest, struct im_error *err)
+                const struct child_limits *limits, struct im_error *err)
 {
     memset(ret_child, 0, sizeof(*ret_child));
     ret_child->pid_fd = ret_child->progress_fd = ret_child->stderr_fd = -1;
     ret_child->line = IM_BUFFER(LINE_MAX_BYTES);
-    return start(ret_child, path, command, job, largest, err);
+    return start(ret_child, path, command, job, limits, err);
 }
 
 bool child_wait(struct child *child, int wake_fd, int timeout_ms)

@@ -32,11 +32,21 @@ struct child {
     char boot_mode[16];  /* of its result: "legacy-bios", "uefi", "" when it did not look */
 };
 
-/* Start a command of the toolkit at path ("run") with the job text on its standard input; no file
- * of its, or of its children's, gets larger than `largest` bytes (0: no limit).  Errors as
- * im_spawn; always followed by child_done. */
+/* What a toolkit, and each child of its, may use at most, whatever an image made of it: bytes; 0:
+ * no limit. */
+struct child_limits {
+    uint64_t file;   /* of any file it writes */
+    uint64_t memory; /* of address space; sanitizers' builds know none */
+};
+
+/* Address space for any job: each of some thirty threads takes 72 MiB of it (a stack, and what
+ * malloc sets aside), most of which nobody touches; a child of its gets 2 GiB. */
+#define CHILD_MEMORY (UINT64_C(4) << 30)
+
+/* Start a command of the toolkit at path ("run") with the job text on its standard input.  Errors
+ * as im_spawn; always followed by child_done. */
 int child_start(struct child *ret_child, const char *path, const char *command, const char *job,
-                uint64_t largest, struct im_error *err);
+                const struct child_limits *limits, struct im_error *err);
 
 /* Wait for a line, the end, wake_fd to become readable, or timeout_ms; takes in what was said.
  * True when the child has ended; then child_end follows. */

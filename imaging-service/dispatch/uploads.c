@@ -50,6 +50,7 @@ static int64_t pause_ms(unsigned tries)
 /* Run the toolkit: its wait status, or -errno; -ECANCELED when the service stops. */
 static int run(struct uploads *uploads, const char *url, struct child *child, struct im_error *err)
 {
+    static const struct child_limits limits = { .memory = CHILD_MEMORY };
     json_t *object = json_pack("{s:s, s:o}", "manifest", url, "urls",
                                plan_urls(uploads->conf, uploads->objects_url));
     char *job IM_FREE = object ? json_dumps(object, JSON_COMPACT) : NULL;
@@ -58,7 +59,7 @@ static int run(struct uploads *uploads, const char *url, struct child *child, st
     json_decref(object);
     if (!job)
         return im_fail(err, EINVAL, "the URL of its manifest cannot be written as a job");
-    r = child_start(child, uploads->conf->toolkit, "delete-upload", job, 0, err);
+    r = child_start(child, uploads->conf->toolkit, "delete-upload", job, &limits, err);
     if (r < 0)
         return r;
     while (!child_wait(child, uploads->background.wake_fd, -1)) {

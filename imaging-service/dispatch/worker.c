@@ -264,19 +264,23 @@ static void hung(const struct run *run, const struct child *child, const struct 
     run_died(run, sentence);
 }
 
-/* Bytes that no file of the toolkit's needs more than: the volume, copies of the image and of the
- * disk in scratch; twice that and 1 GiB for what is not known before. */
-static uint64_t largest_file(uint64_t volume_bytes, uint64_t image_bytes)
+/* What no toolkit needs more of.  Its files: the volume, copies of the image and of the disk in
+ * scratch; twice that and 1 GiB for what is not known before.  Its memory: CHILD_MEMORY, and a
+ * byte for each KiB for tables. */
+static struct child_limits limits_of(uint64_t volume_bytes, uint64_t image_bytes)
 {
     uint64_t bytes = volume_bytes > image_bytes ? volume_bytes : image_bytes;
 
-    return bytes < INT64_MAX / 4 ? 2 * bytes + (UINT64_C(1) << 30) : 0;
+    return (struct child_limits){
+        .file = bytes < INT64_MAX / 4 ? 2 * bytes + (UINT64_C(1) << 30) : 0,
+        .memory = CHILD_MEMORY + bytes / 1024,
+    };
 }
 
 /* Start the toolkit with the job and see what becomes of it. */
 static void convert(struct run *run, const char *job, uint64_t volume_bytes)
 {
-    uint64_t largest = largest_file(volume_bytes, run->stage->image_bytes);
+    struct child_limits limits = limits_of(volume_bytes, run->stage->image_bytes);
     struct pace pace = pace_begin(volume_bytes);
     struct child child CHILD_DONE = { .pid_fd = -1, .progress_fd = -1, .stderr_fd = -1 };
     struct im_error err = { 0 };
@@ -284,7 +288,7 @@ static void convert(struct run *run, const char *job, uint64_t volume_bytes)
     int r = claim_files_create(&run->files, &err);
 
     if (r == 0)
-        r = child_start(&child, run->worker->conf->toolkit, "run", job, largest, &err);
+        r = child_start(&child, run->worker->conf->toolkit, "run", job, &limits, &err);
     if (r < 0) {
         claim_files_remove_scratch(&run->files);
         not_started(run, r, &err);

@@ -26,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/confine.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "dispatch/dispatch.h"
@@ -89,7 +90,9 @@ static const char script[] =
     "    exit 4 ;;\n"
     "small) truncate -s 512 \"$store\"; exit 0 ;;\n"
     "nothing) exit 0 ;;\n"
-    "limited) grep 'Max file size' /proc/self/limits >\"$dir/limits\"; whole ;;\n"
+    "limited) awk '/^Max (file size|address space)/ { print $4 }' /proc/self/limits "
+    ">\"$dir/limits\"\n"
+    "    whole ;;\n"
     "open) whole; chmod 6777 \"$store\" ;;\n"
     "led) whole; ln -s /etc/passwd \"$store.manifest.json\" ;;\n"
     "stuck) whole; mkfifo \"$store.manifest.json\" ;;\n"
@@ -609,8 +612,8 @@ static void test_wrong_volume(void **state)
     assert_nothing_left(0);
 }
 
-/* Of a volume of 1 GiB. */
-static void test_largest_file(void **state)
+/* Of a volume of 1 GiB: 3 GiB a file, 4 GiB and 1 MiB of memory. */
+static void test_limits(void **state)
 {
     struct task task TASK_DONE = { 0 };
     char *text IM_FREE = NULL;
@@ -620,7 +623,8 @@ static void test_largest_file(void **state)
     submit("limited", &task);
     wait_completed(&task);
     ok(im_read_file(in_dir("limits"), 256, &text, NULL, &err));
-    assert_non_null(strstr(text, " 3221225472 "));
+    assert_string_equal(text,
+                        IM_SANITIZED ? "3221225472\nunlimited\n" : "3221225472\n4296015872\n");
 }
 
 /* The toolkit may have been taken over by an image: what it leaves is a file of its own or nothing.
@@ -1305,7 +1309,7 @@ int main(void)
         with_dispatch(test_silent),
         with_dispatch(test_wrong_volume),
         with_dispatch(test_odd_files),
-        with_dispatch(test_largest_file),
+        with_dispatch(test_limits),
         with_dispatch(test_hang_ends),
         with_dispatch(test_cancel_group),
         with_dispatch(test_cancel_woken),
