@@ -117,7 +117,6 @@ static int choose(struct euca_configuration *conf, const char *told, struct im_e
     struct euca_setting user = { 0 };
     int r = take(conf, told, err);
 
-    conf->user_is_told = conf->user;
     if (r == 0)
         r = take(conf, named ? named : euca_environment("AWS_DEFAULT_REGION"), err);
     conf->region_is_default = !conf->region;

@@ -13,7 +13,6 @@ struct euca_configuration {
     char *region;           /* as it was named; NULL: none is meant */
     char *user;             /* the same */
     bool region_is_default; /* named by default-region alone */
-    bool user_is_told;      /* named by --region */
 };
 
 /* Read the files and choose region and user: `told`, the value of --region or NULL, then the
