@@ -45,6 +45,11 @@ int euca_configuration_yes(const char *option, const char *value, struct im_erro
 int euca_configuration_signing_name(const struct euca_configuration *conf, const char *region,
                                     char **ret_name, struct im_error *err);
 
+/* The names of the regions that have the option, sorted, *ret_count of them.  The array is the
+ * caller's, the names are the configuration's; NULL when out of memory. */
+const char **euca_configuration_names_with(const struct euca_configuration *conf,
+                                           const char *option, size_t *ret_count);
+
 /* Append "a, b, c", the regions that have the option, sorted by name; nothing when there are none.
  * What the buffer cannot hold is left out. */
 void euca_configuration_regions_with(const struct euca_configuration *conf, const char *option,

@@ -28,7 +28,8 @@ struct euca_import_disk {
     uint64_t volume_gib;  /* 0: not told */
     struct euca_image image;
     char *manifest_url; /* as the service gets it */
-    char *bucket, *key; /* of the manifest; NULL when no object store is needed */
+    const struct euca_endpoint *s3;
+    char *bucket, *key; /* of the manifest; NULL when it is in no known object store */
 };
 
 /* What is to be done, all of it checked. */
@@ -43,7 +44,6 @@ struct euca_import {
     uint64_t expires_s;
     unsigned uploads; /* at a time */
     struct euca_endpoint ec2, s3;
-    bool has_s3;
     size_t disk_count;
     struct euca_import_disk disk[EUCA_DISKS_MAX];
 };

@@ -464,9 +464,65 @@ def test_manifest_url():
           f"euca-import-volume: error: URL '{url}' matches no known object storage endpoints.  "
           "Supply one via the command line or configuration.\n")
     equal(server.events, [])
-    ended(importing("-f", "raw", "--manifest-url", url, "--no-upload", path, S3_URL=None), 0, "",
-          LINES % ("RAW", 1000, 1))
-    equal(server.events, ["ImportVolume"])
+    for store in (None, f"{server.url}/s3"):
+        ended(importing("-f", "raw", "--manifest-url", url, "--no-upload", path, S3_URL=store), 0, "",
+              LINES % ("RAW", 1000, 1))
+        equal(server.calls[-1]["Image.ImportManifestUrl"], url)
+    equal(server.events, ["ImportVolume"] * 2)
+
+
+def test_manifest_url_without_upload():
+    """What is in a store of one's own is signed for the service, unless its URL has a query."""
+    path = make_file("disk.img", 1000)
+    server.objects["/b/m.xml"] = b"<manifest/>"
+    url = f"{server.url}/s3/b/m.xml"
+
+    def passed_on(url, **more):
+        ended(importing("-f", "raw", "--manifest-url", url, "--no-upload", path, **more), 0, "",
+              LINES % ("RAW", 1000, 1))
+        return server.calls[-1]["Image.ImportManifestUrl"]
+
+    for given in (url, url.replace("http", "HTTP")):
+        equal(fetch("GET", passed_on(given)), (200, b"<manifest/>"))
+    for given in (url, url + "?Signature=x"):
+        equal(passed_on(given, S3_URL=None), given)
+    equal(passed_on(url + "?Signature=x", S3_URL="nonsense"), url + "?Signature=x")
+    equal(set(server.events), {"GET /b/m.xml?signed", "ImportVolume"})
+
+
+def test_manifest_in_another_region():
+    """The stores of all regions that are configured are known, and each is asked for its own."""
+    path = make_file("disk.img", 1000)
+    config = os.path.join(scratch, "euca.ini")
+    with open(config, "w", encoding="ascii") as f:
+        f.write(f"[region aws:*]\ns3-url = http://127.0.0.1:1/\n[region broken]\ns3-url = use nowhere\n"
+                f"[region west]\nname = far-west\ns3-url = {server.url}/s3/\n")
+    there = {"EUCA_CONFIG_PATH": config, "S3_URL": "http://127.0.0.1:1/"}
+    url = f"{server.url}/s3/b/d/m.xml"
+    ended(importing("-f", "raw", "--manifest-url", url, path, **there), 0, "", LINES % ("RAW", 1000, 1))
+    equal(server.objects["/b/d/disk.img.part.0"], content(path))
+    signed = server.calls[0]["Image.ImportManifestUrl"]
+    equal(fetch("GET", signed), (200, server.objects["/b/d/m.xml"]))
+    equal({s[1] for s in server.scopes if s[2] == "s3"}, {"far-west"})
+    server.tasks = [(TASK % ("RAW", 1000, 1)).replace("Url>x<", f"Url>{signed.replace('&', '&amp;')}<")]
+    server.objects.pop("/b/d/disk.img.part.0")
+    ended(run("euca-resume-import", "-t", "import-vol-1a2b3c4d", path, **there), 0)
+    equal(server.objects["/b/d/disk.img.part.0"], content(path))
+    ended(run("euca-delete-disk-image", "-u", url, **there), 0,
+          out="Deleted 1 part and manifest b/d/m.xml (1000 bytes)\n")
+
+
+def test_manifest_in_no_bucket():
+    """Nothing can be uploaded there: no task is made.  Nor is there anything to be deleted."""
+    path = make_file("disk.img", 1000)
+    url = f"{server.url}/s3/b/m.xml"
+    gone = (404, b"<Error><Code>NoSuchBucket</Code></Error>")
+    server.faults = {"GET /b/m.xml": [gone] * 3}
+    for options in ((), ("--dry-run",)):
+        ended(importing("-f", "raw", "--manifest-url", url, *options, path), 1,
+              "euca-import-volume: error (NoSuchBucket): Not Found (there is no bucket 'b'; make it first)\n")
+    ended(run("euca-delete-disk-image", "-u", url), 2, 'error: import manifest "b/m.xml" does not exist\n')
+    equal(server.events, ["GET /b/m.xml"] * 3)
 
 
 def test_hints():
