@@ -25,7 +25,7 @@ def test_whole():
     size = 5 * PART + 12345
     path = make_file("disk one.img", size)
     server.hold = 4
-    result = importing("-f", "raw", "-b", "my.bucket", "--prefix", "pre/fix/", "-d", "a b+c&d~é", path)
+    result = importing("-f", "raw", "-b", "my.bucket", "--prefix", "//pre/fix/", "-d", "a b+c&d~é", path)
     ended(result, 0, "", LINES % ("RAW", size, 1))
 
     key, doc = manifest()
@@ -64,6 +64,21 @@ def test_whole():
     equal(server.complaints, [])
     equal(fetch("GET", last.findtext("delete-url"))[0], 403)
     server.complaints.clear()
+
+
+def test_prefix():
+    """A name that leads elsewhere, or cannot be shown, is no prefix; slashes alone are none."""
+    path = make_file("disk.img", 10)
+    for prefix in ("..", ".", "a//b", "a/../b", "../a", "a/..", "./a", "a/./b//"):
+        ended(importing("-f", "raw", "-b", "b", "--prefix", prefix, path), 2,
+              f"error: argument --prefix: '{prefix}' has a component that is empty, '.' or '..'; leave it out\n")
+    for prefix in ("a\nb", "a\tb", "\x7f", "\x85"):
+        ended(importing("-f", "raw", "-b", "b", "--prefix", prefix, path), 2, " holds control characters\n")
+    equal(server.events, [])
+    for prefix, before in (("", ""), ("//", ""), ("/...", ".../"), ("a.b/..c/", "a.b/..c/")):
+        fresh()
+        equal(importing("-f", "raw", "-b", "b", "--prefix", prefix, path)[0], 0)
+        assert re.fullmatch(rf"/b/{re.escape(before)}{UUID}/disk\.img\.manifest\.xml", manifest()[0]), manifest()[0]
 
 
 def test_memory():
