@@ -234,14 +234,14 @@ static struct euca_upload job_of(const struct euca_import *import,
 }
 
 /* The user's own manifests may be there already, and of other files: no task is made for those. */
-static int check_manifests(const struct euca_import *import, struct im_error *err)
+static int check_manifests(struct euca_import *import, struct im_error *err)
 {
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < import->disk_count && !import->own.no_upload; i++) {
         struct euca_upload job = job_of(import, &import->disk[i], NULL);
 
-        r = euca_upload_check(&job, err);
+        r = euca_upload_check(&job, &import->disk[i].was_there, err);
     }
     return r;
 }
@@ -263,21 +263,21 @@ static int upload(const struct euca_import *import, const struct euca_task *task
 /* ---- only as if ---- */
 
 /* Is the place good that is uploaded to?  A bucket that is not there is made, or left to be. */
-static int check_place(const struct euca_import *import, bool make, struct im_error *err)
+static int check_place(struct euca_import *import, bool make, struct im_error *err)
 {
     return import->own.bucket ? euca_s3_ensure_bucket(&import->s3, import->own.bucket, make, err)
                               : check_manifests(import, err);
 }
 
 /* Everything is checked, here, by the object store and by the service, and nothing made. */
-static int dry_run(const struct euca_import *import, struct im_error *err)
+static int dry_run(struct euca_import *import, struct im_error *err)
 {
     int r = check_place(import, false, err);
 
     return r < 0 ? r : euca_import_ask(import, err);
 }
 
-/* ---- the whole ---- */
+/* ---- what is left of a failure ---- */
 
 /* A file of another size than its manifest tells cannot be gone on with. */
 static bool has_changed(const struct euca_import *import)
@@ -306,6 +306,8 @@ static void tell_remains(const struct euca_import *import, const struct euca_tas
                                               .file_count = import->disk_count });
 }
 
+/* ---- the whole ---- */
+
 static int import_files(struct euca_import *import, struct im_error *err)
 {
     struct euca_tasks tasks EUCA_TASKS_DONE = { 0 };
@@ -325,7 +327,8 @@ static int import_files(struct euca_import *import, struct im_error *err)
     if (!own->no_upload)
         r = upload(import, &tasks.task[0], err);
     if (r < 0) {
-        tell_remains(import, &tasks.task[0]);
+        if (!has_changed(import) || !euca_import_undo(import, tasks.task[0].id, err))
+            tell_remains(import, &tasks.task[0]);
         return r;
     }
     if (own->wait)

@@ -262,7 +262,7 @@ static int resume_import(struct resume *resume, struct im_error *err)
     for (size_t i = 0; r == 0 && i < resume->count; i++) {
         struct euca_upload job = job_of(resume, i);
 
-        r = resume->disk[i].done ? 0 : euca_upload_check(&job, err);
+        r = resume->disk[i].done ? 0 : euca_upload_check(&job, NULL, err);
     }
     if (r < 0 || resume->own.dry_run)
         return r;

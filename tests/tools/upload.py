@@ -247,18 +247,48 @@ def test_bad_files_send_nothing():
 
 
 def test_changing_file():
-    """A file that changes while it is uploaded is an error, never a strange volume."""
-    for size in (PART, 2 * PART + 7, 7 * PART):
-        fresh()
+    """A file that changes while it is uploaded is an error, never a strange volume; where there is no
+    going on, the task and its objects are not left."""
+    def changing(size, *options, parts=6):
         server.gate = threading.Event()
-        path = make_file("disk.img", 6 * PART)
-        process = start("euca-import-volume", "-f", "raw", "-z", "z", "-b", "b", path)
+        path = make_file("disk.img", parts * PART)
+        process = start("euca-import-volume", "-f", "raw", "-z", "z", *(options or ("-b", "b")), path)
         server.wait(lambda: server.in_flight >= 1, "a part arrives")
         os.truncate(path, size)
         server.gate.set()
         result = finish(process)
-        ended(result, 1, f"error: '{path}' changed while it was uploaded")
-        assert "cancel it with: " in result[2] and "resume it with" not in result[2], result[2]
+        ended(result, 1, f"euca-import-volume: error: '{path}' changed while it was uploaded")
+        return result[2]
+
+    def deleted():
+        return sorted(e[len("DELETE "):] for e in server.events if e.startswith("DELETE "))
+
+    undone = "; as a file has another size now, task import-vol-1a2b3c4d was cancelled, "
+    for size in (PART, 2 * PART + 7, 7 * PART):
+        fresh()
+        said = changing(size)
+        assert said.endswith(undone + "and what was uploaded is deleted\n") and said.count("\n") == 1, said
+        equal(server.calls[-1]["ConversionTaskId"], "import-vol-1a2b3c4d")
+        found = server.events[-1].removeprefix("DELETE ")
+        equal(deleted(), [found, *(found.replace("manifest.xml", f"part.{n}") for n in range(6))])
+        equal(server.objects, {})
+    # what was there before is the user's
+    fresh()
+    url = f"{server.url}/s3/b/d/disk.img.manifest.xml"
+    equal(importing("-f", "raw", "--manifest-url", url, make_file("disk.img", PART))[0], 0)
+    server.objects.pop("/b/d/disk.img.part.0")
+    assert undone in changing(2 * PART, "--manifest-url", url, parts=1)
+    equal(deleted(), [])
+    # a store that does not delete, and a service that does not cancel
+    fresh()
+    server.refuses = "DELETE"
+    said = changing(2 * PART, parts=1)
+    assert said.endswith(undone + "delete what was uploaded with: euca-delete-disk-image -t import-vol-1a2b3c4d\n"), said
+    fresh()
+    server.faults = {"CancelConversionTask": [(400, error("IncorrectState", "no"))]}
+    said = changing(2 * PART, parts=1)
+    assert "cancel it with: " in said and "resume it with" not in said and undone not in said, said
+    equal(deleted(), [])
     fresh()
     server.gate = threading.Event()
     path = make_file("disk.img", 100)
@@ -558,6 +588,7 @@ def test_hints():
     server.faults = {0: [403]}
     ended(run("euca-resume-import", *cloud, "-t", "import-vol-1a2b3c4d", "-x", "2", path, **here), 1,
           f"resume it with: euca-resume-import {hint}-t import-vol-1a2b3c4d -x 2 {path}\n")
+    server.faults = {"CancelConversionTask": [(400, error("IncorrectState", "no"))]}
     ended(importing("--dry-run", *importing_there, **here), 1, f"; cancel it with: {cancel}\n")
     ended(run("euca-delete-disk-image", *cloud, "-t", "import-vol-1a2b3c4d", **here), 1,
           f"; cancel it first with: {cancel} (or ")
@@ -607,7 +638,7 @@ def test_object_store_refuses():
 
 
 def test_dry_run():
-    """The service checks too; one that does not know dry runs made a task, and that is said."""
+    """The service checks too; one that does not know dry runs made a task, which is cancelled."""
     path = make_file("disk.img", 1000)
     server.faults = {"ImportVolume": [(412, error("DryRunOperation", "Request would have succeeded")),
                                       (400, error("InvalidFormat", "no"))]}
@@ -615,7 +646,9 @@ def test_dry_run():
     equal(server.calls[0]["DryRun"], "true")
     ended(importing("-f", "raw", "-b", "b", "--dry-run", path), 1, "error (InvalidFormat): no\n")
     ended(importing("-f", "raw", "-b", "b", "--dry-run", path), 1,
-          "euca-cancel-conversion-task import-vol-1a2b3c4d\n")
+          "error: the service does not know dry runs: it made task import-vol-1a2b3c4d, which was cancelled\n")
+    equal(server.calls.pop()["ConversionTaskId"], "import-vol-1a2b3c4d")
+    equal(server.events.pop(), "CancelConversionTask")
     server.faults = {"ImportVolume": [
         (400, error("400 Bad Request", "Failed to bind the following fields:\nDryRun")),
         (400, error("UnknownParameter", "The parameter DryRun is not recognized"))]}
