@@ -294,7 +294,7 @@ int im_confine_offline(struct im_error *err)
 {
     struct sock_filter filter[IM_CALLS_MAX];
     const struct sock_fprog program = {
-        .len = (unsigned short)im_confine_calls_offline(landlock_version(), filter),
+        .len = (unsigned short)im_confine_calls_offline(filter),
         .filter = filter,
     };
     int r = check_single(err);

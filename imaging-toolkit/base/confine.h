@@ -31,7 +31,9 @@ struct im_confine {
     bool programs;     /* start programs that are allowed, all in its own group, and signal them */
     bool network;      /* be a client of servers; without `programs` no other one in its place */
     bool mounts;       /* make mounts that are attached nowhere (cache/device.c) */
-    bool sanitizers;   /* it was built with AddressSanitizer, which traces at its end */
+    bool entries;    /* keep entries of a cache, whose modes and times it sets (cache/entry.c); for
+                        who parses nothing */
+    bool sanitizers; /* it was built with AddressSanitizer, which traces at its end */
 };
 
 /* What `sanitizers` is of this program. */

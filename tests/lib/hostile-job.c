@@ -47,6 +47,12 @@ static int reads(const char *victim)
 {
     return opened(open(victim, O_RDONLY));
 }
+static int lists(const char *victim)
+{
+    char *copy = strdup(victim);
+
+    return opened(open(dirname(copy), O_RDONLY | O_DIRECTORY));
+}
 static int writes(const char *victim)
 {
     return opened(open(victim, O_WRONLY));
@@ -69,6 +75,62 @@ static int changes_mode(const char *victim)
 {
     return chmod(victim, 0600) == 0;
 }
+
+/* Of a file and of its directory, open for reading, the one or the other. */
+static int with_open(const char *victim, int (*change)(int fd))
+{
+    char *copy = strdup(victim);
+    int file = open(victim, O_RDONLY | O_NONBLOCK), dir = open(dirname(copy), O_RDONLY);
+    int let = (file >= 0 && change(file) == 0) | (dir >= 0 && change(dir) == 0);
+
+    opened(file);
+    opened(dir);
+    return let;
+}
+
+static int same_mode(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) < 0 ? -1 : fchmod(fd, st.st_mode & 07777);
+}
+static int same_owner(int fd)
+{
+    return fchown(fd, (uid_t)-1, (gid_t)-1);
+}
+static int same_times(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) < 0 ? -1 : futimens(fd, (struct timespec[]){ st.st_atim, st.st_mtim });
+}
+
+static int changes_open_mode(const char *victim)
+{
+    return with_open(victim, same_mode);
+}
+static int changes_open_owner(const char *victim)
+{
+    return with_open(victim, same_owner);
+}
+static int changes_open_times(const char *victim)
+{
+    return with_open(victim, same_times);
+}
+
+/* Whoever starts it is its owner. */
+static int makes_setuid(const char *victim)
+{
+    int fd = open(spoil, O_WRONLY | O_CREAT | O_EXCL, 04755);
+    struct stat st;
+    int let;
+
+    (void)victim;
+    let = fd >= 0 && ((fstat(fd, &st) == 0 && st.st_mode & S_ISUID) || fchmod(fd, 04755) == 0);
+    opened(fd);
+    return let;
+}
+
 static int links(const char *victim)
 {
     return link(victim, spoil) == 0 && unlink(spoil) == 0;
@@ -136,11 +198,16 @@ static const struct {
     int (*let)(const char *victim);
 } attempts[] = {
     { 'r', reads },
+    { 'a', lists },
     { 'w', writes },
     { 't', empties },
     { 'o', empties_by_openat2 },
     { 'T', truncates },
     { 'c', changes_mode },
+    { 'f', changes_open_mode },
+    { 'g', changes_open_owner },
+    { 'h', changes_open_times },
+    { 'S', makes_setuid },
     { 'l', links },
     { 'L', links_descriptor },
     { 's', makes_symlink },

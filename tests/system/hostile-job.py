@@ -73,7 +73,7 @@ class HostileJob(Tasks):
         victim = self.service.write("there/victim", "a secret")
         done = subprocess.run([self.program, own], env={"VICTIMS": victim}, capture_output=True, text=True,
                               check=True)
-        self.assertEqual(sorted(done.stdout.strip()), sorted("rwtoTclLsnxmdeDNu"))
+        self.assertEqual(sorted(done.stdout.strip()), sorted("rawtoTcfghSlLsnxmdeDNu"))
 
     def test_2_it_is_let_nothing(self):
         self.wait(self.import_volume("VHD", self.vhd), "completed")
