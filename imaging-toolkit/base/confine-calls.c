@@ -377,8 +377,10 @@ static void judge_files(struct program *to, unsigned landlock)
           { IF_EQUAL, (uint32_t)FS_IOC_SETFLAGS, false },
           { IF_EQUAL, (uint32_t)FS_IOC_FSSETXATTR, false },
           { IF_EQUAL, (uint32_t)FS_IOC_ENABLE_VERITY, false });
+    /* signals of its files, and leases, for which others wait who open them */
     JUDGE(to, SYS_fcntl, 1, true, { IF_EQUAL, F_SETOWN, false }, { IF_EQUAL, F_SETOWN_EX, false },
-          { IF_EQUAL, F_SETSIG, false });
+          { IF_EQUAL, F_SETSIG, false }, { IF_EQUAL, F_SETLEASE, false },
+          { IF_EQUAL, F_NOTIFY, false });
 }
 
 /* What every filter begins with: calls of another architecture have other numbers. */

@@ -184,6 +184,22 @@ static int change_open_flags(const char *path)
     return tell(ioctl(fd, FS_IOC_SETFLAGS, &flags));
 }
 
+/* Whoever wants to write to it waits until that is let go. */
+static int lease(const char *path)
+{
+    int fd IM_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : tell(fcntl(fd, F_SETLEASE, F_RDLCK));
+}
+
+/* By signals. */
+static int watch_directory(const char *path)
+{
+    int fd IM_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : tell(fcntl(fd, F_NOTIFY, DN_CREATE));
+}
+
 /* Files that make whoever starts them their owner. */
 static int create_setuid(const char *path)
 {
@@ -572,6 +588,8 @@ static const struct attempt {
     { "change the times of what is open", change_open_times, "read/file", 0, false },
     { "change the times of a directory that is open", change_open_times, "read", 0, false },
     { "change the flags of what is open", change_open_flags, "read/file", 0, true },
+    { "lease what is open", lease, "read/file", 0, false },
+    { "watch what is open", watch_directory, "read", 0, true },
     { "create a setuid file", create_setuid, "write/new", 0, false },
     { "create a setuid file by open", create_setuid_by_old_call, "write/new", 0, false },
     { "create a setgid file without a name", create_setgid_unnamed, "write", 0, true },
