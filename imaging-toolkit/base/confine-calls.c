@@ -103,7 +103,6 @@ static const int always[] = {
     SYS_epoll_pwait,
     SYS_pselect6,
     SYS_close_range,
-    SYS_memfd_create,
     /* memory */
     SYS_brk,
     SYS_mremap,
@@ -228,6 +227,10 @@ static const int programs[] = {
 
 /* Of files that are open, and times (see judge_times). */
 static const int entries[] = { SYS_fchmod };
+
+/* The toolkit and who fetches for it.  No limit of a process counts such a file's bytes, so that
+ * what is to be bounded by limits makes none. */
+static const int in_memory[] = { SYS_memfd_create };
 
 /* Another program in its own place, too: who is confined between fork and exec needs it. */
 static const int starting[] = { SYS_execve };
@@ -402,6 +405,8 @@ size_t im_confine_calls(const struct im_confine *confine, struct sock_filter fil
         ALLOW_ALL(&to, sanitizers);
     if (confine->programs)
         ALLOW_ALL(&to, programs);
+    if (confine->programs || confine->network)
+        ALLOW_ALL(&to, in_memory);
     if (confine->programs || !confine->network)
         ALLOW_ALL(&to, starting);
     if (confine->mounts)

@@ -537,6 +537,15 @@ static int pair_of_datagrams(const char *path)
     return pair_of(SOCK_DGRAM);
 }
 
+/* Its bytes are in memory, and no limit of a process counts them. */
+static int make_file_in_memory(const char *path)
+{
+    int fd IM_CLOSE = memfd_create("file", MFD_CLOEXEC);
+
+    (void)path;
+    return tell(fd);
+}
+
 static int use_uring(const char *path)
 {
     char params[256] = "";
@@ -627,6 +636,7 @@ static const struct attempt {
     { "make a namespace", new_namespace, NULL, 0, true },
     { "start a child in a namespace", child_in_namespace, NULL, 0, true },
     { "type into the terminal", type_into_terminal, NULL, 0, false },
+    { "make a file in memory", make_file_in_memory, NULL, PROGRAMS | NETWORK, false },
     { "use io_uring", use_uring, NULL, 0, true },
 };
 
