@@ -81,6 +81,10 @@ static int reads_key(void)
 {
     return opens(order("key"), O_RDONLY);
 }
+static int reads_settings(void)
+{
+    return opens(order("settings"), O_RDONLY);
+}
 static int reads_environment(void)
 {
     return opens_of(1, "environ");
@@ -260,6 +264,7 @@ static const struct {
 } attempts[] = {
     { 'T', reads_token },
     { 'K', reads_key },
+    { 'c', reads_settings },
     { 'E', reads_environment },
     { 'e', reads_environment_of_service },
     { 'M', opens_memory },

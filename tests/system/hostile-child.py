@@ -43,6 +43,12 @@ class HostileChild(Tasks):
         cls.child = os.path.join(one.tmp, "hostile-child")
         subprocess.run(["cc", "-O1", "-w", "-pthread", "-o", cls.child, os.path.join(LIB, "hostile-child.c")], check=True)
         cls.token = one.write("token", "a secret\n")
+        # as installed without a prefix
+        subprocess.run(["mount", "-t", "tmpfs", "settings", "/usr/local/etc"], check=True)
+        cls.addClassCleanup(subprocess.run, ["umount", "/usr/local/etc"], check=True)
+        cls.settings = "/usr/local/etc/imaging-service.conf"
+        with open(cls.settings, "w", encoding="utf-8") as file:
+            file.write("database = a secret\n")
         cls.outside = os.path.join(one.tmp, "outside")
         cls.listener = socket.create_server(("127.0.0.1", 0))
         cls.listener.setblocking(False)
@@ -61,7 +67,7 @@ class HostileChild(Tasks):
     def image(self, name, disk=MIB, **more):
         """A qcow2 image with orders in it; its path."""
         path = os.path.join(self.service.tmp, name)
-        orders = {"token": self.token, "key": os.path.join(self.service.dir, "master.key"), "outside": self.outside,
+        orders = {"token": self.token, "key": os.path.join(self.service.dir, "master.key"), "outside": self.outside, "settings": self.settings,
                   "port": self.listener.getsockname()[1], "service": self.service.pid, **more}
         text = "ORDERS\n" + "".join(f"{key}={value}\n" for key, value in orders.items()) + "END\n"
         with open(path + ".raw", "wb") as raw:
@@ -122,7 +128,7 @@ class HostileChild(Tasks):
         let = done.stderr.partition("LET:")[2].strip()
         self.listener.accept()[0].close()
         os.remove(self.outside)
-        self.assertEqual(set("TKeMmRCUWwIiSsFXGfOD") - set(let), set(), done.stderr)
+        self.assertEqual(set("TKceMmRCUWwIiSsFXGfOD") - set(let), set(), done.stderr)
 
     def test_2_in_the_box_it_is_let_nothing(self):
         self.covered()

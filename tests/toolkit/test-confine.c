@@ -971,6 +971,14 @@ static int confine_unseen(void)
                : 1;
 }
 
+static const char *const read_below_usr[] = {
+    "/usr/local/share/data/file",
+    "/usr/local/libexec/helper",
+    "/usr/local/lib/library",
+    "/usr/local/bin/program",
+    "/usr/bin/env",
+};
+
 /* Other systems keep certificates elsewhere than Debian does, and keys beside them. */
 static int read_certificates(void)
 {
@@ -989,6 +997,33 @@ static int read_certificates(void)
                    read_file("/etc/pki/tls/private/key") == -EACCES
                ? 0
                : 1;
+}
+
+/* As installed without a prefix: settings, state and a program's data. */
+static int read_settings_below_usr(void)
+{
+    struct im_confine confine = IM_CONFINE;
+
+    cover("/usr/local");
+    if (system("cd /usr/local && mkdir -p etc/imaging-service var/lib share/data libexec lib bin &&"
+               "touch etc/imaging-service/imaging-service.conf var/lib/key share/data/file "
+               "libexec/helper lib/library bin/program") != 0)
+        return 1;
+    if (im_confine_begin(&confine, NULL) < 0 || im_confine_self(&confine, NULL) < 0)
+        return CANNOT;
+    for (size_t i = 0; i < sizeof(read_below_usr) / sizeof(read_below_usr[0]); i++)
+        if (read_file(read_below_usr[i]) != 0)
+            return 2;
+    return read_file("/usr/local/etc/imaging-service/imaging-service.conf") == -EACCES &&
+                   read_file("/usr/local/var/lib/key") == -EACCES && list("/usr") == -EACCES
+               ? 0
+               : 3;
+}
+
+static void settings_below_usr_are_not_read(void **state)
+{
+    (void)state;
+    expect(read_settings_below_usr);
 }
 
 static void certificates_of_other_systems_are_read(void **state)
@@ -1101,6 +1136,7 @@ int main(void)
         cmocka_unit_test(a_machine_that_cannot_is_told_of),
         cmocka_unit_test(threads_that_would_stay_free_are_refused),
         cmocka_unit_test(who_cannot_count_its_threads_is_refused),
+        cmocka_unit_test(settings_below_usr_are_not_read),
         cmocka_unit_test(certificates_of_other_systems_are_read),
     };
 
