@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/fs.h>
+#include <linux/fsverity.h>
 #include <linux/netlink.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -24,6 +26,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -100,7 +103,6 @@ static const int always[] = {
     SYS_epoll_pwait,
     SYS_pselect6,
     SYS_close_range,
-    SYS_memfd_create,
     /* memory */
     SYS_brk,
     SYS_mremap,
@@ -193,15 +195,16 @@ static const int always[] = {
 #endif
 };
 
-/* Names appear and go, and programs are started.  Neither chmod nor chown by name: Landlock does
- * not know them. */
+/* Names appear and go, and programs are started.  No modes, owners or times change, by name or by
+ * descriptor: Landlock does not know that.  What root makes in somebody's place is made as that
+ * user (cache/place.c). */
 static const int programs[] = {
     SYS_renameat2,
     SYS_linkat,
     SYS_unlinkat,
     SYS_mkdirat,
-    SYS_fchmod,
-    SYS_fchown,
+    SYS_setfsuid,
+    SYS_setfsgid,
     SYS_inotify_init1,
     SYS_inotify_add_watch,
     SYS_inotify_rm_watch,
@@ -222,6 +225,13 @@ static const int programs[] = {
 #endif
 };
 
+/* Of files that are open, and times (see judge_times). */
+static const int entries[] = { SYS_fchmod };
+
+/* The toolkit and who fetches for it.  No limit of a process counts such a file's bytes, so that
+ * what is to be bounded by limits makes none. */
+static const int in_memory[] = { SYS_memfd_create };
+
 /* Another program in its own place, too: who is confined between fork and exec needs it. */
 static const int starting[] = { SYS_execve };
 
@@ -233,7 +243,8 @@ static const int network[] = {
 };
 
 /* Opens below a directory and nowhere else, as who fetches does with the uploads of this machine.
- * Its flags are out of a filter's sight: see judge_files. */
+ * Its flags and mode are out of a filter's sight, so that who makes files does without: see
+ * judge_files. */
 static const int beneath[] = { SYS_openat2 };
 
 static const int mounts[] = { SYS_fsopen, SYS_fsconfig, SYS_fsmount };
@@ -271,7 +282,7 @@ static void allow(struct program *to, const int *call, size_t count)
 #define ALLOW_ALL(to, calls) allow((to), (calls), sizeof(calls) / sizeof((calls)[0]))
 
 /* What a test of an argument leads to; what passes goes on to the next test. */
-enum { IF_SET, IF_EQUAL, IF_OTHER, TESTS = 3 };
+enum { IF_SET, IF_EQUAL, IF_OTHER, IF_CLEAR, TESTS = 3 };
 struct clause {
     /* one of the above, and of which half: nothing more for the argument's low one */
     unsigned test;
@@ -283,6 +294,7 @@ struct clause {
 #define HALF(n)        ((unsigned)(n) << 2)
 #define HIGH_HALF      HALF(1)
 #define THIRD_ARGUMENT HALF(4) /* of a call that is judged by its first */
+#define NEXT_ARGUMENT  HALF(2)
 
 /* Judge a call by halves of arguments (the kernel takes an int of most that are judged): the first
  * clause that holds decides, `otherwise` where none does. */
@@ -293,8 +305,8 @@ static void judge(struct program *to, int call, unsigned argument, const struct 
     for (size_t i = 0; i < count; i++) {
         size_t at = argument * sizeof(uint64_t) + (clause[i].test >> 2) * sizeof(uint32_t);
         unsigned test = clause[i].test & TESTS;
-        int code = test == IF_SET ? BPF_JSET : BPF_JEQ;
-        bool other = test == IF_OTHER;
+        int code = test == IF_SET || test == IF_CLEAR ? BPF_JSET : BPF_JEQ;
+        bool other = test == IF_OTHER || test == IF_CLEAR;
 
         add(to, STATEMENT(BPF_LD | BPF_W | BPF_ABS, FIELD(args) + at));
         add(to, JUMP(BPF_JMP | code | BPF_K, clause[i].value, other, !other));
@@ -326,9 +338,6 @@ static void judge_processes(struct program *to, bool programs_too)
         /* not its parent, its parent's group, its own, everybody */
         JUDGE(to, SYS_kill, 0, true, { IF_EQUAL, parent, false }, { IF_EQUAL, -group, false },
               { IF_EQUAL, -own, false }, { IF_EQUAL, 0, false }, { IF_EQUAL, UINT32_MAX, false });
-        /* of a descriptor: the name is a pointer, and null */
-        JUDGE(to, SYS_utimensat, 1, true, { IF_OTHER, 0, false },
-              { IF_OTHER | HIGH_HALF, 0, false });
         JUDGE(to, SYS_prctl, 0, true, { IF_EQUAL, PR_SET_MM, false });
     } else {
         JUDGE(to, SYS_clone, 0, false, { IF_SET, NAMESPACES, false },
@@ -341,22 +350,40 @@ static void judge_processes(struct program *to, bool programs_too)
     JUDGE(to, SYS_prlimit64, 0, false, { IF_EQUAL, 0, true });
 }
 
+/* Times of a descriptor: the name is a pointer, and null. */
+static void judge_times(struct program *to)
+{
+    JUDGE(to, SYS_utimensat, 1, true, { IF_OTHER, 0, false }, { IF_OTHER | HIGH_HALF, 0, false });
+}
+
+/* Flags with which a call makes a file, that has the mode of the argument behind them. */
+#define MAKING  ((uint32_t)(O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
+#define SETS_ID ((uint32_t)(S_ISUID | S_ISGID))
+
 /* Calls that do a bit of everything. */
 static void judge_files(struct program *to, unsigned landlock)
 {
     /* before its version 3 Landlock lets who may read a file empty it, so that all but who fetches
-     * do without SYS_openat2, which hides its flags */
+     * do without SYS_openat2, which hides its flags; and no file begins as setuid */
     uint32_t emptying = landlock < 3 ? O_TRUNC : 0;
 
-    JUDGE(to, SYS_openat, 2, true, { IF_SET, emptying, false });
+    JUDGE(to, SYS_openat, 2, true, { IF_SET, emptying, false }, { IF_CLEAR, MAKING, true },
+          { IF_SET | NEXT_ARGUMENT, SETS_ID, false });
 #ifdef SYS_open
-    JUDGE(to, SYS_open, 1, true, { IF_SET, emptying, false });
+    JUDGE(to, SYS_open, 1, true, { IF_SET, emptying, false }, { IF_CLEAR, MAKING, true },
+          { IF_SET | NEXT_ARGUMENT, SETS_ID, false });
 #endif
-    /* typing into its terminal; signals by way of a descriptor */
+    /* typing into its terminal; signals by way of a descriptor; what a file is, besides its mode,
+     * which its owner may change of any that is open */
     JUDGE(to, SYS_ioctl, 1, true, { IF_EQUAL, TIOCSTI, false }, { IF_EQUAL, TIOCLINUX, false },
-          { IF_EQUAL, FIOSETOWN, false }, { IF_EQUAL, SIOCSPGRP, false });
+          { IF_EQUAL, FIOSETOWN, false }, { IF_EQUAL, SIOCSPGRP, false },
+          { IF_EQUAL, (uint32_t)FS_IOC_SETFLAGS, false },
+          { IF_EQUAL, (uint32_t)FS_IOC_FSSETXATTR, false },
+          { IF_EQUAL, (uint32_t)FS_IOC_ENABLE_VERITY, false });
+    /* signals of its files, and leases, for which others wait who open them */
     JUDGE(to, SYS_fcntl, 1, true, { IF_EQUAL, F_SETOWN, false }, { IF_EQUAL, F_SETOWN_EX, false },
-          { IF_EQUAL, F_SETSIG, false });
+          { IF_EQUAL, F_SETSIG, false }, { IF_EQUAL, F_SETLEASE, false },
+          { IF_EQUAL, F_NOTIFY, false });
 }
 
 /* What every filter begins with: calls of another architecture have other numbers. */
@@ -378,11 +405,17 @@ size_t im_confine_calls(const struct im_confine *confine, struct sock_filter fil
         ALLOW_ALL(&to, sanitizers);
     if (confine->programs)
         ALLOW_ALL(&to, programs);
+    if (confine->programs || confine->network)
+        ALLOW_ALL(&to, in_memory);
     if (confine->programs || !confine->network)
         ALLOW_ALL(&to, starting);
     if (confine->mounts)
         ALLOW_ALL(&to, mounts);
-    if (confine->landlock >= 3 || confine->network)
+    if (confine->entries) {
+        ALLOW_ALL(&to, entries);
+        judge_times(&to);
+    }
+    if (confine->network || (confine->landlock >= 3 && !confine->programs))
         ALLOW_ALL(&to, beneath);
     if (confine->network) {
         ALLOW_ALL(&to, network);
@@ -412,15 +445,14 @@ static void refuse(struct program *to, const int *call, size_t count)
 #define REFUSE_ALL(to, calls) refuse((to), (calls), sizeof(calls) / sizeof((calls)[0]))
 
 /* io_uring makes sockets, too, but is on no list. */
-size_t im_confine_calls_offline(unsigned landlock, struct sock_filter filter[IM_CALLS_MAX])
+size_t im_confine_calls_offline(struct sock_filter filter[IM_CALLS_MAX])
 {
     static const int reaching[] = { SYS_socket, SYS_socketpair, SYS_connect, SYS_bind };
     struct program to = { .filter = filter };
 
     begin(&to);
     REFUSE_ALL(&to, reaching);
-    if (landlock < 3)
-        REFUSE_ALL(&to, beneath);
+    REFUSE_ALL(&to, beneath);
     add(&to, ALLOW);
     return to.count;
 }

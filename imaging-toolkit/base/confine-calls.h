@@ -14,5 +14,5 @@ struct im_confine;
  * Async-signal-safe. */
 size_t im_confine_calls(const struct im_confine *confine, struct sock_filter filter[IM_CALLS_MAX]);
 
-/* The filter of im_confine_offline, the same way; with the version of Landlock. */
-size_t im_confine_calls_offline(unsigned landlock, struct sock_filter filter[IM_CALLS_MAX]);
+/* The filter of im_confine_offline, the same way. */
+size_t im_confine_calls_offline(struct sock_filter filter[IM_CALLS_MAX]);

@@ -98,12 +98,24 @@ static int create_ruleset(unsigned version, bool network)
 
 /* ---- what is allowed ---- */
 
-/* Programs and their libraries, and what they read that tells nothing of anybody. */
+/* Programs and their libraries, and what they read that tells nothing of anybody.  Not all of /usr:
+ * in /usr/local are settings and state, too, of what was installed without a prefix. */
 static const struct {
     const char *path;
     unsigned what;
 } everybody[] = {
-    { "/usr", IM_MAY_READ },
+    { "/usr/bin", IM_MAY_READ },
+    { "/usr/sbin", IM_MAY_READ },
+    { "/usr/lib", IM_MAY_READ },
+    { "/usr/lib32", IM_MAY_READ },
+    { "/usr/lib64", IM_MAY_READ },
+    { "/usr/libexec", IM_MAY_READ },
+    { "/usr/share", IM_MAY_READ },
+    { "/usr/local/bin", IM_MAY_READ },
+    { "/usr/local/lib", IM_MAY_READ },
+    { "/usr/local/lib64", IM_MAY_READ },
+    { "/usr/local/libexec", IM_MAY_READ },
+    { "/usr/local/share", IM_MAY_READ },
     { "/lib", IM_MAY_READ },
     { "/lib64", IM_MAY_READ },
     { "/bin", IM_MAY_READ },
@@ -294,7 +306,7 @@ int im_confine_offline(struct im_error *err)
 {
     struct sock_filter filter[IM_CALLS_MAX];
     const struct sock_fprog program = {
-        .len = (unsigned short)im_confine_calls_offline(landlock_version(), filter),
+        .len = (unsigned short)im_confine_calls_offline(filter),
         .filter = filter,
     };
     int r = check_single(err);

@@ -3,8 +3,8 @@
  *
  * What nobody allowed is refused: files and programs that were not named, names outside the
  * directories that may be written to, sockets, other processes (signals, memory, tracing),
- * namespaces, mounts.  What every program needs is always allowed: to read /usr and /lib, the
- * loader, /dev/null, its own memory, threads and open descriptors.
+ * namespaces, mounts.  What every program needs is always allowed: to read programs, libraries and
+ * data below /usr and /lib, the loader, /dev/null, its own memory, threads and open descriptors.
  *
  * Landlock grew with the kernel: version 2 (Linux 5.19) is the least that is used; 3 knows
  * truncation (before it the filter refuses to open with O_TRUNC), 4 TCP and 6 signals, which the
@@ -31,7 +31,9 @@ struct im_confine {
     bool programs;     /* start programs that are allowed, all in its own group, and signal them */
     bool network;      /* be a client of servers; without `programs` no other one in its place */
     bool mounts;       /* make mounts that are attached nowhere (cache/device.c) */
-    bool sanitizers;   /* it was built with AddressSanitizer, which traces at its end */
+    bool entries;    /* keep entries of a cache, whose modes and times it sets (cache/entry.c); for
+                        who parses nothing */
+    bool sanitizers; /* it was built with AddressSanitizer, which traces at its end */
 };
 
 /* What `sanitizers` is of this program. */

@@ -6,12 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/crypto.h"
 #include "base/text.h"
 
 static int failed(const char *dir, struct im_error *err)
@@ -25,6 +26,25 @@ static int failed(const char *dir, struct im_error *err)
                         strerrordesc_np(number));
 }
 
+/* Not by mkostemp, which gives it a mode of its own: who is confined cannot change that.  -1 with
+ * errno, or -ENOMEM. */
+static int create_named(const char *dir, mode_t mode, char **ret_path)
+{
+    int fd;
+
+    do {
+        uint64_t number;
+
+        free(*ret_path);
+        im_random(&number, sizeof(number));
+        *ret_path = im_asprintf("%s/.imaging-%016" PRIx64, dir, number);
+        if (!*ret_path)
+            return -ENOMEM;
+        fd = open(*ret_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    } while (fd < 0 && errno == EEXIST);
+    return fd;
+}
+
 int im_tmpfile(const char *dir, unsigned mode, char **ret_path, struct im_error *err)
 {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, (mode_t)mode);
@@ -36,13 +56,11 @@ int im_tmpfile(const char *dir, unsigned mode, char **ret_path, struct im_error 
         return fd;
     if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
         return failed(dir, err);
-    path = im_asprintf("%s/.imaging-XXXXXX", dir);
-    if (!path)
+    fd = create_named(dir, (mode_t)mode, &path);
+    if (fd == -ENOMEM)
         return im_fail(err, ENOMEM, "out of memory");
-    fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
         return failed(dir, err);
-    (void)fchmod(fd, (mode_t)mode);
     if (ret_path)
         *ret_path = im_steal(path);
     else

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -34,26 +35,51 @@ static int unavailable(const struct im_place *place, const char *why, struct im_
 
 /* ---- the state directory ---- */
 
-/* What root makes in somebody's place is that user's. */
-static int hand_over(const struct im_place *place, int fd)
+/* What root makes in somebody's place is that user's: this thread is them while it makes it (who is
+ * confined gives nothing away).  Neither call can fail for root. */
+static void become(const struct im_place *place, bool owner)
 {
     if (geteuid() != 0 || place->uid == 0)
-        return 0;
-    return fchown(fd, place->uid, place->gid) < 0 ? -errno : 0;
+        return;
+    (void)setfsgid(owner ? place->gid : getegid());
+    (void)setfsuid(owner ? place->uid : 0);
+}
+
+static int make_directory(const struct im_place *place, int dir, const char *name)
+{
+    int r;
+
+    become(place, true);
+    r = mkdirat(dir, name, 0700) < 0 ? -errno : 0;
+    become(place, false);
+    return r;
+}
+
+/* A file of the owner's alone, open for reading and writing; -errno. */
+static int open_file(const struct im_place *place, int dir, const char *name, int flags)
+{
+    int fd;
+
+    become(place, true);
+    fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+    if (fd < 0)
+        fd = -errno;
+    become(place, false);
+    return fd;
 }
 
 static int open_below(const struct im_place *place, int dir, const char *name, bool create,
                       int *ret_fd)
 {
-    bool made = create && mkdirat(dir, name, 0700) == 0;
-    int fd = openat(dir, name, DIRECTORY);
-    int r = fd < 0 ? -errno : made ? hand_over(place, fd) : 0;
+    int fd;
 
-    if (r < 0 && fd >= 0)
-        (void)close(fd);
-    if (r == 0)
-        *ret_fd = fd;
-    return r;
+    if (create)
+        (void)make_directory(place, dir, name); /* or it is there */
+    fd = openat(dir, name, DIRECTORY);
+    if (fd < 0)
+        return -errno;
+    *ret_fd = fd;
+    return 0;
 }
 
 /* Everything depends on nobody else being able to put files there. */
@@ -306,12 +332,13 @@ int im_place_settle(struct im_place *place, uint64_t limit, bool fail, struct im
 
 static int lock(struct im_place *place, bool may_cancel, struct im_error *err)
 {
+    int fd = open_file(place, place->state, "lock", 0);
     int r = 0;
 
-    place->lock = openat(place->state, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (place->lock < 0 || hand_over(place, place->lock) < 0)
+    if (fd < 0)
         return im_fail_code(err, EIO, "PlaceUnavailable", "cannot open the lock of '%s': %s",
-                            place->name, strerrordesc_np(errno));
+                            place->name, strerrordesc_np(-fd));
+    place->lock = fd;
     while (r == 0 && flock(place->lock, LOCK_EX) < 0) {
         if (errno != EINTR)
             r = im_fail_errno(err, errno, "cannot lock '%s'", place->name);
@@ -346,19 +373,14 @@ void im_place_unlock(struct im_place *place)
 
 int im_place_create(struct im_place *place, int dir, const char *name, struct im_error *err)
 {
-    int fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    int r = fd < 0 ? -errno : hand_over(place, fd);
+    int fd = open_file(place, dir, name, O_EXCL);
 
-    if (r == 0)
+    if (fd >= 0)
         return fd;
-    if (fd >= 0) {
-        (void)unlinkat(dir, name, 0);
-        (void)close(fd);
-    }
-    if (r == -ENOSPC || r == -EDQUOT)
-        return im_fail_errno(err, -r, "cannot create a file in '%s'", place->name);
+    if (fd == -ENOSPC || fd == -EDQUOT)
+        return im_fail_errno(err, -fd, "cannot create a file in '%s'", place->name);
     return im_fail_code(err, EIO, "CannotWrite", "cannot create a file in '%s': %s", place->name,
-                        strerrordesc_np(-r));
+                        strerrordesc_np(-fd));
 }
 
 struct __dirstream *im_place_names(int dir)

@@ -112,7 +112,8 @@ int im_cache_add_command(const struct im_cache_request *request, struct im_error
     struct im_source *source = NULL;
     int r = im_cache_expect(request, 1, "SOURCE is", err);
     const struct im_confined_names names = { .source = request->argv[0],
-                                             .scratch = request->place };
+                                             .scratch = request->place,
+                                             .entries = true };
 
     if (r == 0)
         r = im_cache_set_up(request->place, err);

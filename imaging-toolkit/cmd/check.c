@@ -306,7 +306,7 @@ static int open_image(const struct request *request, const char *in, struct im_c
 static int check_image(int argc, char **argv, struct im_error *err)
 {
     struct im_check check IM_CHECK_DONE = { 0 };
-    struct request request = { 0 };
+    struct request request = { .ask.guest = true };
     int r = 0;
     int c;
 

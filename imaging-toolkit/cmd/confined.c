@@ -19,6 +19,7 @@
 #include "cache/cache.h"
 #include "core/need.h"
 #include "core/objects.h"
+#include "core/stage.h"
 #include "source/bundle-parts.h"
 
 #define MANIFEST "manifest:"
@@ -49,9 +50,6 @@ static int allow_programs(struct im_confine *confine, struct im_error *err)
     const char *name;
     int r = im_confine_allow(confine, "/dev/kvm", IM_MAY_READ | IM_MAY_WRITE, err);
 
-    if (r == 0) /* what guest/by-grub.c allows */
-        r = im_confine_allow(confine, "/", IM_MAY_LIST, err);
-
     for (unsigned i = 0; r == 0 && (name = im_need_program(i)); i++) {
         struct im_program found;
 
@@ -59,6 +57,30 @@ static int allow_programs(struct im_confine *confine, struct im_error *err)
             r = im_confine_allow(confine, found.path, IM_MAY_READ | IM_MAY_RUN, err);
     }
     return r < 0 ? r : im_second_reader_allow(confine, err);
+}
+
+#define GRUB "grub-fstest"
+
+static bool asks_grub(const struct im_stage *stage)
+{
+    bool found = false;
+
+    for (size_t i = 0; stage->needs && stage->needs[i]; i++)
+        found = found || strcmp(stage->needs[i], GRUB) == 0;
+    for (size_t i = 0; stage->uses && stage->uses[i].need; i++)
+        found = found || strcmp(stage->uses[i].need, GRUB) == 0;
+    return found;
+}
+
+/* What guest/by-grub.c allows its child, where one may be started. */
+static int allow_guest(struct im_confine *confine, const struct im_confined_names *names,
+                       const struct im_job *job, struct im_error *err)
+{
+    bool guest = names->guest;
+
+    for (unsigned i = 0; job && i < job->stage_count; i++)
+        guest = guest || asks_grub(job->stage[i].stage);
+    return guest ? im_confine_allow(confine, "/", IM_MAY_LIST, err) : 0;
 }
 
 /* A file that is read; of a directory in its place no more than that it is one. */
@@ -158,10 +180,13 @@ static int allow_all(struct im_confine *confine, const struct im_confined_names 
     confine->programs = true;
     confine->network = needs_network(names, job);
     confine->mounts = is_device(scratch);
+    confine->entries = names->entries;
     confine->sanitizers = IM_SANITIZED;
     r = im_confine_begin(confine, err);
     if (r == 0)
         r = allow_programs(confine, err);
+    if (r == 0)
+        r = allow_guest(confine, names, job, err);
     if (r == 0)
         r = im_confine_allow_libraries(confine, err);
     if (r == 0)

@@ -2,6 +2,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "core/job.h"
 
@@ -25,5 +27,7 @@ struct im_confined_names {
     const char *extents; /* directory */
     const char *scratch; /* directory; NULL: the default */
     const char *file;    /* that is read, too */
+    bool entries;        /* it keeps entries of the cache, and parses nothing */
+    bool guest;          /* it looks into the file systems of a disk */
 };
 int im_confined_look(const struct im_confined_names *names, struct im_error *err);

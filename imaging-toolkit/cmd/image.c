@@ -67,9 +67,9 @@ int im_image_open(const char *in, const struct im_image_ask *ask, struct im_imag
     const struct im_open open = { .max_size = UINT64_MAX,
                                   .extents = ask->extents,
                                   .scratch = ask->scratch };
-    const struct im_confined_names names = { .source = in,
-                                             .extents = ask->extents,
-                                             .scratch = ask->scratch };
+    const struct im_confined_names names = {
+        .source = in, .extents = ask->extents, .scratch = ask->scratch, .guest = ask->guest
+    };
     int r = im_confined_look(&names, err);
 
     if (r == 0)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -16,6 +17,7 @@ struct im_image_ask {
     enum im_packing packing;        /* where a format is given */
     const char *disk;               /* of an archive, as im_unpack.disk; or NULL */
     const char *extents, *scratch;  /* directories, or NULL */
+    bool guest;                     /* its file systems will be looked into, too */
 };
 
 /* Their rows in a table of options; of the short ones "f:" goes into im_getopt's text. */

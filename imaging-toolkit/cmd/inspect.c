@@ -288,7 +288,7 @@ static int show(const struct request *request, const char *in, struct im_error *
 
 static int inspect(int argc, char **argv, struct im_error *err)
 {
-    struct request request = { 0 };
+    struct request request = { .ask.guest = true };
     int r = 0;
     int c;
 

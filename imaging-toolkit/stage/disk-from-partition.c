@@ -344,6 +344,7 @@ static const struct im_use uses[] = {
     { "/usr/lib/grub/x86_64-efi/moddep.lst", "a boot loader for UEFI" },
     { "mke2fs", "ephemeral" },
     { "libext2fs.so.2", "a look for the kernel inside" },
+    { "grub-fstest", "a look for the kernel inside XFS and Btrfs" },
     { 0 },
 };
 

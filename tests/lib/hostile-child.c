@@ -2,8 +2,9 @@
  *
  * The image it is given (descriptor 0) holds its orders: a line "ORDERS", then lines KEY=VALUE,
  * then a line "END".  It tries what such a program would, and prints the letters of what it was let
- * do; "none" when that is nothing.  `then` is what it does afterwards: exit (1), kill its parent,
- * sleep for ever, or that and before it start threads without end.
+ * do; "none" when that is nothing.  With `size`, which it says the disk has, it waits until it is
+ * to convert it, and may write as much.  `then` is what it does afterwards: exit (1), kill its
+ * parent, sleep for ever, or that and before it start threads without end.
  */
 
 #define _GNU_SOURCE
@@ -79,6 +80,10 @@ static int reads_token(void)
 static int reads_key(void)
 {
     return opens(order("key"), O_RDONLY);
+}
+static int reads_settings(void)
+{
+    return opens(order("settings"), O_RDONLY);
 }
 static int reads_environment(void)
 {
@@ -185,6 +190,25 @@ static int takes_memory(void)
            MAP_FAILED;
 }
 
+/* In a file, which is no memory of the process's own: so many MiB, where its files may be as large.
+ */
+static int takes_memory_in_a_file(void)
+{
+    static char bytes[16 << 20];
+    int fd = memfd_create("file", 0);
+    size_t wanted = strtoul(order("memory"), NULL, 10) << 20, taken = 0;
+    ssize_t n = 1;
+
+    signal(SIGXFSZ, SIG_IGN);
+    while (fd >= 0 && n > 0 && taken < wanted) {
+        n = write(fd, bytes, sizeof(bytes));
+        taken += n > 0 ? (size_t)n : 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    return wanted > 0 && taken >= wanted;
+}
+
 static int opens_many(void)
 {
     for (int i = 0; i < 500; i++)
@@ -240,6 +264,7 @@ static const struct {
 } attempts[] = {
     { 'T', reads_token },
     { 'K', reads_key },
+    { 'c', reads_settings },
     { 'E', reads_environment },
     { 'e', reads_environment_of_service },
     { 'M', opens_memory },
@@ -256,13 +281,14 @@ static const struct {
     { 'F', forks },
     { 'X', starts_shell },
     { 'G', takes_memory },
+    { 'f', takes_memory_in_a_file },
     { 'O', leaves_core },
     { 'N', makes_namespace },
     { 'x', becomes_shell },
     { 'D', opens_many }, /* last: there is none left */
 };
 
-int main(void)
+int main(int argc, char **argv)
 {
     char let[64] = "";
 
@@ -270,6 +296,10 @@ int main(void)
     if (!orders) {
         fprintf(stderr, "there are no orders\n");
         return 2;
+    }
+    if (*order("size") && argc > 1 && strcmp(argv[1], "convert") != 0) {
+        printf("{\"virtual-size\": %s}\n", order("size"));
+        return 0;
     }
     for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++)
         if (attempts[i].let())

@@ -43,6 +43,12 @@ class HostileChild(Tasks):
         cls.child = os.path.join(one.tmp, "hostile-child")
         subprocess.run(["cc", "-O1", "-w", "-pthread", "-o", cls.child, os.path.join(LIB, "hostile-child.c")], check=True)
         cls.token = one.write("token", "a secret\n")
+        # as installed without a prefix
+        subprocess.run(["mount", "-t", "tmpfs", "settings", "/usr/local/etc"], check=True)
+        cls.addClassCleanup(subprocess.run, ["umount", "/usr/local/etc"], check=True)
+        cls.settings = "/usr/local/etc/imaging-service.conf"
+        with open(cls.settings, "w", encoding="utf-8") as file:
+            file.write("database = a secret\n")
         cls.outside = os.path.join(one.tmp, "outside")
         cls.listener = socket.create_server(("127.0.0.1", 0))
         cls.listener.setblocking(False)
@@ -58,15 +64,15 @@ class HostileChild(Tasks):
         cls.listener.close()
         super().tearDownClass()
 
-    def image(self, name, **more):
+    def image(self, name, disk=MIB, **more):
         """A qcow2 image with orders in it; its path."""
         path = os.path.join(self.service.tmp, name)
-        orders = {"token": self.token, "key": os.path.join(self.service.dir, "master.key"), "outside": self.outside,
+        orders = {"token": self.token, "key": os.path.join(self.service.dir, "master.key"), "outside": self.outside, "settings": self.settings,
                   "port": self.listener.getsockname()[1], "service": self.service.pid, **more}
         text = "ORDERS\n" + "".join(f"{key}={value}\n" for key, value in orders.items()) + "END\n"
         with open(path + ".raw", "wb") as raw:
             raw.write(text.encode())
-            raw.truncate(MIB)
+            raw.truncate(disk)
         subprocess.run([self.true_one(), "convert", "-f", "raw", "-O", "qcow2", path + ".raw", path], check=True)
         return path
 
@@ -116,13 +122,13 @@ class HostileChild(Tasks):
 
     def test_1_without_the_box_it_is_let(self):
         """Each attempt is one that works: but for those that depend on the machine."""
-        with open(self.image("free"), "r+b") as image:
+        with open(self.image("free", memory=64), "r+b") as image:
             done = subprocess.run(["sh", "-c", f"ulimit -c unlimited; {self.child}; exit $?"], stdin=image,
                                   capture_output=True, text=True, check=False)
         let = done.stderr.partition("LET:")[2].strip()
         self.listener.accept()[0].close()
         os.remove(self.outside)
-        self.assertEqual(set("TKeMmRCUWwIiSsFXGOD") - set(let), set(), done.stderr)
+        self.assertEqual(set("TKceMmRCUWwIiSsFXGfOD") - set(let), set(), done.stderr)
 
     def test_2_in_the_box_it_is_let_nothing(self):
         self.covered()
@@ -173,7 +179,16 @@ class HostileChild(Tasks):
             self.skipTest("a process gets too few threads here: " + message)
         self.assertRegex(message, r"^ClientError: .*: qemu-img started \d+ threads and was stopped")
 
-    def test_7_the_true_one_works(self):
+    def test_7_files_in_memory_do_not_widen_its_limit(self):
+        """Where it may write 4 GiB: files of that kind are counted by no limit of a process."""
+        self.covered()
+        image = self.image("large", disk=4 << 30, size=4 << 30, memory=3072)
+        run = subprocess.run([self.real, "convert", "-f", "qcow2", "-O", "raw", image,
+                              os.path.join(self.service.tmp, "converted")], capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 4, run.stderr)
+        self.assertIn("qemu-img cannot convert this qcow2 image (exit status 1): LET:none", run.stderr)
+
+    def test_8_the_true_one_works(self):
         path = self.image("sound")
         task = self.wait(self.import_volume(path), "completed")
         volume = os.path.join(self.service.dir, "volumes", task.findtext("importVolume/volume/id") + ".raw")

@@ -744,6 +744,61 @@ static void it_is_never_more_than_the_limit(void **state)
     im_cache_status_done(&status);
 }
 
+/* 0, or a step that went wrong: root, confined, takes scratch in a place of `owner`. */
+static int use_place_of(uid_t owner)
+{
+    struct im_confine confine IM_CONFINE_DONE = IM_CONFINE;
+    struct im_scratch *scratch;
+    struct stat st;
+
+    confine.programs = true;
+    if (im_confine_begin(&confine, NULL) < 0 || im_cache_allow(place, &confine, NULL) < 0)
+        return 1;
+    switch (im_confine_self(&confine, NULL)) {
+    case 0:
+        break;
+    case -ENOTSUP:
+        return 77;
+    default:
+        return 2;
+    }
+    if (take(MIB, &scratch, NULL) < 0)
+        return 3;
+    if (fstat(scratch->fd, &st) < 0 || st.st_uid != owner || st.st_gid != owner)
+        return 4;
+    if (stat(in_place(IM_PLACE_STATE "/lock"), &st) < 0 || st.st_uid != owner)
+        return 5;
+    im_scratch_free(scratch);
+    return geteuid() == 0 && access("/", W_OK) == 0 ? 0 : 6; /* it is itself again */
+}
+
+/* Without being able to give anything away. */
+static void what_root_makes_in_somebodys_place_is_theirs(void **state)
+{
+    const uid_t nobody = 65534;
+    struct stat st;
+    int status;
+    pid_t pid;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(place, nobody, nobody), 0);
+    limit(8 * MIB, false);
+    assert_int_equal(stat(in_place(IM_PLACE_STATE), &st), 0);
+    assert_int_equal(st.st_uid, nobody);
+    assert_int_equal(st.st_gid, nobody);
+    assert_int_equal(unlink(in_place(IM_PLACE_STATE "/lock")), 0);
+    pid = fork();
+    if (pid == 0)
+        _exit(use_place_of(nobody));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -763,6 +818,7 @@ int main(void)
         TEST(what_several_want_is_made_once),
         TEST(what_is_planted_is_not_followed),
         TEST(all_of_it_is_private),
+        TEST(what_root_makes_in_somebodys_place_is_theirs),
         TEST(it_is_never_more_than_the_limit),
     };
 

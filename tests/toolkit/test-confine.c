@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
@@ -81,6 +82,23 @@ static int empty_by_openat2(const char *path)
     return tell(fd);
 }
 
+static int read_by_openat2(const char *path)
+{
+    static const struct open_how how = { .flags = O_RDONLY | O_CLOEXEC };
+    int fd IM_CLOSE = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+
+    return tell(fd);
+}
+
+static int create_by_openat2(const char *path)
+{
+    static const struct open_how how = { .flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                                         .mode = S_ISUID | 0700 };
+    int fd IM_CLOSE = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+
+    return tell(fd);
+}
+
 static int write_file(const char *path)
 {
     int fd IM_CLOSE = open(path, O_WRONLY | O_CLOEXEC);
@@ -132,11 +150,88 @@ static int change_times(const char *path)
     return tell(utimensat(AT_FDCWD, name, NULL, 0));
 }
 
-static int change_own_times(const char *path)
+/* What is open, be it for reading alone: of its owner's that is enough. */
+static int change_open_times(const char *path)
+{
+    static const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+    int fd IM_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : tell(futimens(fd, times));
+}
+
+static int change_open_mode(const char *path)
 {
     int fd IM_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
 
-    return fd < 0 ? -errno : tell(futimens(fd, NULL));
+    return fd < 0 ? -errno : tell(fchmod(fd, 0777));
+}
+
+static int change_open_owner(const char *path)
+{
+    int fd IM_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : tell(fchown(fd, (uid_t)-1, (gid_t)-1));
+}
+
+/* As they are, where the file system has any. */
+static int change_open_flags(const char *path)
+{
+    int fd IM_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+    int flags = 0;
+
+    if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+        return -errno;
+    return tell(ioctl(fd, FS_IOC_SETFLAGS, &flags));
+}
+
+/* Whoever wants to write to it waits until that is let go. */
+static int lease(const char *path)
+{
+    int fd IM_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : tell(fcntl(fd, F_SETLEASE, F_RDLCK));
+}
+
+/* By signals. */
+static int watch_directory(const char *path)
+{
+    int fd IM_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : tell(fcntl(fd, F_NOTIFY, DN_CREATE));
+}
+
+/* Files that make whoever starts them their owner. */
+static int create_setuid(const char *path)
+{
+    int fd IM_CLOSE = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_ISUID | 0700);
+
+    return tell(fd);
+}
+
+static int create_setgid_unnamed(const char *path)
+{
+    int fd IM_CLOSE = open(path, O_WRONLY | O_TMPFILE | O_CLOEXEC, S_ISGID | 0700);
+
+    return tell(fd);
+}
+
+static int create_setuid_by_old_call(const char *path)
+{
+#ifdef SYS_open
+    int fd IM_CLOSE = (int)syscall(SYS_open, path, O_WRONLY | O_CREAT | O_EXCL, S_ISUID | 0700);
+
+    return tell(fd);
+#else
+    return create_setuid(path);
+#endif
+}
+
+/* A mode that is no mode, since nothing is made, may be anything. */
+static int read_with_odd_mode(const char *path)
+{
+    int fd IM_CLOSE = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 07777);
+
+    return tell(fd);
 }
 
 static int change_name(const char *path)
@@ -442,6 +537,15 @@ static int pair_of_datagrams(const char *path)
     return pair_of(SOCK_DGRAM);
 }
 
+/* Its bytes are in memory, and no limit of a process counts them. */
+static int make_file_in_memory(const char *path)
+{
+    int fd IM_CLOSE = memfd_create("file", MFD_CLOEXEC);
+
+    (void)path;
+    return tell(fd);
+}
+
 static int use_uring(const char *path)
 {
     char params[256] = "";
@@ -486,7 +590,19 @@ static const struct attempt {
     { "move within what is written", move_there, "write/below/new", PROGRAMS, false },
     { "move elsewhere", move_there, "else/new", 0, false },
     { "change a mode elsewhere", change_mode, "else/file", 0, false },
-    { "change the times of what is open", change_own_times, "write/file", PROGRAMS, false },
+    { "change the mode of what is open", change_open_mode, "read/file", 0, false },
+    { "change the mode of a directory that is open", change_open_mode, "read", 0, false },
+    { "change the owner of what is open", change_open_owner, "read/file", 0, false },
+    { "change the owner of a directory that is open", change_open_owner, "read", 0, false },
+    { "change the times of what is open", change_open_times, "read/file", 0, false },
+    { "change the times of a directory that is open", change_open_times, "read", 0, false },
+    { "change the flags of what is open", change_open_flags, "read/file", 0, true },
+    { "lease what is open", lease, "read/file", 0, false },
+    { "watch what is open", watch_directory, "read", 0, true },
+    { "create a setuid file", create_setuid, "write/new", 0, false },
+    { "create a setuid file by open", create_setuid_by_old_call, "write/new", 0, false },
+    { "create a setgid file without a name", create_setgid_unnamed, "write", 0, true },
+    { "read with the mode of a new file", read_with_odd_mode, "read/file", ANYWAY, false },
     { "change times elsewhere", change_times, "else/file", 0, false },
     { "start what may be run", start, "read/program", PROGRAMS, false },
     { "become what may be run", become, "read/program", PLAIN | PROGRAMS, false },
@@ -520,6 +636,7 @@ static const struct attempt {
     { "make a namespace", new_namespace, NULL, 0, true },
     { "start a child in a namespace", child_in_namespace, NULL, 0, true },
     { "type into the terminal", type_into_terminal, NULL, 0, false },
+    { "make a file in memory", make_file_in_memory, NULL, PROGRAMS | NETWORK, false },
     { "use io_uring", use_uring, NULL, 0, true },
 };
 
@@ -670,32 +787,63 @@ static void a_machine_that_cannot_is_told_of(void **state)
 }
 
 /* As the toolkit with a source of the network: with openat2, for who fetches, and then without. */
-static int empty_offline(const char *path)
+static int read_offline(const char *path)
 {
     struct im_confine confine = IM_CONFINE;
 
     confine.programs = confine.network = true;
     if (im_confine_begin(&confine, NULL) < 0 || allow(&confine, "read", IM_MAY_READ) < 0 ||
-        im_confine_self(&confine, NULL) < 0 || empty_by_openat2(path) != 0 ||
+        im_confine_self(&confine, NULL) < 0 || read_by_openat2(path) != 0 ||
         im_confine_offline(NULL) < 0)
         return -CANNOT;
-    return empty_by_openat2(path);
+    return read_by_openat2(path);
 }
 
-/* Landlock 2 knows nothing of emptying, and the filter does not see this call's flags. */
-static void who_parses_does_not_empty_by_openat2(void **state)
+/* A filter does not see this call's flags and modes, and Landlock 2 knows nothing of emptying.  Who
+ * starts no program, which makes no files either, has it where Landlock knows that. */
+static void who_parses_does_not_open_by_openat2(void **state)
 {
     const struct attempt attempt = { "openat2", empty_by_openat2, "read/file", 0, false };
-    const struct attempt offline = { "openat2", empty_offline, "read/file", 0, false };
+    const struct attempt setuid = { "openat2", create_by_openat2, "write/new", 0, false };
+    const struct attempt offline = { "openat2", read_offline, "read/file", 0, false };
 
     (void)state;
     assert_int_equal(outcome(&attempt, 0), 0);
+    assert_int_equal(outcome(&setuid, 0), 0);
     assert_int_equal(outcome(&attempt, PLAIN), EACCES);
-    im_confine_landlock_max = 2;
+    for (unsigned landlock = 3; landlock >= 2; landlock--) {
+        im_confine_landlock_max = landlock;
+        assert_int_equal(outcome(&attempt, PROGRAMS), ENOSYS);
+        assert_int_equal(outcome(&setuid, PROGRAMS), ENOSYS);
+        assert_int_equal(outcome(&offline, 0), ENOSYS);
+    }
     assert_int_equal(outcome(&attempt, PLAIN), ENOSYS);
-    assert_int_equal(outcome(&attempt, PROGRAMS), ENOSYS);
-    assert_int_equal(outcome(&offline, 0), ENOSYS);
     im_confine_landlock_max = UINT_MAX;
+}
+
+/* In a process of its own, that keeps entries of a cache. */
+static int change_what_it_keeps(const char *path)
+{
+    struct im_confine confine = IM_CONFINE;
+    int r;
+
+    confine.programs = confine.entries = true;
+    if (im_confine_begin(&confine, NULL) < 0 || allow(&confine, "read", IM_MAY_READ) < 0 ||
+        im_confine_self(&confine, NULL) < 0)
+        return -CANNOT;
+    r = change_open_mode(path);
+    if (r == 0)
+        r = change_open_times(path);
+    return r == 0 && change_times(path) == -ENOSYS ? change_open_owner(path) : -CANNOT;
+}
+
+/* `cache add` reads no image, so that it may. */
+static void who_keeps_entries_changes_modes_and_times(void **state)
+{
+    const struct attempt attempt = { "an entry", change_what_it_keeps, "read/file", 0, false };
+
+    (void)state;
+    assert_int_equal(outcome(&attempt, 0), ENOSYS);
 }
 
 /* In a process of its own: reach the server twice, and no pair of sockets after that. */
@@ -823,6 +971,14 @@ static int confine_unseen(void)
                : 1;
 }
 
+static const char *const read_below_usr[] = {
+    "/usr/local/share/data/file",
+    "/usr/local/libexec/helper",
+    "/usr/local/lib/library",
+    "/usr/local/bin/program",
+    "/usr/bin/env",
+};
+
 /* Other systems keep certificates elsewhere than Debian does, and keys beside them. */
 static int read_certificates(void)
 {
@@ -841,6 +997,33 @@ static int read_certificates(void)
                    read_file("/etc/pki/tls/private/key") == -EACCES
                ? 0
                : 1;
+}
+
+/* As installed without a prefix: settings, state and a program's data. */
+static int read_settings_below_usr(void)
+{
+    struct im_confine confine = IM_CONFINE;
+
+    cover("/usr/local");
+    if (system("cd /usr/local && mkdir -p etc/imaging-service var/lib share/data libexec lib bin &&"
+               "touch etc/imaging-service/imaging-service.conf var/lib/key share/data/file "
+               "libexec/helper lib/library bin/program") != 0)
+        return 1;
+    if (im_confine_begin(&confine, NULL) < 0 || im_confine_self(&confine, NULL) < 0)
+        return CANNOT;
+    for (size_t i = 0; i < sizeof(read_below_usr) / sizeof(read_below_usr[0]); i++)
+        if (read_file(read_below_usr[i]) != 0)
+            return 2;
+    return read_file("/usr/local/etc/imaging-service/imaging-service.conf") == -EACCES &&
+                   read_file("/usr/local/var/lib/key") == -EACCES && list("/usr") == -EACCES
+               ? 0
+               : 3;
+}
+
+static void settings_below_usr_are_not_read(void **state)
+{
+    (void)state;
+    expect(read_settings_below_usr);
 }
 
 static void certificates_of_other_systems_are_read(void **state)
@@ -908,6 +1091,8 @@ static void open_doors(void)
 static int set_up(void **state)
 {
     static const char *const names[] = { "read", "write", "else" };
+    /* whose modes and times nobody, too, may change */
+    static const char *const owned[] = { "read", "read/file", "else/file" };
 
     (void)state;
     assert_non_null(mkdtemp(top));
@@ -919,10 +1104,10 @@ static int set_up(void **state)
     }
     make_directory_here("write/below");
     make_directory_here("nest");
-    if (geteuid() == 0) { /* whose mode nobody, too, may change */
+    for (size_t i = 0; geteuid() == 0 && i < sizeof(owned) / sizeof(owned[0]); i++) {
         char path[PATH_MAX];
 
-        (void)snprintf(path, sizeof(path), "%s/else/file", top);
+        (void)snprintf(path, sizeof(path), "%s/%s", top, owned[i]);
         assert_int_equal(chown(path, NOBODY, NOBODY), 0);
     }
     open_doors();
@@ -944,12 +1129,14 @@ int main(void)
         cmocka_unit_test(what_is_not_allowed_is_refused),
         cmocka_unit_test(also_with_the_landlock_of_debian_12),
         cmocka_unit_test(also_to_nobody),
-        cmocka_unit_test(who_parses_does_not_empty_by_openat2),
+        cmocka_unit_test(who_parses_does_not_open_by_openat2),
+        cmocka_unit_test(who_keeps_entries_changes_modes_and_times),
         cmocka_unit_test(who_goes_offline_reaches_nobody),
         cmocka_unit_test(nothing_outlives_its_group),
         cmocka_unit_test(a_machine_that_cannot_is_told_of),
         cmocka_unit_test(threads_that_would_stay_free_are_refused),
         cmocka_unit_test(who_cannot_count_its_threads_is_refused),
+        cmocka_unit_test(settings_below_usr_are_not_read),
         cmocka_unit_test(certificates_of_other_systems_are_read),
     };
 
