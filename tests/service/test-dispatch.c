@@ -630,6 +630,8 @@ static void test_limits(void **state)
     start();
     submit("limited", &task);
     wait_completed(&task);
+    if (getenv("UNCONFINED")) /* a build that sets no limits */
+        return;
     ok(im_read_file(in_dir("limits"), 256, &text, NULL, &err));
     assert_string_equal(text,
                         IM_SANITIZED ? "3221225472\nunlimited\n" : "3221225472\n4296015872\n");

@@ -99,6 +99,13 @@ static void a_bad_job_is_refused_with_the_reason(void **state)
           "has to look behind it" },
         { "{" GOOD ",\"objects\":\"/o\"}", "\"objects.prefix\"" },
         { "{" GOOD ",\"objects\":{\"dir\":\"/o\"}}", "\"objects.prefix\"" },
+        { "{" GOOD ",\"urls\":1}", "must be an object" },
+        { "{" GOOD ",\"urls\":{\"own\":\"ftp://h/\"}}", "\"urls.own\" must be" },
+        { "{" GOOD ",\"urls\":{\"schemes\":\"http\"}}", "\"urls.schemes\" must be a list" },
+        { "{" GOOD ",\"urls\":{\"hosts\":[1]}}", "\"urls.hosts\" has an entry 'not a string'" },
+        { "{" GOOD ",\"urls\":{\"networks\":[\"10.0.0.0/99\"]}}", "entry '10.0.0.0/99'" },
+        { "{" GOOD ",\"urls\":{\"colour\":[]}}", "\"urls.colour\" is not known" },
+        { "{" GOOD ",\"confined\":1}", "\"confined\"" },
         { "{" GOOD ",\"colour\":\"red\"}", "\"colour\" is not known" },
         { "{" GOOD ",\"source\":\"twice\"}", "duplicate" },
     };
