@@ -41,10 +41,10 @@ static int read_manifest(const struct euca_endpoint *s3, struct euca_disk_image 
                  : im_fail_memory(err);
 
     im_http_free(http);
-    return r == -ENOENT ? im_fail_code(err, ENOENT, EUCA_USAGE,
-                                       "import manifest \"%s/%.300s\" does not exist",
-                                       image->bucket, image->key)
-                        : r;
+    return r == -ENOENT
+               ? im_fail_code(err, ENOENT, EUCA_USAGE, "import manifest \"%s/%s\" does not exist",
+                              image->bucket, image->key)
+               : r;
 }
 
 int euca_disk_image_find(const struct euca_endpoint *s3, const char *url,
