@@ -266,31 +266,20 @@ static int dry_run(const struct euca_import *import, struct im_error *err)
 
 /* ---- the whole ---- */
 
-/* A file of another size than its manifest tells cannot be gone on with. */
-static bool has_changed(const struct euca_import *import)
-{
-    bool changed = false;
-
-    for (size_t i = 0; i < import->disk_count; i++)
-        changed = changed || euca_image_has_another_size(&import->disk[i].image);
-    return changed;
-}
-
 /* Work that was begun and not finished. */
 static void tell_remains(const struct euca_import *import, const struct euca_task *task)
 {
-    const char *files[EUCA_DISKS_MAX];
+    const struct euca_image *images[EUCA_DISKS_MAX];
 
     for (size_t i = 0; i < import->disk_count; i++)
-        files[i] = import->disk[i].file;
+        images[i] = &import->disk[i].image;
     euca_tell_remains(&(struct euca_remains){ .program = import->program,
                                               .task_id = task->id,
                                               .common = &import->common,
                                               .s3 = &import->s3_options,
                                               .expires = import->own.expires,
-                                              .files = files,
-                                              .changed = has_changed(import),
-                                              .file_count = import->disk_count });
+                                              .images = images,
+                                              .image_count = import->disk_count });
 }
 
 static int import_files(struct euca_import *import, struct im_error *err)

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "image.h"
 #include "options.h"
 #include "task.h"
 
@@ -11,13 +12,13 @@ struct euca_remains {
     const char *task_id;
     const struct euca_common *common;
     const struct euca_s3_options *s3;
-    const char *expires; /* -x as it was given, or NULL */
-    const char *const *files;
-    bool changed;      /* a file has another size by now: there is no going on */
-    size_t file_count; /* at most EUCA_DISKS_MAX */
+    const char *expires;                    /* -x as it was given, or NULL */
+    const struct euca_image *const *images; /* the files, open */
+    size_t image_count;                     /* at most EUCA_DISKS_MAX */
 };
 
 /* Tell on standard error that the task waits for the rest of its upload, the command that resumes
  * it and the one that cancels it, with endpoints and region as they were given (hint.h).  Keys are
- * not in them, but that they are needed is told. */
+ * not in them, but that they are needed is told.  A file that has another size by now cannot be
+ * gone on with: then nothing resumes it. */
 void euca_tell_remains(const struct euca_remains *remains);
