@@ -117,7 +117,6 @@ static int choose(struct euca_configuration *conf, const char *told, struct im_e
     struct euca_setting user = { 0 };
     int r = take(conf, told, err);
 
-    conf->user_is_told = conf->user;
     if (r == 0)
         r = take(conf, named ? named : euca_environment("AWS_DEFAULT_REGION"), err);
     conf->region_is_default = !conf->region;
@@ -217,10 +216,10 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-void euca_configuration_regions_with(const struct euca_configuration *conf, const char *option,
-                                     struct im_buffer *out)
+const char **euca_configuration_names_with(const struct euca_configuration *conf,
+                                           const char *option, size_t *ret_count)
 {
-    const char **names IM_FREE = calloc(conf->ini.count + 1, sizeof(*names));
+    const char **names = calloc(conf->ini.count + 1, sizeof(*names));
     size_t count = 0;
 
     for (size_t i = 0; names && i < conf->ini.count; i++) {
@@ -231,6 +230,16 @@ void euca_configuration_regions_with(const struct euca_configuration *conf, cons
     }
     if (count > 1)
         qsort(names, count, sizeof(*names), compare_names);
+    *ret_count = count;
+    return names;
+}
+
+void euca_configuration_regions_with(const struct euca_configuration *conf, const char *option,
+                                     struct im_buffer *out)
+{
+    size_t count;
+    const char **names IM_FREE = euca_configuration_names_with(conf, option, &count);
+
     for (size_t i = 0; i < count; i++)
         if (im_buffer_printf(out, "%s%s", i > 0 ? ", " : "", names[i]) < 0)
             break;

@@ -13,7 +13,6 @@ struct euca_configuration {
     char *region;           /* as it was named; NULL: none is meant */
     char *user;             /* the same */
     bool region_is_default; /* named by default-region alone */
-    bool user_is_told;      /* named by --region */
 };
 
 /* Read the files and choose region and user: `told`, the value of --region or NULL, then the
@@ -45,6 +44,11 @@ int euca_configuration_yes(const char *option, const char *value, struct im_erro
  * string in *ret_name. */
 int euca_configuration_signing_name(const struct euca_configuration *conf, const char *region,
                                     char **ret_name, struct im_error *err);
+
+/* The names of the regions that have the option, sorted, *ret_count of them.  The array is the
+ * caller's, the names are the configuration's; NULL when out of memory. */
+const char **euca_configuration_names_with(const struct euca_configuration *conf,
+                                           const char *option, size_t *ret_count);
 
 /* Append "a, b, c", the regions that have the option, sorted by name; nothing when there are none.
  * What the buffer cannot hold is left out. */

@@ -171,10 +171,11 @@ static int set_owner(const struct euca_s3_options *s3_options, const struct euca
     return euca_keys_set(keys, ec2->access_key, ec2->secret_key, ec2->token, err);
 }
 
-static int find_s3(struct euca_places *places, const struct euca_s3_options *s3_options,
-                   const struct euca_endpoint *ec2, struct euca_endpoint *s3, struct im_error *err)
+/* An object store: at the URL that was told, or (NULL) of the region that is meant. */
+static int find_store(struct euca_places *places, const struct euca_s3_options *s3_options,
+                      const struct euca_endpoint *ec2, const char *told, struct euca_endpoint *s3,
+                      struct im_error *err)
 {
-    const char *told = euca_first_of(s3_options->s3_url, euca_environment("S3_URL"));
     struct euca_keys keys IM_CLEANUP(euca_keys_done) = { 0 };
     char *section IM_FREE = NULL;
     int r = euca_endpoint_find_url(s3, places, told, &section, err);
@@ -187,9 +188,50 @@ static int find_s3(struct euca_places *places, const struct euca_s3_options *s3_
         r = set_s3(places, s3, err);
     if (r == 0 && s3_options->signature)
         s3->sigv2 = strcmp(s3_options->signature, "2") == 0;
+    return r;
+}
+
+/* The object stores of all regions: manifests may lie there.  What is wrong with a region that
+ * nobody has named is no fault; nor has anybody been warned of it, so its certificates are checked.
+ */
+static int find_others(struct euca_places *places, const struct euca_s3_options *s3_options,
+                       const struct euca_endpoint *ec2, struct euca_endpoint *s3,
+                       struct im_error *err)
+{
+    size_t count;
+    const char **names IM_FREE = euca_configuration_names_with(&places->conf, "s3-url", &count);
+    char *meant = places->conf.region;
+
+    if (!names)
+        return im_fail_memory(err);
+    s3->other = calloc(count + 1, sizeof(*s3->other));
+    for (size_t i = 0; s3->other && i < count; i++) {
+        struct euca_endpoint other = { .service = "s3" };
+        struct im_error ignored;
+
+        places->conf.region = strdup(names[i]);
+        if (places->conf.region &&
+            find_store(places, s3_options, ec2, NULL, &other, &ignored) == 0) {
+            other.any_certificate = false;
+            s3->other[s3->other_count++] = other;
+        } else {
+            euca_endpoint_done(&other);
+        }
+        free(places->conf.region);
+    }
+    places->conf.region = meant;
+    return s3->other ? 0 : im_fail_memory(err);
+}
+
+static int find_s3(struct euca_places *places, const struct euca_s3_options *s3_options,
+                   const struct euca_endpoint *ec2, struct euca_endpoint *s3, struct im_error *err)
+{
+    const char *told = euca_first_of(s3_options->s3_url, euca_environment("S3_URL"));
+    int r = find_store(places, s3_options, ec2, told, s3, err);
+
     if (r == 0 && s3->any_certificate && !ec2->any_certificate)
         warn(places, s3);
-    return r;
+    return r < 0 ? r : find_others(places, s3_options, ec2, s3, err);
 }
 
 /* ---- all of it ---- */
@@ -215,14 +257,18 @@ int euca_find_ec2(const char *program, const struct euca_common *options,
 }
 
 int euca_find_ec2_and_s3(const char *program, const struct euca_common *options,
-                         const struct euca_s3_options *s3_options, struct euca_endpoint *ret_ec2,
-                         struct euca_endpoint *ret_s3, struct im_error *err)
+                         const struct euca_s3_options *s3_options, bool optional,
+                         struct euca_endpoint *ret_ec2, struct euca_endpoint *ret_s3,
+                         struct im_error *err)
 {
+    int r;
     struct euca_places places IM_CLEANUP(places_done) = { .program = program, .options = options };
 
     *ret_ec2 = (struct euca_endpoint){ .service = "ec2" };
     *ret_s3 = (struct euca_endpoint){ .service = "s3" };
-    return find(s3_options, &places, ret_ec2, ret_s3, err);
+    r = find(s3_options, &places, ret_ec2, ret_s3, err);
+    /* without EC2's endpoint there would be no keys either */
+    return r == -EDESTADDRREQ && optional && ret_ec2->access_key ? 0 : r;
 }
 
 int euca_check_s3_options(const struct euca_s3_options *s3_options, struct im_error *err)

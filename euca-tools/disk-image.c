@@ -32,16 +32,15 @@ void euca_disk_image_done(struct euca_disk_image *image)
 
 /* ---- finding ---- */
 
-static int read_manifest(const struct euca_endpoint *s3, struct euca_disk_image *image,
-                         struct im_error *err)
+static int read_manifest(struct euca_disk_image *image, struct im_error *err)
 {
     struct im_http *http = im_http_new();
-    int r = http ? euca_manifest_get(http, s3, image->bucket, image->key, EUCA_TRIES,
+    int r = http ? euca_manifest_get(http, image->s3, image->bucket, image->key, EUCA_TRIES,
                                      &image->manifest, err)
                  : im_fail_memory(err);
 
     im_http_free(http);
-    return r == -ENOENT
+    return r == -ENOENT || r == -ENXIO
                ? im_fail_code(err, ENOENT, EUCA_USAGE, "import manifest \"%s/%s\" does not exist",
                               image->bucket, image->key)
                : r;
@@ -51,10 +50,10 @@ int euca_disk_image_find(const struct euca_endpoint *s3, const char *url,
                          struct euca_disk_image *ret_image, struct im_error *err)
 {
     struct euca_disk_image image EUCA_DISK_IMAGE_DONE = { 0 };
-    int r = euca_s3_locate(s3, url, &image.bucket, &image.key, err);
+    int r = euca_s3_locate(s3, url, &image.s3, &image.bucket, &image.key, err);
 
     if (r == 0)
-        r = read_manifest(s3, &image, err);
+        r = read_manifest(&image, err);
     if (r < 0)
         return r;
     *ret_image = image;
@@ -66,7 +65,6 @@ int euca_disk_image_find(const struct euca_endpoint *s3, const char *url,
 
 /* What the threads share. */
 struct job {
-    const struct euca_endpoint *s3;
     const struct euca_disk_image *image;
 };
 
@@ -75,14 +73,13 @@ static int delete_part(void *arg, struct euca_hand *hand, size_t n, struct im_er
     const struct job *job = arg;
     const struct euca_disk_image *image = job->image;
 
-    return euca_s3_delete(hand->http, job->s3, image->bucket, image->manifest->part[n].key,
+    return euca_s3_delete(hand->http, image->s3, image->bucket, image->manifest->part[n].key,
                           hand->stop, err);
 }
 
-int euca_disk_image_delete(const struct euca_endpoint *s3, const struct euca_disk_image *image,
-                           struct im_error *err)
+int euca_disk_image_delete(const struct euca_disk_image *image, struct im_error *err)
 {
-    struct job job = { s3, image };
+    struct job job = { image };
     const struct euca_crew crew = {
         .threads = DELETIONS, .count = image->manifest->part_count, .one = delete_part, .arg = &job
     };
@@ -94,7 +91,7 @@ int euca_disk_image_delete(const struct euca_endpoint *s3, const struct euca_dis
     http = im_http_new();
     if (!http)
         return im_fail_memory(err);
-    r = euca_s3_delete(http, s3, image->bucket, image->key, NULL, err);
+    r = euca_s3_delete(http, image->s3, image->bucket, image->key, NULL, err);
     im_http_free(http);
     return r;
 }

@@ -72,9 +72,9 @@ static int locate(struct euca_places *places, const char *service, char **ret_ur
     return r == 0 && !*ret_url ? no_endpoint(&places->conf, service, option, err) : r;
 }
 
-/* Length of "host:port" without a port that the scheme implies.  HTTP clients leave such a port out
- * of the Host header, so a URL signed with it could not be fetched. */
-static size_t host_length(const struct im_url *url)
+/* HTTP clients leave a port that the scheme implies out of the Host header, so a URL signed with it
+ * could not be fetched. */
+size_t euca_endpoint_host_length(const struct im_url *url)
 {
     const char *implied = url->https ? ":443" : ":80";
     size_t len = strlen(implied);
@@ -104,8 +104,9 @@ static int set_url(struct euca_endpoint *endpoint, const char *text, struct im_e
     path_len = url.path_len > 0 ? url.path_len : 1;
     while (s3 && path_len > 0 && path[path_len - 1] == '/')
         path_len--;
-    endpoint->url = im_asprintf("%s://%.*s%.*s", url.https ? "https" : "http",
-                                (int)host_length(&url), url.host, (int)path_len, path);
+    endpoint->url =
+        im_asprintf("%s://%.*s%.*s", url.https ? "https" : "http",
+                    (int)euca_endpoint_host_length(&url), url.host, (int)path_len, path);
     return endpoint->url ? 0 : im_fail_memory(err);
 }
 
@@ -191,5 +192,8 @@ void euca_endpoint_done(struct euca_endpoint *endpoint)
     free(endpoint->token);
     free(endpoint->location);
     free(endpoint->ca_file);
+    for (size_t i = 0; i < endpoint->other_count; i++)
+        euca_endpoint_done(&endpoint->other[i]);
+    free(endpoint->other);
     *endpoint = (struct euca_endpoint){ 0 };
 }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/error.h"
+#include "base/http.h"
 
 #include "configuration.h"
 #include "options.h"
@@ -17,8 +19,10 @@ struct euca_endpoint {
     char *region;        /* for the signature's scope */
     char *access_key;
     char *secret_key;
-    char *token;          /* session token or NULL */
-    char *location;       /* S3: LocationConstraint of new buckets, or NULL */
+    char *token;                 /* session token or NULL */
+    char *location;              /* S3: LocationConstraint of new buckets, or NULL */
+    struct euca_endpoint *other; /* S3: those of the configured regions, for objects in them */
+    size_t other_count;
     char *ca_file;        /* who signs certificates that are believed; NULL: the system's */
     bool any_certificate; /* certificates are not checked */
     bool sigv2;           /* S3: sign with version 2 */
@@ -28,6 +32,9 @@ struct euca_endpoint {
 };
 
 void euca_endpoint_done(struct euca_endpoint *endpoint);
+
+/* Length of the "host:port" of a URL without a port that its scheme implies. */
+size_t euca_endpoint_host_length(const struct im_url *url);
 #define EUCA_ENDPOINT_DONE __attribute__((cleanup(euca_endpoint_done)))
 
 /* Where is looked for a command's endpoints and keys. */

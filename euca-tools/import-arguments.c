@@ -107,6 +107,41 @@ static int check_sizes(struct euca_import *import, size_t n, struct im_error *er
     return r;
 }
 
+/* Has the prefix, slashes at its end aside, a component that is empty, "." or ".."?  Servers and
+ * proxies may take those out of a path, so that it leads elsewhere. */
+static bool has_odd_component(const char *prefix)
+{
+    size_t len = strlen(prefix);
+
+    while (len > 0 && prefix[len - 1] == '/')
+        len--;
+    for (const char *p = prefix; p < prefix + len; p++) {
+        size_t n = strcspn(p, "/");
+
+        if (n == 0 || (n == 1 && *p == '.') || (n == 2 && strncmp(p, "..", 2) == 0))
+            return true;
+        p += n;
+    }
+    return false;
+}
+
+static int check_prefix(const char *prefix, struct im_error *err)
+{
+    char shown[EUCA_KEY_MAX];
+
+    if (!im_text_is_xml(prefix, strlen(prefix)))
+        return euca_usage(err, "argument --prefix: it is not text in UTF-8");
+    im_text_printable(shown, sizeof(shown), prefix);
+    if (!im_text_is_printable(prefix))
+        return euca_usage(err, "argument --prefix: '%.200s' holds control characters", shown);
+    if (has_odd_component(prefix))
+        return euca_usage(err,
+                          "argument --prefix: '%.200s' has a component that is empty, '.' or "
+                          "'..'; leave it out",
+                          shown);
+    return 0;
+}
+
 /* Names that go into keys and, from there, into the manifest. */
 static int check_names(const struct euca_import *import, const struct euca_import_disk *disk,
                        struct im_error *err)
@@ -121,14 +156,12 @@ static int check_names(const struct euca_import *import, const struct euca_impor
                           "argument -b/--bucket: '%s' is no bucket name: those have 1 to 255 "
                           "letters, digits, '.', '-' and '_'",
                           own->bucket);
-    if (!im_text_is_xml(prefix, strlen(prefix)))
-        return euca_usage(err, "argument --prefix: it is not text in UTF-8");
     if (longest > EUCA_KEY_MAX)
         return euca_usage(err,
                           "argument --prefix: with the file's name the keys of the upload have "
                           "%zu bytes; an object store takes %d",
                           longest, EUCA_KEY_MAX);
-    return 0;
+    return check_prefix(prefix, err);
 }
 
 /* What the command line says of file n. */
@@ -183,6 +216,8 @@ static int check_arguments(struct euca_import *import, int operands, char **oper
         r = euca_option_days(own->expires, &import->expires_days, err);
     if (r == 0)
         r = euca_check_s3_options(&import->s3_options, err);
+    if (import->own.prefix) /* keys have no slash in front */
+        import->own.prefix += strspn(import->own.prefix, "/");
     for (size_t i = 0; r == 0 && i < import->disk_count; i++)
         r = check_file(import, i, err);
     return r;

@@ -1,5 +1,5 @@
-/* import-private - what import.c, import-arguments.c and import-task.c share: one import, from the
- * command line to the task. */
+/* import-private - what import.c, import-arguments.c, import-task.c and import-undo.c share: one
+ * import, from the command line to the task. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,7 +28,9 @@ struct euca_import_disk {
     uint64_t volume_gib;  /* 0: not told */
     struct euca_image image;
     char *manifest_url; /* as the service gets it */
-    char *bucket, *key; /* of the manifest; NULL when no object store is needed */
+    const struct euca_endpoint *s3;
+    char *bucket, *key; /* of the manifest; NULL when it is in no known object store */
+    bool was_there;     /* the manifest, and so it and its parts are not ours alone */
 };
 
 /* What is to be done, all of it checked. */
@@ -43,7 +45,6 @@ struct euca_import {
     uint64_t expires_s;
     unsigned uploads; /* at a time */
     struct euca_endpoint ec2, s3;
-    bool has_s3;
     size_t disk_count;
     struct euca_import_disk disk[EUCA_DISKS_MAX];
 };
@@ -59,5 +60,11 @@ int euca_import_make_task(const struct euca_import *import, struct euca_tasks *r
                           struct im_error *err);
 
 /* Ask the service whether it would make the task (DryRun).  0 when it would; errors: as euca_call,
- * -EOPNOTSUPP when it knows no dry runs, -EPROTO when it made the task. */
+ * -EOPNOTSUPP when it knows no dry runs, -EPROTO when it made the task,
+ * which is then cancelled if it can be. */
 int euca_import_ask(const struct euca_import *import, struct im_error *err);
+
+/* End the task of an upload of which a file has another size now, and delete what the upload has
+ * made.  What became of both is added to the failure in err.  False when the task could not be
+ * cancelled: all is as it was then. */
+bool euca_import_undo(const struct euca_import *import, const char *task_id, struct im_error *err);

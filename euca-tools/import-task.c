@@ -81,14 +81,22 @@ static bool does_not_know_dry_runs(const struct euca_fault *fault)
            strstr(fault->message, "binding failed");
 }
 
-/* What should only have been looked at was done.  id: of the task, NULL when it is not known. */
+/* What should only have been looked at was done, and is undone.  id: of the task, NULL when it is
+ * not known. */
 static int not_dry(const struct euca_import *import, const char *id, struct im_error *err)
 {
     const char *const words[] = { id ? id : "ID", NULL };
-    char *hint IM_FREE = euca_hint("cancel-conversion-task", &import->common, words);
+    struct im_error ignored;
+    char *hint IM_FREE = NULL;
 
+    if (is_id(id) && euca_task_cancel(&import->ec2, id, &ignored) == 0)
+        return im_fail(err, EPROTO,
+                       "the service does not know dry runs: it made task %s, which was cancelled",
+                       id);
+    hint = euca_hint("cancel-conversion-task", &import->common, words);
     if (!hint)
         return im_fail_memory(err);
+    euca_tell_keys(import->program, &import->common, NULL);
     return im_fail(err, EPROTO,
                    "the service does not know dry runs and made task %s; cancel it with: %s",
                    id ? id : "?", hint);

@@ -110,7 +110,7 @@ static char *new_manifest_key(const struct euca_import *import, const struct euc
 static int presign(const struct euca_import *import, struct euca_import_disk *disk,
                    struct im_error *err)
 {
-    return euca_s3_presign(&import->s3, "GET", disk->bucket, disk->key, im_clock_now_ms(),
+    return euca_s3_presign(disk->s3, "GET", disk->bucket, disk->key, im_clock_now_ms(),
                            import->expires_s, &disk->manifest_url, err);
 }
 
@@ -121,14 +121,17 @@ static int locate_manifest(const struct euca_import *import, struct euca_import_
     int r = 0;
 
     if (own->bucket) {
+        disk->s3 = &import->s3;
         disk->bucket = strdup(own->bucket);
         disk->key = new_manifest_key(import, disk);
         if (!disk->bucket || !disk->key)
             return im_fail_memory(err);
         return presign(import, disk, err);
     }
-    if (import->has_s3)
-        r = euca_s3_locate(&import->s3, disk->told_url, &disk->bucket, &disk->key, err);
+    if (import->s3.url)
+        r = euca_s3_locate(&import->s3, disk->told_url, &disk->s3, &disk->bucket, &disk->key, err);
+    if (r == -EINVAL && own->no_upload) /* somebody else's: the service may know it */
+        r = 0;
     /* The service has no keys: what is uploaded here, and not public, it reads by a signed URL. */
     if (r == 0 && disk->key && !strchr(disk->told_url, '?'))
         return presign(import, disk, err);
@@ -144,7 +147,7 @@ static int check_apart(const struct euca_import_disk *a, const struct euca_impor
 {
     size_t len = euca_manifest_directory(a->key);
 
-    if (strcmp(a->bucket, b->bucket) != 0)
+    if (a->s3 != b->s3 || strcmp(a->bucket, b->bucket) != 0)
         return 0;
     if (strcmp(a->key, b->key) == 0)
         return euca_usage(err,
@@ -172,16 +175,26 @@ static int check_all_apart(const struct euca_import *import, struct im_error *er
     return r;
 }
 
+/* A manifest whose URL is complete, with nothing to upload, needs no object store; one without a
+ * signature gets it where its store is known. */
+static int find_services(struct euca_import *import, struct im_error *err)
+{
+    bool complete = import->own.no_upload && !import->own.bucket;
+    bool optional = complete;
+
+    for (size_t i = 0; complete && i < import->disk_count; i++)
+        complete = strchr(import->disk[i].told_url, '?');
+    if (complete)
+        return euca_find_ec2(import->program, &import->common, &import->ec2, err);
+    return euca_find_ec2_and_s3(import->program, &import->common, &import->s3_options, optional,
+                                &import->ec2, &import->s3, err);
+}
+
 static int prepare(struct euca_import *import, struct im_error *err)
 {
-    int r;
+    int r = find_services(import, err);
 
-    /* With somebody else's manifest and nothing to upload no object store is needed. */
-    import->has_s3 = import->own.bucket || !import->own.no_upload;
-    r = import->has_s3 ? euca_find_ec2_and_s3(import->program, &import->common, &import->s3_options,
-                                              &import->ec2, &import->s3, err)
-                       : euca_find_ec2(import->program, &import->common, &import->ec2, err);
-    if (r == 0 && import->has_s3)
+    if (r == 0 && import->s3.url)
         import->expires_s = euca_s3_expires_s(import->program, &import->s3, import->expires_days);
     for (size_t i = 0; r == 0 && i < import->disk_count; i++)
         r = look_at_file(import, &import->disk[i], err);
@@ -190,7 +203,7 @@ static int prepare(struct euca_import *import, struct im_error *err)
                              import->kind->numbered && i == 0, err);
     for (size_t i = 0; r == 0 && i < import->disk_count; i++)
         r = locate_manifest(import, &import->disk[i], err);
-    return r == 0 && import->has_s3 ? check_all_apart(import, err) : r;
+    return r == 0 && !import->own.no_upload ? check_all_apart(import, err) : r;
 }
 
 /* ---- upload ---- */
@@ -202,7 +215,7 @@ static struct euca_upload job_of(const struct euca_import *import,
 {
     struct euca_upload job = {
         .program = import->program,
-        .s3 = &import->s3,
+        .s3 = disk->s3,
         .image = &disk->image,
         .bucket = disk->bucket,
         .manifest_key = disk->key,
@@ -221,14 +234,14 @@ static struct euca_upload job_of(const struct euca_import *import,
 }
 
 /* The user's own manifests may be there already, and of other files: no task is made for those. */
-static int check_manifests(const struct euca_import *import, struct im_error *err)
+static int check_manifests(struct euca_import *import, struct im_error *err)
 {
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < import->disk_count && !import->own.no_upload; i++) {
         struct euca_upload job = job_of(import, &import->disk[i], NULL);
 
-        r = euca_upload_check(&job, err);
+        r = euca_upload_check(&job, &import->disk[i].was_there, err);
     }
     return r;
 }
@@ -250,37 +263,42 @@ static int upload(const struct euca_import *import, const struct euca_task *task
 /* ---- only as if ---- */
 
 /* Is the place good that is uploaded to?  A bucket that is not there is made, or left to be. */
-static int check_place(const struct euca_import *import, bool make, struct im_error *err)
+static int check_place(struct euca_import *import, bool make, struct im_error *err)
 {
     return import->own.bucket ? euca_s3_ensure_bucket(&import->s3, import->own.bucket, make, err)
                               : check_manifests(import, err);
 }
 
 /* Everything is checked, here, by the object store and by the service, and nothing made. */
-static int dry_run(const struct euca_import *import, struct im_error *err)
+static int dry_run(struct euca_import *import, struct im_error *err)
 {
     int r = check_place(import, false, err);
 
     return r < 0 ? r : euca_import_ask(import, err);
 }
 
-/* ---- the whole ---- */
+/* ---- what is left of a failure ---- */
 
-/* Work that was begun and not finished. */
-static void tell_remains(const struct euca_import *import, const struct euca_task *task)
+/* Work that was begun and not finished: undone where it cannot be gone on with, else told. */
+static void leave(const struct euca_import *import, const struct euca_task *task,
+                  struct im_error *err)
 {
     const struct euca_image *images[EUCA_DISKS_MAX];
+    const struct euca_remains remains = { .program = import->program,
+                                          .task_id = task->id,
+                                          .common = &import->common,
+                                          .s3 = &import->s3_options,
+                                          .expires = import->own.expires,
+                                          .images = images,
+                                          .image_count = import->disk_count };
 
     for (size_t i = 0; i < import->disk_count; i++)
         images[i] = &import->disk[i].image;
-    euca_tell_remains(&(struct euca_remains){ .program = import->program,
-                                              .task_id = task->id,
-                                              .common = &import->common,
-                                              .s3 = &import->s3_options,
-                                              .expires = import->own.expires,
-                                              .images = images,
-                                              .image_count = import->disk_count });
+    if (!euca_remains_changed(&remains) || !euca_import_undo(import, task->id, err))
+        euca_tell_remains(&remains);
 }
+
+/* ---- the whole ---- */
 
 static int import_files(struct euca_import *import, struct im_error *err)
 {
@@ -301,7 +319,7 @@ static int import_files(struct euca_import *import, struct im_error *err)
     if (!own->no_upload)
         r = upload(import, &tasks.task[0], err);
     if (r < 0) {
-        tell_remains(import, &tasks.task[0]);
+        leave(import, &tasks.task[0], err);
         return r;
     }
     if (own->wait)

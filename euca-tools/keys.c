@@ -18,6 +18,10 @@
 /* A credential file is two lines and a few comments. */
 #define CREDENTIAL_FILE_MAX 65536
 
+/* The historical sentences. */
+#define NO_ID     "missing access key ID; please supply one with -I"
+#define NO_SECRET "missing secret key; please supply one with -S"
+
 void euca_keys_done(struct euca_keys *keys)
 {
     free(keys->access_key);
@@ -85,14 +89,15 @@ static int from_options(const struct euca_common *options, struct euca_keys *key
     if (!id && !secret)
         return 0;
     if (!secret)
-        return im_fail(err, EACCES, "missing secret key; please supply one with -S");
+        return im_fail(err, EACCES, NO_SECRET);
     if (!id)
-        return im_fail(err, EACCES, "missing access key ID; please supply one with -I");
+        return im_fail(err, EACCES, NO_ID);
     r = euca_keys_set(keys, id, secret, options->token, err);
     return r < 0 ? r : 1;
 }
 
-static int from_environment(const struct euca_common *options, struct euca_keys *keys,
+/* Half a pair elsewhere is none, but that it has the id is remembered, to tell what is missing. */
+static int from_environment(const struct euca_common *options, struct euca_keys *keys, bool *has_id,
                             struct im_error *err)
 {
     const char *id =
@@ -103,6 +108,7 @@ static int from_environment(const struct euca_common *options, struct euca_keys 
                                       euca_environment("AWS_SESSION_TOKEN"));
     int r;
 
+    *has_id = *has_id || id;
     if (!id || !secret)
         return 0;
     r = check_expiration(err);
@@ -148,7 +154,7 @@ static void credential_line(const char *line, size_t len, struct euca_keys *keys
 }
 
 static int from_credential_file(const struct euca_common *options, struct euca_keys *keys,
-                                struct im_error *err)
+                                bool *has_id, struct im_error *err)
 {
     const char *named = euca_environment("AWS_CREDENTIAL_FILE");
     struct euca_keys read IM_CLEANUP(euca_keys_done) = { 0 };
@@ -169,6 +175,7 @@ static int from_credential_file(const struct euca_common *options, struct euca_k
         credential_line(line, len, &read);
         line += len + (line[len] == '\n');
     }
+    *has_id = *has_id || filled(read.access_key);
     if (!filled(read.access_key) || !filled(read.secret_key))
         return 0;
     r = euca_keys_set(keys, read.access_key, read.secret_key, options->token, err);
@@ -216,20 +223,18 @@ static int from_profile(const struct euca_common *options, struct euca_profile *
 int euca_keys_find(const struct euca_common *options, const struct euca_configuration *conf,
                    struct euca_profile *profile, struct euca_keys *ret_keys, struct im_error *err)
 {
-    bool profile_first = profile->is_named && !conf->user_is_told;
+    bool has_id = false;
     int r = from_options(options, ret_keys, err);
 
     if (r == 0)
-        r = from_environment(options, ret_keys, err);
-    if (r == 0 && profile_first)
-        r = from_profile(options, profile, ret_keys, err);
+        r = from_environment(options, ret_keys, &has_id, err);
     if (r == 0)
-        r = from_credential_file(options, ret_keys, err);
+        r = from_credential_file(options, ret_keys, &has_id, err);
     if (r == 0)
         r = from_user(options, conf, ret_keys, err);
-    if (r == 0 && !profile_first)
+    if (r == 0)
         r = from_profile(options, profile, ret_keys, err);
     if (r == 0)
-        return im_fail(err, EACCES, "missing access key ID; please supply one with -I");
+        return im_fail(err, EACCES, "%s", has_id ? NO_SECRET : NO_ID);
     return r < 0 ? r : 0;
 }

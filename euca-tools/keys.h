@@ -20,10 +20,9 @@ struct euca_keys {
 int euca_keys_set(struct euca_keys *keys, const char *access_key, const char *secret_key,
                   const char *token, struct im_error *err);
 
-/* Find the keys of EC2, in this order: options; environment; a profile that AWS_PROFILE names,
- * unless
- * --region names a user; AWS_CREDENTIAL_FILE; the configuration's user; AWS's profile.
- * Errors: -EACCES with the historical sentences; of files as open and read. */
+/* Find the keys of EC2, in this order: options; environment; AWS_CREDENTIAL_FILE; the
+ * configuration's user; AWS's profile.  Errors: -EACCES with the historical sentences; of files as
+ * open and read. */
 int euca_keys_find(const struct euca_common *options, const struct euca_configuration *conf,
                    struct euca_profile *profile, struct euca_keys *ret_keys, struct im_error *err);
 

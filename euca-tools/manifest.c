@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +73,21 @@ static int check_keys(const struct im_manifest *manifest, const char *bucket,
     return 0;
 }
 
+/* There is no manifest; without its bucket there cannot be one either. */
+static int missing(const struct im_http_response *response, const char *bucket, const char *key,
+                   struct im_error *err)
+{
+    static const char no_bucket[] = "(NoSuchBucket)";
+    char said[IM_ERROR_MAX];
+
+    (void)euca_refused(response, err);
+    if (strncmp(err->message, no_bucket, strlen(no_bucket)) != 0)
+        return im_fail(err, ENOENT, "import manifest \"%s/%s\" does not exist", bucket, key);
+    (void)snprintf(said, sizeof(said), "%.*s", IM_ERROR_MAX - 300, err->message);
+    return im_fail_code(err, ENXIO, EUCA_SERVER, "%s (there is no bucket '%s'; make it first)",
+                        said, bucket);
+}
+
 int euca_manifest_get(struct im_http *http, const struct euca_endpoint *s3, const char *bucket,
                       const char *key, unsigned tries, struct im_manifest **ret_manifest,
                       struct im_error *err)
@@ -85,7 +101,7 @@ int euca_manifest_get(struct im_http *http, const struct euca_endpoint *s3, cons
     if (r < 0)
         return r;
     if (response.status == 404)
-        return im_fail(err, ENOENT, "import manifest \"%s/%s\" does not exist", bucket, key);
+        return missing(&response, bucket, key, err);
     if (response.status != 200)
         return euca_refused(&response, err);
     r = im_manifest_parse(response.text.data ? response.text.data : "", response.text.len,

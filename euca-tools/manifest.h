@@ -20,8 +20,8 @@ size_t euca_manifest_directory(const char *key);
 
 /* Read the manifest of that key.  Whoever can write to the bucket can write a manifest, and the one
  * who follows it may be allowed more: so only parts are taken that an upload can have made, in the
- * directory of the manifest or below it.  Errors: -ENOENT when there is none, -EBADMSG when it is
- * none, those of the network and the server. */
+ * directory of the manifest or below it.  Errors: -ENOENT when there is none, -ENXIO when its
+ * bucket is not there, -EBADMSG when it is none, those of the network and the server. */
 int euca_manifest_get(struct im_http *http, const struct euca_endpoint *s3, const char *bucket,
                       const char *key, unsigned tries, struct im_manifest **ret_manifest,
                       struct im_error *err);

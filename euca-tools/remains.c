@@ -44,8 +44,7 @@ static char *resuming(const struct euca_remains *remains)
     return euca_hint("resume-import", remains->common, words);
 }
 
-/* A file of another size than its manifest tells cannot be gone on with. */
-static bool has_changed(const struct euca_remains *remains)
+bool euca_remains_changed(const struct euca_remains *remains)
 {
     bool changed = false;
 
@@ -62,7 +61,7 @@ void euca_tell_remains(const struct euca_remains *remains)
 
     euca_say(remains->program, "task %s remains and waits for the rest of the upload",
              remains->task_id);
-    if (resume && !has_changed(remains))
+    if (resume && !euca_remains_changed(remains))
         fprintf(stderr, "%s: resume it with: %s\n", remains->program, resume);
     euca_tell_keys(remains->program, remains->common, remains->s3);
     if (cancel)

@@ -1,6 +1,7 @@
 /* remains - what to say when an upload was broken off: which task waits, and for which command. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "image.h"
@@ -17,8 +18,12 @@ struct euca_remains {
     size_t image_count;                     /* at most EUCA_DISKS_MAX */
 };
 
+/* Has one of the files another size by now?  What its manifest tells cannot be gone on with then.
+ */
+bool euca_remains_changed(const struct euca_remains *remains);
+
 /* Tell on standard error that the task waits for the rest of its upload, the command that resumes
  * it and the one that cancels it, with endpoints and region as they were given (hint.h).  Keys are
- * not in them, but that they are needed is told.  A file that has another size by now cannot be
- * gone on with: then nothing resumes it. */
+ * not in them, but that they are needed is told.  Nothing
+ * resumes files of which one has changed. */
 void euca_tell_remains(const struct euca_remains *remains);

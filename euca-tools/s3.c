@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "aws/query.h"
 #include "aws/s3v2.h"
@@ -71,6 +72,9 @@ int euca_s3_presign(const struct euca_endpoint *s3, const char *method, const ch
 
     if (!url)
         return im_fail_memory(err);
+    /* what was asked of the command's own store may be more than one of the others takes */
+    if (!s3->sigv2 && expires_s > IM_SIGV4_EXPIRES_MAX)
+        expires_s = IM_SIGV4_EXPIRES_MAX;
     if (s3->sigv2)
         r = im_s3v2_presign(method, url, path, &signer, now_ms / 1000 + (int64_t)expires_s, &out,
                             err);
@@ -240,15 +244,59 @@ static int split_path(const char *path, char **ret_bucket, char **ret_key)
     return 0;
 }
 
-int euca_s3_locate(const struct euca_endpoint *s3, const char *url, char **ret_bucket,
-                   char **ret_key, struct im_error *err)
+/* What stands in the path behind the endpoint's; NULL when the URL is not below it. */
+static const char *behind(const struct euca_endpoint *s3, const struct im_url *origin,
+                          const char *path)
 {
-    size_t base = strlen(s3->url);
+    struct im_error ignored;
+    struct im_url own;
+    size_t len;
+
+    if (im_url_split(s3->url, &own, &ignored) < 0 || own.https != origin->https)
+        return NULL;
+    len = euca_endpoint_host_length(&own);
+    if (len != euca_endpoint_host_length(origin) || strncasecmp(own.host, origin->host, len) != 0)
+        return NULL;
+    if (strncmp(path, own.path, own.path_len) != 0 || path[own.path_len] != '/')
+        return NULL;
+    return path + own.path_len + 1;
+}
+
+/* The store of the object: this one, or one of the others. */
+static const struct euca_endpoint *find_store(const struct euca_endpoint *s3,
+                                              const struct im_url *origin, const char *path,
+                                              const char **ret_rest)
+{
+    *ret_rest = behind(s3, origin, path);
+    if (*ret_rest)
+        return s3;
+    for (size_t i = 0; i < s3->other_count; i++) {
+        *ret_rest = behind(&s3->other[i], origin, path);
+        if (*ret_rest)
+            return &s3->other[i];
+    }
+    return NULL;
+}
+
+int euca_s3_locate(const struct euca_endpoint *s3, const char *url,
+                   const struct euca_endpoint **ret_store, char **ret_bucket, char **ret_key,
+                   struct im_error *err)
+{
+    const char *host = strstr(url, "://");
+    const char *path = host ? host + 3 + strcspn(host + 3, "/?#") : url;
+    char *origin IM_FREE = strndup(url, (size_t)(path - url));
+    const struct euca_endpoint *store = NULL;
+    const char *rest;
     char shown[256];
+    struct im_url parts;
     int r = -EINVAL;
 
-    if (strncmp(url, s3->url, base) == 0 && url[base] == '/')
-        r = split_path(url + base + 1, ret_bucket, ret_key);
+    if (!origin)
+        return im_fail_memory(err);
+    if (im_url_split(origin, &parts, err) == 0 && !parts.has_user_info)
+        store = find_store(s3, &parts, path, &rest);
+    if (store)
+        r = split_path(rest, ret_bucket, ret_key);
     if (r == -ENOMEM)
         return im_fail_memory(err);
     if (r < 0)
@@ -256,6 +304,7 @@ int euca_s3_locate(const struct euca_endpoint *s3, const char *url, char **ret_b
                        "URL '%s' matches no known object storage endpoints.  Supply one via the "
                        "command line or configuration.",
                        im_text_url(shown, sizeof(shown), url));
+    *ret_store = store;
     return 0;
 }
 

@@ -40,10 +40,12 @@ int euca_s3_presign(const struct euca_endpoint *s3, const char *method, const ch
 int euca_s3_ensure_bucket(const struct euca_endpoint *s3, const char *bucket, bool make,
                           struct im_error *err);
 
-/* Bucket and key of an object's URL (its query is not looked at), as new strings.  Errors: -EINVAL
- * when it is not below the endpoint. */
-int euca_s3_locate(const struct euca_endpoint *s3, const char *url, char **ret_bucket,
-                   char **ret_key, struct im_error *err);
+/* Bucket and key of an object's URL (its query is not looked at), as new strings, and the endpoint
+ * that it is below: s3 or, which lives as long, one of its others.  Errors: -EINVAL when it is
+ * below none of them. */
+int euca_s3_locate(const struct euca_endpoint *s3, const char *url,
+                   const struct euca_endpoint **ret_store, char **ret_bucket, char **ret_key,
+                   struct im_error *err);
 
 /* Delete an object; that it is not there is no error.  Ends with -ECANCELED when *cancel becomes
  * true; NULL: euca_interrupted. */

@@ -1,4 +1,4 @@
-/* task - DescribeConversionTasks as a function, and its answer understood. */
+/* task - DescribeConversionTasks and CancelConversionTask as functions, answers understood. */
 
 #include <config.h>
 
@@ -59,6 +59,22 @@ int euca_task_find(const struct euca_endpoint *ec2, const char *id, struct euca_
     *ret_tasks = tasks;
     tasks = (struct euca_tasks){ 0 };
     return 0;
+}
+
+int euca_task_cancel(const struct euca_endpoint *ec2, const char *id, struct im_error *err)
+{
+    struct euca_form form EUCA_FORM_DONE = EUCA_FORM;
+    struct euca_answer answer EUCA_ANSWER_DONE = { 0 };
+    bool done;
+    int r;
+
+    euca_form_add(&form, id, "ConversionTaskId");
+    r = euca_call(ec2, "CancelConversionTask", &form, false, &answer, err);
+    if (r == 0)
+        r = euca_reply_return(answer.text.data, answer.text.len, &done, err);
+    if (r == 0 && !done)
+        return im_fail(err, EBUSY, "the server did not cancel task '%s'", id);
+    return r;
 }
 
 const struct euca_task *euca_task_among(const struct euca_tasks *tasks, const char *id)

@@ -1,4 +1,4 @@
-/* task - conversion tasks asked for by their ids, and what their states mean. */
+/* task - conversion tasks asked for by their ids, what their states mean, and their end. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,6 +25,10 @@ int euca_task_describe(const struct euca_endpoint *ec2, const char *const *ids, 
  * answers with another task. */
 int euca_task_find(const struct euca_endpoint *ec2, const char *id, struct euca_tasks *ret_tasks,
                    struct im_error *err);
+
+/* Ask that the task be stopped.  Errors: as euca_call and euca_reply_return; -EBUSY when the
+ * service answers that it did not. */
+int euca_task_cancel(const struct euca_endpoint *ec2, const char *id, struct im_error *err);
 
 /* The task with this id among them (case does not count), or NULL. */
 const struct euca_task *euca_task_among(const struct euca_tasks *tasks, const char *id);

@@ -340,7 +340,7 @@ static int upload_all(const struct euca_upload *upload, struct im_error *err)
     return r;
 }
 
-int euca_upload_check(const struct euca_upload *upload, struct im_error *err)
+int euca_upload_check(const struct euca_upload *upload, bool *ret_is_there, struct im_error *err)
 {
     struct im_manifest *manifest = NULL;
     struct im_http *http = im_http_new();
@@ -348,6 +348,8 @@ int euca_upload_check(const struct euca_upload *upload, struct im_error *err)
 
     im_http_free(http);
     im_manifest_free(manifest);
+    if (ret_is_there && (r == 0 || r == -ENOENT))
+        *ret_is_there = r == 0;
     return r == -ENOENT ? 0 : r;
 }
 

@@ -41,9 +41,9 @@ struct euca_upload {
  * the count at EUCA_PARTS_MAX; 0 when the file is too large even so. */
 uint64_t euca_upload_part_size(uint64_t file_size);
 
-/* Would euca_upload begin?  A manifest that is there must be of this file.  Changes nothing; errors
- * as below. */
-int euca_upload_check(const struct euca_upload *upload, struct im_error *err);
+/* Would euca_upload begin?  A manifest that is there must be of this file; *ret_is_there, which may
+ * be NULL, tells whether one is.  Changes nothing; errors as below. */
+int euca_upload_check(const struct euca_upload *upload, bool *ret_is_there, struct im_error *err);
 
 /* Write the manifest, then upload all parts.  A manifest that is already there is followed, with
  * URLs made anew where they will not last; a part that is there is compared by size and MD5, and

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 
-/* How long a process that holds the lock may take to go. */
+/* A child of a process that was killed holds its lock until it is a program of its own. */
 #define LOCK_WAIT_MS 1000
 
 static int make_dir(const char *path, struct im_error *err)
@@ -30,11 +30,10 @@ static int make_dir(const char *path, struct im_error *err)
     return 0;
 }
 
-/* A child of a process that was killed holds its lock until it is a program of its own. */
-static int flock_soon(int fd)
+int svc_flock_soon(int fd, int wait_ms)
 {
     const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
-    int64_t end_ms = im_clock_monotonic_ms() + LOCK_WAIT_MS;
+    int64_t end_ms = im_clock_monotonic_ms() + wait_ms;
 
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK || im_clock_monotonic_ms() >= end_ms)
@@ -50,7 +49,7 @@ static int take_lock(const char *path, int *ret_lock, struct im_error *err)
     *ret_lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (*ret_lock < 0)
         return im_fail_errno(err, errno, "cannot open '%s'", path);
-    if (flock_soon(*ret_lock) == 0)
+    if (svc_flock_soon(*ret_lock, LOCK_WAIT_MS) == 0)
         return 0;
     if (errno == EWOULDBLOCK)
         return im_fail(err, EBUSY,

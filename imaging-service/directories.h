@@ -10,6 +10,10 @@
  * there. */
 int svc_directories_take(const struct svc_conf *conf, int *ret_lock, struct im_error *err);
 
+/* Lock the file or directory of the descriptor; wait_ms: how long somebody else may have it.  0, or
+ * -1 with errno, EWOULDBLOCK when he has it still. */
+int svc_flock_soon(int fd, int wait_ms);
+
 /* 0 when there is a directory at path; -ENOTDIR with a sentence that ends with what to do (cure).
  */
 int svc_directory_need(const char *path, const char *cure, struct im_error *err);

@@ -2,29 +2,18 @@
 
 #include <config.h>
 
-#include <errno.h>
-
-#include "client.h"
 #include "command.h"
+#include "credentials.h"
 #include "options.h"
+#include "task.h"
 
 static int cancel(const char *program, const struct euca_common *common, const char *task_id,
                   struct im_error *err)
 {
-    struct euca_form form EUCA_FORM_DONE = EUCA_FORM;
     struct euca_endpoint ec2 EUCA_ENDPOINT_DONE = { 0 };
-    struct euca_answer answer EUCA_ANSWER_DONE = { 0 };
-    bool done;
     int r = euca_find_ec2(program, common, &ec2, err);
 
-    euca_form_add(&form, task_id, "ConversionTaskId");
-    if (r == 0)
-        r = euca_call(&ec2, "CancelConversionTask", &form, false, &answer, err);
-    if (r == 0)
-        r = euca_reply_return(answer.text.data, answer.text.len, &done, err);
-    if (r == 0 && !done)
-        return im_fail(err, EBUSY, "the server did not cancel task '%s'", task_id);
-    return r;
+    return r < 0 ? r : euca_task_cancel(&ec2, task_id, err);
 }
 
 static int run(const char *program, const struct euca_command *command, int argc, char **argv,

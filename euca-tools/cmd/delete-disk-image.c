@@ -158,7 +158,7 @@ static int delete_all(const char *program, const struct images *images, struct i
         const struct euca_disk_image *image = &images->image[i];
         size_t parts = image->manifest->part_count;
         char shown[EUCA_KEY_MAX + 1];
-        int r = euca_disk_image_delete(&images->s3, image, err);
+        int r = euca_disk_image_delete(image, err);
 
         if (r < 0) {
             euca_say(program, "the manifest is still there: the same command deletes the rest");
@@ -188,7 +188,8 @@ static int run(const char *program, const struct euca_command *command, int argc
         return r;
     r = check(&own, &s3_options, argc - first, argv + first, err);
     if (r == 0)
-        r = euca_find_ec2_and_s3(program, &common, &s3_options, &images.ec2, &images.s3, err);
+        r = euca_find_ec2_and_s3(program, &common, &s3_options, false, &images.ec2, &images.s3,
+                                 err);
     if (r == 0)
         r = own.task ? find_by_task(program, &images, &common, &own, err)
                      : find_image(&images, own.manifest_url, err);

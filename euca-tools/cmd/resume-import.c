@@ -54,6 +54,7 @@ static const struct euca_option own_options[] = {
 /* One disk of the task. */
 struct disk {
     struct euca_image image;
+    const struct euca_endpoint *s3;
     char *bucket, *key; /* of its manifest */
     bool done;          /* the service has it already */
 };
@@ -169,13 +170,14 @@ static int locate(struct resume *resume, size_t n, struct im_error *err)
             "warning: the URL of the manifest, which task %s keeps, expired %s: if the service "
             "has not read the manifest yet, it cannot; cancel the task then, and import anew",
             resume->own.task, im_clock_iso8601(until, sizeof(until), expiry_ms));
-    return euca_s3_locate(&resume->s3, told->manifest_url, &disk->bucket, &disk->key, err);
+    return euca_s3_locate(&resume->s3, told->manifest_url, &disk->s3, &disk->bucket, &disk->key,
+                          err);
 }
 
 /* All that can be wrong with files and task, before anything is sent. */
 static int prepare(struct resume *resume, struct im_error *err)
 {
-    int r = euca_find_ec2_and_s3(resume->program, &resume->common, &resume->s3_options,
+    int r = euca_find_ec2_and_s3(resume->program, &resume->common, &resume->s3_options, false,
                                  &resume->ec2, &resume->s3, err);
 
     if (r == 0)
@@ -210,7 +212,7 @@ static struct euca_upload job_of(const struct resume *resume, size_t n)
 
     return (struct euca_upload){
         .program = resume->program,
-        .s3 = &resume->s3,
+        .s3 = disk->s3,
         .image = &disk->image,
         .bucket = disk->bucket,
         .manifest_key = disk->key,
@@ -260,7 +262,7 @@ static int resume_import(struct resume *resume, struct im_error *err)
     for (size_t i = 0; r == 0 && i < resume->count; i++) {
         struct euca_upload job = job_of(resume, i);
 
-        r = resume->disk[i].done ? 0 : euca_upload_check(&job, err);
+        r = resume->disk[i].done ? 0 : euca_upload_check(&job, NULL, err);
     }
     if (r < 0 || resume->own.dry_run)
         return r;

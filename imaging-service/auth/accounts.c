@@ -18,7 +18,11 @@
 #include "auth/accounts-inner.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "directories.h"
 #include "metrics.h"
+
+/* Whoever makes the store has the directory locked for so long at most. */
+#define LOCK_WAIT_MS 10000
 
 /* Connections to a server: one for each thread that serves requests. */
 #define CONNECTIONS 4
@@ -218,8 +222,13 @@ int svc_accounts_open(const char *dir, const char *master_key, struct svc_accoun
                                  .old = old,
                                  .made = !master_key };
 
-    if (lock < 0 || flock(lock, LOCK_EX) < 0)
+    if (lock < 0)
         return im_fail_errno(err, errno, "cannot use the directory '%s'", dir);
+    if (svc_flock_soon(lock, LOCK_WAIT_MS) < 0)
+        return im_fail_errno(
+            err, errno,
+            "cannot lock the directory '%s': a process holds its lock; 'fuser %s' names it", dir,
+            dir);
     if (!ours || !store || !old)
         return im_fail(err, ENOMEM, "out of memory");
     return open_store(&place, ret_accounts, err);

@@ -45,6 +45,14 @@ static void get_text(const json_t *object, const char *name, char *buf, size_t s
     im_text_printable(buf, size, text ? text : "");
 }
 
+/* One of those there are; anything else is as if it had not looked. */
+static void get_boot_mode(const json_t *object, struct child *child)
+{
+    get_text(object, "boot_mode", child->boot_mode, sizeof(child->boot_mode));
+    if (strcmp(child->boot_mode, "legacy-bios") != 0 && strcmp(child->boot_mode, "uefi") != 0)
+        child->boot_mode[0] = '\0';
+}
+
 static void take_line(struct child *child)
 {
     json_t *object = json_loadb(child->line.data, child->line.len, 0, NULL);
@@ -61,7 +69,7 @@ static void take_line(struct child *child)
         get_text(object, "message", child->message, sizeof(child->message));
     } else if (event && strcmp(event, "result") == 0) {
         child->data_bytes = get_count(object, "data_bytes");
-        get_text(object, "boot_mode", child->boot_mode, sizeof(child->boot_mode));
+        get_boot_mode(object, child);
     }
     json_decref(object);
 }

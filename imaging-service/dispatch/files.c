@@ -198,6 +198,15 @@ int claim_files_create(const struct claim_files *files, struct im_error *err)
     return r;
 }
 
+/* "sha256:" and 64 digits, as the toolkit writes it (its core/result.c). */
+static bool is_digest(const char *text)
+{
+    size_t algorithm = strlen("sha256:");
+
+    return strncmp(text, "sha256:", algorithm) == 0 && strlen(text) == algorithm + 64 &&
+           strspn(text + algorithm, "0123456789abcdef") == 64;
+}
+
 char *claim_files_digest(const struct claim_files *files)
 {
     char *path IM_FREE = manifest_of(files->part);
@@ -210,7 +219,7 @@ char *claim_files_digest(const struct claim_files *files)
         return NULL;
     manifest = json_loads(text, 0, NULL);
     if (json_unpack(manifest, "{s:{s:s}}", "digests", "fs-verity", &digest) == 0)
-        digest = strdup(digest);
+        digest = is_digest(digest) ? strdup(digest) : NULL;
     else
         digest = NULL;
     json_decref(manifest);

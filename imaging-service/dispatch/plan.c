@@ -106,13 +106,13 @@ int plan_job(const struct svc_conf *conf, const struct claim *claim,
     /* of other formats some clients announce the file's size, some the disk's */
     if (strcmp(format, "raw") == 0)
         announced = json_integer((json_int_t)stage->image_bytes);
-    job = json_pack_ex(&why, 0,
-                       "{s:s, s:o*, s:s, s:I, s:o, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o*}",
-                       "source", source, "bytes", announced, "format", format, "max_size",
-                       (json_int_t)bytes, "stages", stages_of(claim, bytes), "store", files->store,
-                       "volume", strrchr(files->volume, '/') + 1, "digest", "fs-verity", "force", 1,
-                       "resume", 1, "earlier", files->earlier, "scratch", files->scratch, "urls",
-                       plan_urls(conf, objects ? objects->url : NULL), "objects", where);
+    job = json_pack_ex(
+        &why, 0, "{s:s, s:o*, s:s, s:I, s:o, s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:s, s:o, s:o*}",
+        "source", source, "bytes", announced, "format", format, "max_size", (json_int_t)bytes,
+        "stages", stages_of(claim, bytes), "store", files->store, "volume",
+        strrchr(files->volume, '/') + 1, "digest", "fs-verity", "force", 1, "resume", 1, "confined",
+        !svc_conf_is(conf->unconfined), "earlier", files->earlier, "scratch", files->scratch,
+        "urls", plan_urls(conf, objects ? objects->url : NULL), "objects", where);
     if (!job)
         return im_fail(err, EINVAL, "task %s cannot be written as a job: %s", claim->task.id,
                        why.text);

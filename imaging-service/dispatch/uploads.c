@@ -8,6 +8,7 @@
 #include "dispatch/uploads.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/retry.h"
 #include "dispatch/background.h"
 #include "dispatch/child.h"
@@ -47,10 +49,19 @@ static int64_t pause_ms(unsigned tries)
     return im_retry_hasten(pause < UPLOADS_PAUSE_MAX_MS ? pause : UPLOADS_PAUSE_MAX_MS);
 }
 
-/* Run the toolkit: its wait status, or -errno; -ECANCELED when the service stops. */
+static int left_ms(int64_t until_ms)
+{
+    int64_t left = until_ms - im_clock_monotonic_ms();
+
+    return left > 0 ? (int)left : 0;
+}
+
+/* Run the toolkit: its wait status, or -errno; -ECANCELED when the service stops, -ETIMEDOUT when
+ * it takes too long. */
 static int run(struct uploads *uploads, const char *url, struct child *child, struct im_error *err)
 {
     static const struct child_limits limits = { .memory = CHILD_MEMORY };
+    int64_t until_ms;
     json_t *object = json_pack("{s:s, s:o}", "manifest", url, "urls",
                                plan_urls(uploads->conf, uploads->objects_url));
     char *job IM_FREE = object ? json_dumps(object, JSON_COMPACT) : NULL;
@@ -62,10 +73,16 @@ static int run(struct uploads *uploads, const char *url, struct child *child, st
     r = child_start(child, uploads->conf->toolkit, "delete-upload", job, &limits, err);
     if (r < 0)
         return r;
-    while (!child_wait(child, uploads->background.wake_fd, -1)) {
+    until_ms = im_clock_monotonic_ms() + im_retry_hasten(UPLOADS_ATTEMPT_MS);
+    while (!child_wait(child, uploads->background.wake_fd, left_ms(until_ms))) {
         if (background_stops(&uploads->background)) {
             (void)child_end(child, GRACE_MS);
             return im_fail(err, ECANCELED, "the service stops");
+        }
+        if (left_ms(until_ms) == 0) {
+            (void)child_end(child, GRACE_MS);
+            return im_fail(err, ETIMEDOUT, "the store takes longer than %" PRId64 " s to delete it",
+                           UPLOADS_ATTEMPT_MS / 1000);
         }
         background_drain(&uploads->background); /* what wakes us is looked at afterwards */
     }

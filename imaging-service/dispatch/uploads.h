@@ -17,6 +17,9 @@
 /* 1 + 2 + 4 … 32 minutes, then hours: the last attempt comes after a day. */
 #define UPLOADS_TRIES_MAX 30
 
+/* An attempt that takes longer is ended: others' uploads wait for it. */
+#define UPLOADS_ATTEMPT_MS ((int64_t)2 * 3600 * 1000)
+
 struct uploads;
 
 /* Start; what is due already goes now.  objects_url is of this service's own object store, or NULL.

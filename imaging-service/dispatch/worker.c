@@ -30,10 +30,11 @@
 /* The toolkit gets so long to end by itself; a cancelled task must be over within 5 s. */
 #define GRACE_MS 2000
 
-/* A toolkit that does not come on by a byte for so long hangs.  10 MiB, the most that it tells of
- * at once, take 10486 s from a store that gives the 1000 bytes a second it must; what goes through
+/* A toolkit that does not come on by 10 MiB for so long hangs.  So much, the most that it tells of
+ * at once, takes 10486 s from a store that gives the 1000 bytes a second it must; what goes through
  * the whole volume before it tells anything gets as long again for each 100 GiB. */
 _Atomic int64_t worker_still_ms = INT64_C(3) * 3600 * 1000;
+#define STILL_STEP  (UINT64_C(10) << 20)
 #define STILL_BYTES (UINT64_C(100) << 30)
 
 /* part of whole as a share of n; whole is not 0. */
@@ -183,16 +184,31 @@ static bool drain(int wake_fd)
     return read(wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* How far a toolkit is, and since when. */
+/* What no toolkit needs more of.  Its files: the volume, copies of the image and of the disk in
+ * scratch; twice that and 1 GiB for what is not known before.  Its memory: CHILD_MEMORY, and a
+ * byte for each KiB for tables. */
+static struct child_limits limits_of(uint64_t volume_bytes, uint64_t image_bytes)
+{
+    uint64_t bytes = volume_bytes > image_bytes ? volume_bytes : image_bytes;
+
+    return (struct child_limits){
+        .file = bytes < INT64_MAX / 4 ? 2 * bytes + (UINT64_C(1) << 30) : 0,
+        .memory = CHILD_MEMORY + bytes / 1024,
+    };
+}
+
+/* How far a toolkit is, and since when.  What it tells may be an image's words: to go back and
+ * forth is no progress, and neither is more than there can be. */
 struct pace {
-    uint64_t done;
+    uint64_t done, most; /* bytes: so far; of what is told, what may count */
     int64_t since_ms;
     int64_t still_ms; /* it hangs when it was there for longer */
 };
 
-static struct pace pace_begin(uint64_t volume_bytes)
+static struct pace pace_begin(uint64_t volume_bytes, const struct child_limits *limits)
 {
     return (struct pace){
+        .most = limits->file ? limits->file : UINT64_MAX,
         .since_ms = im_clock_monotonic_ms(),
         .still_ms = worker_still_ms * (int64_t)(1 + volume_bytes / STILL_BYTES),
     };
@@ -201,8 +217,10 @@ static struct pace pace_begin(uint64_t volume_bytes)
 static bool hangs(const struct child *child, struct pace *pace)
 {
     int64_t now_ms = im_clock_monotonic_ms();
+    bool steps = child->done >= pace->done + STILL_STEP ||
+                 (child->done > pace->done && child->done == child->total);
 
-    if (child->done != pace->done) {
+    if (steps && child->done <= pace->most) {
         pace->done = child->done;
         pace->since_ms = now_ms;
     }
@@ -264,24 +282,11 @@ static void hung(const struct run *run, const struct child *child, const struct 
     run_died(run, sentence);
 }
 
-/* What no toolkit needs more of.  Its files: the volume, copies of the image and of the disk in
- * scratch; twice that and 1 GiB for what is not known before.  Its memory: CHILD_MEMORY, and a
- * byte for each KiB for tables. */
-static struct child_limits limits_of(uint64_t volume_bytes, uint64_t image_bytes)
-{
-    uint64_t bytes = volume_bytes > image_bytes ? volume_bytes : image_bytes;
-
-    return (struct child_limits){
-        .file = bytes < INT64_MAX / 4 ? 2 * bytes + (UINT64_C(1) << 30) : 0,
-        .memory = CHILD_MEMORY + bytes / 1024,
-    };
-}
-
 /* Start the toolkit with the job and see what becomes of it. */
 static void convert(struct run *run, const char *job, uint64_t volume_bytes)
 {
     struct child_limits limits = limits_of(volume_bytes, run->stage->image_bytes);
-    struct pace pace = pace_begin(volume_bytes);
+    struct pace pace = pace_begin(volume_bytes, &limits);
     struct child child CHILD_DONE = { .pid_fd = -1, .progress_fd = -1, .stderr_fd = -1 };
     struct im_error err = { 0 };
     int status = 0;

@@ -143,8 +143,9 @@ static int make_copy(struct copy_disk *disk, struct im_error *err)
 
     if (r < 0)
         return r;
-    if (fstat(room->fd, &st) == 0)
-        disk->base.scratch_bytes += (uint64_t)st.st_blocks * 512;
+    if (fstat(room->fd, &st) < 0)
+        return im_fail_errno(err, errno, "cannot look at the raw copy");
+    disk->base.scratch_bytes += (uint64_t)st.st_blocks * 512;
     im_box_file_done(&disk->input); /* nobody reads it again */
     im_scratch_shrink(room, (uint64_t)st.st_blocks * 512);
     fd = fcntl(room->fd, F_DUPFD_CLOEXEC, 0);

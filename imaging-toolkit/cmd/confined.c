@@ -171,9 +171,13 @@ static int allow_all(struct im_confine *confine, const struct im_confined_names 
     return r < 0 || !job ? r : allow_job(confine, job, err);
 }
 
-/* Of what was tried with the result r: 0 also where the kernel cannot, which is told. */
-static int told(int r, const struct im_error *why, struct im_error *err)
+/* Of what was tried with the result r: 0 also where the kernel cannot, which is told, unless it is
+ * required. */
+static int told(int r, const struct im_error *why, bool required, struct im_error *err)
 {
+    if (r == -ENOTSUP && required)
+        return im_fail_code(err, ENOPKG, "Unconfined", "%s; this job is done only confined",
+                            why->message);
     if (r == -ENOTSUP)
         warn(why);
     else if (r < 0 && err)
@@ -193,14 +197,14 @@ static int let_fetch(const struct im_confined_names *names, const struct im_job 
 
     if (r < 0)
         return r;
-    return told(im_confine_offline(&why), &why, err);
+    return told(im_confine_offline(&why), &why, job && job->confined, err);
 }
 
-static int confine_self(struct im_confine *confine, struct im_error *err)
+static int confine_self(struct im_confine *confine, bool required, struct im_error *err)
 {
     struct im_error why = { 0 };
 
-    return told(im_confine_self(confine, &why), &why, err);
+    return told(im_confine_self(confine, &why), &why, required, err);
 }
 
 static int enter(const struct im_confined_names *names, const struct im_job *job,
@@ -210,7 +214,7 @@ static int enter(const struct im_confined_names *names, const struct im_job *job
     int r = allow_all(&confine, names, job, err);
 
     if (r == 0)
-        r = confine_self(&confine, err);
+        r = confine_self(&confine, job && job->confined, err);
     return r == 0 && confine.network ? let_fetch(names, job, err) : r;
 }
 
@@ -219,7 +223,7 @@ int im_confined_client(struct im_error *err)
     struct im_confine confine IM_CONFINE_DONE = IM_CONFINE;
     int r = im_confine_begin_client(&confine, err);
 
-    return r < 0 ? r : confine_self(&confine, err);
+    return r < 0 ? r : confine_self(&confine, false, err);
 }
 
 int im_confined(const struct im_job *job, struct im_error *err)

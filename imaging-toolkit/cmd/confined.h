@@ -10,8 +10,9 @@
  * of servers where the source is one's; nothing else (base/confine.h).
  *
  * Where the kernel cannot confine a process, one line of warning says so and the work goes on: on
- * the command line it is the user's decision, and the service has asked at its start.
- * Errors: -EMFILE, -ENOMEM, -EBUSY (there are threads already). */
+ * the command line it is the user's decision.  A job may require it (job->confined), as the
+ * service's do.  Errors: -EMFILE, -ENOMEM, -EBUSY (there are threads already), -ENOPKG
+ * "Unconfined". */
 int im_confined(const struct im_job *job, struct im_error *err);
 
 /* The same for a command that only speaks with servers: it reads and writes no file but what every

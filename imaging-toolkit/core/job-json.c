@@ -166,6 +166,10 @@ static int get_member(const char *name, json_t *value, struct im_job *job, struc
         job->resume = json_is_true(value);
         return 0;
     }
+    if (strcmp(name, "confined") == 0 && json_is_boolean(value)) {
+        job->confined = json_is_true(value);
+        return 0;
+    }
     if (strcmp(name, "earlier") == 0)
         return get_text(value, name, &job->earlier, err);
     if (strcmp(name, "jobs") == 0) {

@@ -35,6 +35,7 @@ struct im_job {
                          files whose names begin with the store's (core/resume.h) */
     char *earlier;    /* with resume: what names of earlier attempts begin with, or NULL */
     unsigned jobs;    /* threads that inflate, compress or hash; 0: one per core */
+    bool confined;    /* it is not done where the kernel cannot confine a process */
     uint64_t io_rate; /* bytes per second in and out (core/rate.h); 0: any number */
     struct im_report *report; /* gets what validators and optional stages say; NULL: dropped; not
                                  owned */
@@ -69,7 +70,7 @@ int im_job_set_output(struct im_job *job, const char *format, const char *subfor
  *  "to": NAME, "subformat": NAME, "level": "fast" or "best", "round_up": BYTES,
  *  "digest": "fs-verity,sha256", "volume": NAME, "extents": DIR, "sync": BOOL,
  *  "objects": {"prefix": URL, "dir": DIR}, "urls": {…} (core/urls.h), "resume": BOOL,
- *  "earlier": PREFIX,
+ *  "earlier": PREFIX, "confined": BOOL,
  *  "scratch": DIR, "jobs": N, "io_rate": BYTES,
  *  "stages": [{"name": NAME, "optional": BOOL, ARGUMENT: text, number or BOOL, …}, …]}
  *

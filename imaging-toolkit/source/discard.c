@@ -18,6 +18,10 @@
 #include "source/fetch.h"
 #include "source/manifest-fetch.h"
 
+/* The answer to a DELETE has nothing, or the sentence of a fault. */
+#define ANSWER_MAX 4096
+#define ANSWER_MS  60000
+
 static void free_http(struct im_http **http)
 {
     im_http_free(*http);
@@ -149,7 +153,12 @@ static int delete_object(struct im_http *http, const struct im_fetch_rules *rule
                          const char *what, struct im_error *err)
 {
     struct im_http_response response IM_HTTP_RESPONSE_DONE = { 0 };
-    struct im_http_request request = { .method = "DELETE", .url = url };
+    struct im_http_request request = {
+        .method = "DELETE",
+        .url = url,
+        .total_timeout_ms = ANSWER_MS,
+        .text_max = ANSWER_MAX,
+    };
     int r = im_fetch_exchange(http, &request, rules, what, &response, err);
 
     return r == -ENOENT ? 0 : r;

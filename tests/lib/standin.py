@@ -83,6 +83,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.scopes = []
         self.versions = set() # of the signatures that were right: "V2", "V2 URL", "V4", "V4 URL"
         self.sealed = False   # a key service encrypts: ETags are no MD5
+        self.refuses = None   # a method that nobody may use with the object store
         self.tasks = None     # what DescribeConversionTasks answers, in place of a task
 
     def handle_error(self, request, client_address):
@@ -278,6 +279,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             told = server.faults[event].pop(0) if server.faults.get(event) else None
         if told:
             return self.answer(*told)
+        if self.command == server.refuses:
+            return self.answer(403, b"<Error><Code>AccessDenied</Code></Error>")
         if path.count("/") == 1:
             if self.command == "PUT":
                 server.buckets.add(path)
@@ -289,6 +292,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         held = server.objects.get(urllib.parse.unquote(path))
         if held is None:
             return self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        if self.command == "DELETE":
+            del server.objects[urllib.parse.unquote(path)]
+            return self.answer(200)
         return self.answer(200, held, self.etag(held))
 
     def etag(self, body, wrong=False):

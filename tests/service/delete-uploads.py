@@ -87,6 +87,14 @@ class On(DeleteUploads):
         self.assertIn(f"{id}: the upload of disk 1 is not deleted, attempt 1 of 30", self.service.log_text())
         self.assertEqual(self.left(), [])
 
+    def test_a_store_without_an_answer_holds_nobody_else_up(self):
+        id = self.complete({2: "DELETE:silent"})
+        self.logged(f"{id}: the upload of disk 1 is not deleted, attempt 1 of 30: the store takes longer than 7200 s")
+        self.bench = faults.Bench()
+        self.addCleanup(self.bench.__exit__)
+        id = self.complete({})
+        self.logged(f"{id}: the upload of disk 1 is deleted")
+
     def test_the_object_of_somebody_else(self):
         self.bench.cells += 1
         url = self.bench.upload({})

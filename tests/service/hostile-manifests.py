@@ -292,6 +292,16 @@ class Bombs(unittest.TestCase):
                 self.assertIn(words, said)
                 self.assertEqual([path for _, path, _ in self.store.seen], ["/b/m.xml"])
 
+    def test_without_an_end(self):
+        """Row 43: in little memory, whoever fetches it."""
+        for announced in (True, False):
+            self.store.clear()
+            self.store.answer["/b/m.xml"] = lambda handler, a=announced: endless(handler, a, [0])
+            status, said = self.fetch(lambda text: text)
+            self.assertEqual(status, 4, said)
+            self.assertIn("larger than", said)
+        self.store.answer.clear()
+
     def test_neighbours(self):
         include = f'<x:include xmlns:x="http://www.w3.org/2001/XInclude" href="file://{self.canary}" parse="text"/>'
         for change in (lambda text: text, lambda text: text.replace("<version>", include + "<version>", 1),

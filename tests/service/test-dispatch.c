@@ -39,6 +39,8 @@
 /* The wall clock of the slowest part of a cancel: two heartbeats and the grace. */
 #define CANCEL_MS 5000
 
+#define DIGITS "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static const char script[] =
     "#!/bin/sh\n"
     "# Plays imaging-toolkit.  Files beside it are how the test speaks with it.\n"
@@ -61,6 +63,7 @@ static const char script[] =
     "    truncate -s \"$size\" \"$store\"\n"
     "    progress 100 100; say '{\"event\":\"result\",\"size\":'$size'}'\n"
     "}\n"
+    "manifest() { echo '{\"digests\":{\"fs-verity\":\"'$1'\"}}' >\"$store.manifest.json\"; }\n"
     "until_file() { until [ -e \"$dir/$1\" ]; do sleep 0.02; done; }\n"
     "[ -d \"$scratch\" ] && mkdir -p \"$scratch/deep/er\" && echo x >\"$scratch/deep/er/file\" ||\n"
     "    exit 99\n"
@@ -90,6 +93,11 @@ static const char script[] =
     "    exit 4 ;;\n"
     "small) truncate -s 512 \"$store\"; exit 0 ;;\n"
     "nothing) exit 0 ;;\n"
+    "sways) while :; do progress 20 100; progress 10 100; sleep 0.02; done ;;\n"
+    "tells) whole; say '{\"event\":\"result\",\"boot_mode\":\"uefi\"}'\n"
+    "    manifest sha256:" DIGITS " ;;\n"
+    "raves) whole; say '{\"event\":\"result\",\"boot_mode\":\"<uefi>\"}'\n"
+    "    manifest sha256:" DIGITS "0 ;;\n"
     "limited) awk '/^Max (file size|address space)/ { print $4 }' /proc/self/limits "
     ">\"$dir/limits\"\n"
     "    whole ;;\n"
@@ -627,6 +635,23 @@ static void test_limits(void **state)
                         IM_SANITIZED ? "3221225472\nunlimited\n" : "3221225472\n4296015872\n");
 }
 
+/* What it says of the volume goes to others: only what can be so is taken. */
+static void test_words_of_the_toolkit(void **state)
+{
+    struct task sound TASK_DONE = { 0 }, odd TASK_DONE = { 0 };
+
+    (void)state;
+    start();
+    submit("tells", &sound);
+    submit("raves", &odd);
+    wait_completed(&sound);
+    wait_completed(&odd);
+    assert_string_equal(sound.boot_mode, "uefi");
+    assert_string_equal(sound.stage[0].digest, "sha256:" DIGITS);
+    assert_null(odd.boot_mode);
+    assert_null(odd.stage[0].digest);
+}
+
 /* The toolkit may have been taken over by an image: what it leaves is a file of its own or nothing.
  */
 static void test_odd_files(void **state)
@@ -701,6 +726,25 @@ static void test_hang_ends(void **state)
     worker_still_ms = preset;
     assert_true(says(&task, "made no progress for"));
     wait_until(&task, !is_alive(pids[0]) && !is_alive(pids[1]));
+    ok(task_request_cancel(table, "alice", task.id, NULL, &err));
+    dispatch_wake(dispatch);
+    wait_cancelled(&task, "Cancelled by user");
+    assert_nothing_left(0);
+}
+
+/* It tells of progress, back and forth: that is none. */
+static void test_swaying_hangs(void **state)
+{
+    struct task task TASK_DONE = { 0 };
+    int64_t preset = worker_still_ms;
+
+    (void)state;
+    worker_still_ms = 1000;
+    start();
+    submit("sways", &task);
+    wait_until(&task, task.stage[0].deaths > 0);
+    worker_still_ms = preset;
+    assert_true(says(&task, "made no progress for"));
     ok(task_request_cancel(table, "alice", task.id, NULL, &err));
     dispatch_wake(dispatch);
     wait_cancelled(&task, "Cancelled by user");
@@ -1311,6 +1355,8 @@ int main(void)
         with_dispatch(test_odd_files),
         with_dispatch(test_limits),
         with_dispatch(test_hang_ends),
+        with_dispatch(test_swaying_hangs),
+        with_dispatch(test_words_of_the_toolkit),
         with_dispatch(test_cancel_group),
         with_dispatch(test_cancel_woken),
         with_dispatch(test_cancel_seen_at_heartbeat),

@@ -88,7 +88,7 @@ static void test_job(void **state)
               "\"stages\":[{\"name\":\"grow\",\"size\":8589934592}],"
               "\"store\":\"" JOB ".import-vol-0123abcd.1.3.part\","
               "\"volume\":\"vol-00112233445566778.raw\",\"digest\":\"fs-verity\",\"force\":true,"
-              "\"resume\":true,\"earlier\":\"" JOB ".import-vol-0123abcd.1.\","
+              "\"resume\":true,\"confined\":true,\"earlier\":\"" JOB ".import-vol-0123abcd.1.\","
               "\"scratch\":\"/srv/scratch/import-vol-0123abcd.1.3\","
               "\"urls\":{\"schemes\":[\"https\"],\"hosts\":[\"*.example.com:443\"],"
               "\"networks\":[\"10.1.0.0/16\"]}}");

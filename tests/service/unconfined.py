@@ -4,6 +4,7 @@ so; the toolkit warns in one line and works.  Where there is Landlock neither sa
 
 A seccomp filter in front of the programs takes Landlock away, as an old kernel would."""
 import ctypes
+import json
 import os
 import platform
 import re
@@ -82,6 +83,16 @@ class Unconfined(Tasks):
         with OldService(config=CONFIG + "unconfined = true\n") as one:
             self.assertIn("images are read unconfined", one.log_text())
             self.assertIn("imaging-toolkit runs unconfined", self.ready(one))
+
+    def test_a_job_that_is_to_be_confined_is_not_done_otherwise(self):
+        """As the service gives them, which may have been given a toolkit that starts in another way."""
+        store = os.path.join(self.service.tmp, "store")
+        job = {"source": self.raw, "format": "raw", "store": store}
+        for confined, how, status in ((True, take_landlock_away, 7), (True, None, 0), (False, take_landlock_away, 0)):
+            done = toolkit("run", input=json.dumps({**job, "confined": confined, "force": True}), preexec_fn=how)
+            self.assertEqual((done.returncode, "this job is done only confined" in done.stderr), (status, status == 7),
+                             done.stderr)
+            self.assertEqual(os.path.exists(store), status == 0)
 
     def test_the_toolkit_warns(self):
         image, out = self.raw, os.path.join(self.service.tmp, "out")

@@ -217,21 +217,29 @@ class Config(unittest.TestCase):
         self.assertEqual(seen(AWS_ACCESS_KEY="old", AWS_SECRET_KEY="s", AWS_SECURITY_TOKEN="t", **rest), ("old", "t"))
         self.assertEqual(seen("--security-token", "option", **environment, **rest), ("variable", "option"))
         # half a pair is none, and is mixed with no other half
-        self.assertEqual(seen(AWS_ACCESS_KEY_ID="half", AWS_SECURITY_TOKEN="half", **rest), ("profile", None))
-        self.assertEqual(seen(**rest), ("profile", None))
-        # who names a user for this one command means it
-        self.assertEqual(seen("--region", "u@", **{**rest, "AWS_CREDENTIAL_FILE": None}), ("user", "user-token"))
-        rest.pop("AWS_PROFILE")
-        self.assertEqual(seen(AWS_DEFAULT_PROFILE="p", **rest), ("profile", None))
+        self.assertEqual(seen(AWS_ACCESS_KEY_ID="half", AWS_SECURITY_TOKEN="half", **rest), ("file", None))
         self.assertEqual(seen(**rest), ("file", None))
         rest.pop("AWS_CREDENTIAL_FILE")
         self.assertEqual(seen(**rest), ("user", "user-token"))
         self.assertEqual(seen("--security-token", "option-token", **rest), ("user", "option-token"))
+        # AWS's own files come last, whoever names a profile
+        self.write(".euca/b.ini", "[region r]\nuser = u\n")
+        self.assertEqual(seen(**{**rest, "EUCA_DEFAULT_REGION": "r"}), ("user", "user-token"))
         rest.pop("EUCA_DEFAULT_REGION")
+        self.assertEqual(seen(AWS_ACCESS_KEY_ID="half", **rest), ("profile", None))
+        self.assertEqual(seen(**rest), ("profile", None))
+        rest.pop("AWS_PROFILE")
+        self.assertEqual(seen(AWS_DEFAULT_PROFILE="p", **rest), ("profile", None))
         self.assertEqual(seen(**rest), ("default", "default-token"))
         self.assertEqual(seen("--security-token", "t", **rest), ("default", "t"))
         os.remove(os.path.join(self.home, ".aws/credentials"))
-        self.told("missing access key ID; please supply one with -I", **rest)
+        no_id = "missing access key ID; please supply one with -I"
+        no_secret = "missing secret key; please supply one with -S"
+        self.told(no_id, **rest)
+        self.told(no_secret, AWS_ACCESS_KEY_ID="half", **rest)
+        self.told(no_id, AWS_SECRET_ACCESS_KEY="half", **rest)
+        self.write("file", "AWSAccessKeyId=file\n")
+        self.told(no_secret, AWS_CREDENTIAL_FILE="~/file", **rest)
 
     def test_s3_keys(self):
         urls = {"EC2_URL": self.url("ec2"), "S3_URL": self.url("s3")}

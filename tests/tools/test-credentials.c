@@ -34,7 +34,7 @@ static int find(const char *text, struct euca_endpoint *ec2, struct euca_endpoin
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
     (void)setenv("EUCA_CONFIG_PATH", path, 1);
-    r = euca_find_ec2_and_s3("test", &options, &s3_options, ec2, s3, &err);
+    r = euca_find_ec2_and_s3("test", &options, &s3_options, false, ec2, s3, &err);
     (void)unlink(path);
     return r;
 }

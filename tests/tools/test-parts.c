@@ -3,6 +3,7 @@
 
 #include <config.h>
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -172,21 +173,69 @@ static void objects_are_found_below_the_endpoint_only(void **state)
         "http://h:1/services/os/b/%00",
         "http://h:1/services/os/../k",
         "http://h:1/services/os/b?x/k",
+        "http://h:1?/services/os/b/k",
         "x",
         "",
     };
+    static const char *const there[] = {
+        "http://h:1/services/os/b.u/a//b%20c+d?x=/y#z",
+        "HTTP://H:1/services/os/b.u/a//b%20c+d",
+    };
+    const struct euca_endpoint *store = NULL;
     struct im_error err = { 0 };
-    char *bucket IM_FREE = NULL, *key IM_FREE = NULL;
+    char *bucket = NULL, *key = NULL;
 
     (void)state;
     for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++)
-        assert_true(euca_s3_locate(&s3, elsewhere[i], &bucket, &key, &err) < 0);
+        assert_true(euca_s3_locate(&s3, elsewhere[i], &store, &bucket, &key, &err) < 0);
     assert_null(bucket);
-    assert_int_equal(
-        euca_s3_locate(&s3, "http://h:1/services/os/b.u/a//b%20c+d?x=/y#z", &bucket, &key, &err),
-        0);
-    assert_string_equal(bucket, "b.u");
-    assert_string_equal(key, "a//b c+d");
+    assert_null(store);
+    for (size_t i = 0; i < sizeof(there) / sizeof(there[0]); i++) {
+        assert_int_equal(euca_s3_locate(&s3, there[i], &store, &bucket, &key, &err), 0);
+        assert_ptr_equal(store, &s3);
+        assert_string_equal(bucket, "b.u");
+        assert_string_equal(key, "a//b c+d");
+        free(bucket);
+        free(key);
+    }
+}
+
+/* Whose port is that of the scheme, told or not, is the same; the stores of other regions are known
+ * too. */
+static void objects_are_found_in_any_store(void **state)
+{
+    char own[] = "http://h", west[] = "https://West.example:8773/os", east[] = "https://east:443";
+    struct euca_endpoint others[] = { endpoint(west), endpoint(east) };
+    struct euca_endpoint s3 = endpoint(own);
+    const struct {
+        const char *url;
+        const struct euca_endpoint *store; /* NULL: none */
+    } rows[] = {
+        { "http://h/b/k", &s3 },
+        { "http://H:80/b/k", &s3 },
+        { "http://h:443/b/k", NULL },
+        { "https://h:80/b/k", NULL },
+        { "http://user@h/b/k", NULL },
+        { "https://west.EXAMPLE:8773/os/b/k", &others[0] },
+        { "https://west.example:8773/OS/b/k", NULL },
+        { "https://east/b/k", &others[1] },
+        { "https://east:443/b/k?X-Amz-Signature=x", &others[1] },
+    };
+
+    (void)state;
+    s3.other = others;
+    s3.other_count = 2;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct euca_endpoint *store = NULL;
+        char *bucket IM_FREE = NULL, *key IM_FREE = NULL;
+        struct im_error err = { 0 };
+        int r = euca_s3_locate(&s3, rows[i].url, &store, &bucket, &key, &err);
+
+        if (r != (rows[i].store ? 0 : -EINVAL) || store != rows[i].store)
+            fail_msg("%s: %d", rows[i].url, r);
+        if (store)
+            assert_string_equal(key, "k");
+    }
 }
 
 static void progress_lines(void **state)
@@ -288,6 +337,7 @@ int main(void)
         cmocka_unit_test(parts_grow_until_their_manifest_is_small_enough),
         cmocka_unit_test(keys_keep_their_slashes),
         cmocka_unit_test(objects_are_found_below_the_endpoint_only),
+        cmocka_unit_test(objects_are_found_in_any_store),
         cmocka_unit_test(progress_lines),
         cmocka_unit_test(a_quoted_word_is_one_line_of_one_word),
         cmocka_unit_test(urls_tell_when_they_expire),

@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import standin  # noqa: E402
-from standin import (content, DEADLINE, DRY, ended, equal, error, fetch, finish, fresh, importing, LINES,  # noqa: E402
+from standin import (content, DEADLINE, DRY, ended, equal, error, fetch, finish, fresh, importing, KEYS, LINES,  # noqa: E402
                      make_file, manifest, PART, puts, run, scratch, server, start, TASK, uploaded, UUID)
 from service import wait_for  # noqa: E402
 
@@ -25,7 +25,7 @@ def test_whole():
     size = 5 * PART + 12345
     path = make_file("disk one.img", size)
     server.hold = 4
-    result = importing("-f", "raw", "-b", "my.bucket", "--prefix", "pre/fix/", "-d", "a b+c&d~é", path)
+    result = importing("-f", "raw", "-b", "my.bucket", "--prefix", "//pre/fix/", "-d", "a b+c&d~é", path)
     ended(result, 0, "", LINES % ("RAW", size, 1))
 
     key, doc = manifest()
@@ -64,6 +64,21 @@ def test_whole():
     equal(server.complaints, [])
     equal(fetch("GET", last.findtext("delete-url"))[0], 403)
     server.complaints.clear()
+
+
+def test_prefix():
+    """A name that leads elsewhere, or cannot be shown, is no prefix; slashes alone are none."""
+    path = make_file("disk.img", 10)
+    for prefix in ("..", ".", "a//b", "a/../b", "../a", "a/..", "./a", "a/./b//"):
+        ended(importing("-f", "raw", "-b", "b", "--prefix", prefix, path), 2,
+              f"error: argument --prefix: '{prefix}' has a component that is empty, '.' or '..'; leave it out\n")
+    for prefix in ("a\nb", "a\tb", "\x7f", "\x85"):
+        ended(importing("-f", "raw", "-b", "b", "--prefix", prefix, path), 2, " holds control characters\n")
+    equal(server.events, [])
+    for prefix, before in (("", ""), ("//", ""), ("/...", ".../"), ("a.b/..c/", "a.b/..c/")):
+        fresh()
+        equal(importing("-f", "raw", "-b", "b", "--prefix", prefix, path)[0], 0)
+        assert re.fullmatch(rf"/b/{re.escape(before)}{UUID}/disk\.img\.manifest\.xml", manifest()[0]), manifest()[0]
 
 
 def test_memory():
@@ -232,18 +247,49 @@ def test_bad_files_send_nothing():
 
 
 def test_changing_file():
-    """A file that changes while it is uploaded is an error, never a strange volume."""
-    for size in (PART, 2 * PART + 7, 7 * PART):
-        fresh()
+    """A file that changes while it is uploaded is an error, never a strange volume; where there is no
+    going on, the task and its objects are not left."""
+    def changing(size, *options, parts=6):
         server.gate = threading.Event()
-        path = make_file("disk.img", 6 * PART)
-        process = start("euca-import-volume", "-f", "raw", "-z", "z", "-b", "b", path)
+        path = make_file("disk.img", parts * PART)
+        process = start("euca-import-volume", "-f", "raw", "-z", "z", *(options or ("-b", "b")), path)
         server.wait(lambda: server.in_flight >= 1, "a part arrives")
         os.truncate(path, size)
         server.gate.set()
         result = finish(process)
-        ended(result, 1, f"error: '{path}' changed while it was uploaded")
-        assert "cancel it with: " in result[2] and "resume it with" not in result[2], result[2]
+        ended(result, 1, f"euca-import-volume: error: '{path}' changed while it was uploaded")
+        return result[2]
+
+    def deleted():
+        return sorted(e[len("DELETE "):] for e in server.events if e.startswith("DELETE "))
+
+    undone = "; as a file has another size now, task import-vol-1a2b3c4d was cancelled, "
+    for size in (PART, 2 * PART + 7, 7 * PART):
+        fresh()
+        said = changing(size)
+        assert said.endswith(undone + "and what was uploaded is deleted\n") and said.count("\n") == 1, said
+        equal(server.calls[-1]["ConversionTaskId"], "import-vol-1a2b3c4d")
+        found = server.events[-1].removeprefix("DELETE ")
+        equal(deleted(), [found, *(found.replace("manifest.xml", f"part.{n}") for n in range(6))])
+        equal(server.objects, {})
+    # what was there before is the user's
+    fresh()
+    url = f"{server.url}/s3/b/d/disk.img.manifest.xml"
+    equal(importing("-f", "raw", "--manifest-url", url, make_file("disk.img", PART))[0], 0)
+    server.objects.pop("/b/d/disk.img.part.0")
+    assert undone in changing(2 * PART, "--manifest-url", url, parts=1)
+    equal(deleted(), [])
+    # a store that does not delete, and a service that does not cancel
+    fresh()
+    server.refuses = "DELETE"
+    said = changing(2 * PART, "-b", "b", "-o", "AKIDS3", "-w", KEYS["AKIDS3"], parts=1)
+    assert "the keys have to be given as before: -o, -w\n" in said, said
+    assert said.endswith(undone + "delete what was uploaded with: euca-delete-disk-image -t import-vol-1a2b3c4d\n"), said
+    fresh()
+    server.faults = {"CancelConversionTask": [(400, error("IncorrectState", "no"))]}
+    said = changing(2 * PART, parts=1)
+    assert "cancel it with: " in said and "resume it with" not in said and undone not in said, said
+    equal(deleted(), [])
     fresh()
     server.gate = threading.Event()
     path = make_file("disk.img", 100)
@@ -464,9 +510,65 @@ def test_manifest_url():
           f"euca-import-volume: error: URL '{url}' matches no known object storage endpoints.  "
           "Supply one via the command line or configuration.\n")
     equal(server.events, [])
-    ended(importing("-f", "raw", "--manifest-url", url, "--no-upload", path, S3_URL=None), 0, "",
-          LINES % ("RAW", 1000, 1))
-    equal(server.events, ["ImportVolume"])
+    for store in (None, f"{server.url}/s3"):
+        ended(importing("-f", "raw", "--manifest-url", url, "--no-upload", path, S3_URL=store), 0, "",
+              LINES % ("RAW", 1000, 1))
+        equal(server.calls[-1]["Image.ImportManifestUrl"], url)
+    equal(server.events, ["ImportVolume"] * 2)
+
+
+def test_manifest_url_without_upload():
+    """What is in a store of one's own is signed for the service, unless its URL has a query."""
+    path = make_file("disk.img", 1000)
+    server.objects["/b/m.xml"] = b"<manifest/>"
+    url = f"{server.url}/s3/b/m.xml"
+
+    def passed_on(url, **more):
+        ended(importing("-f", "raw", "--manifest-url", url, "--no-upload", path, **more), 0, "",
+              LINES % ("RAW", 1000, 1))
+        return server.calls[-1]["Image.ImportManifestUrl"]
+
+    for given in (url, url.replace("http", "HTTP")):
+        equal(fetch("GET", passed_on(given)), (200, b"<manifest/>"))
+    for given in (url, url + "?Signature=x"):
+        equal(passed_on(given, S3_URL=None), given)
+    equal(passed_on(url + "?Signature=x", S3_URL="nonsense"), url + "?Signature=x")
+    equal(set(server.events), {"GET /b/m.xml?signed", "ImportVolume"})
+
+
+def test_manifest_in_another_region():
+    """The stores of all regions that are configured are known, and each is asked for its own."""
+    path = make_file("disk.img", 1000)
+    config = os.path.join(scratch, "euca.ini")
+    with open(config, "w", encoding="ascii") as f:
+        f.write(f"[region aws:*]\ns3-url = http://127.0.0.1:1/\n[region broken]\ns3-url = use nowhere\n"
+                f"[region west]\nname = far-west\ns3-url = {server.url}/s3/\n")
+    there = {"EUCA_CONFIG_PATH": config, "S3_URL": "http://127.0.0.1:1/"}
+    url = f"{server.url}/s3/b/d/m.xml"
+    ended(importing("-f", "raw", "--manifest-url", url, path, **there), 0, "", LINES % ("RAW", 1000, 1))
+    equal(server.objects["/b/d/disk.img.part.0"], content(path))
+    signed = server.calls[0]["Image.ImportManifestUrl"]
+    equal(fetch("GET", signed), (200, server.objects["/b/d/m.xml"]))
+    equal({s[1] for s in server.scopes if s[2] == "s3"}, {"far-west"})
+    server.tasks = [(TASK % ("RAW", 1000, 1)).replace("Url>x<", f"Url>{signed.replace('&', '&amp;')}<")]
+    server.objects.pop("/b/d/disk.img.part.0")
+    ended(run("euca-resume-import", "-t", "import-vol-1a2b3c4d", path, **there), 0)
+    equal(server.objects["/b/d/disk.img.part.0"], content(path))
+    ended(run("euca-delete-disk-image", "-u", url, **there), 0,
+          out="Deleted 1 part and manifest b/d/m.xml (1000 bytes)\n")
+
+
+def test_manifest_in_no_bucket():
+    """Nothing can be uploaded there: no task is made.  Nor is there anything to be deleted."""
+    path = make_file("disk.img", 1000)
+    url = f"{server.url}/s3/b/m.xml"
+    gone = (404, b"<Error><Code>NoSuchBucket</Code></Error>")
+    server.faults = {"GET /b/m.xml": [gone] * 3}
+    for options in ((), ("--dry-run",)):
+        ended(importing("-f", "raw", "--manifest-url", url, *options, path), 1,
+              "euca-import-volume: error (NoSuchBucket): Not Found (there is no bucket 'b'; make it first)\n")
+    ended(run("euca-delete-disk-image", "-u", url), 2, 'error: import manifest "b/m.xml" does not exist\n')
+    equal(server.events, ["GET /b/m.xml"] * 3)
 
 
 def test_hints():
@@ -487,7 +589,10 @@ def test_hints():
     server.faults = {0: [403]}
     ended(run("euca-resume-import", *cloud, "-t", "import-vol-1a2b3c4d", "-x", "2", path, **here), 1,
           f"resume it with: euca-resume-import {hint}-t import-vol-1a2b3c4d -x 2 {path}\n")
-    ended(importing("--dry-run", *importing_there, **here), 1, f"; cancel it with: {cancel}\n")
+    server.faults = {"CancelConversionTask": [(400, error("IncorrectState", "no"))]}
+    result = importing("--dry-run", "-I", "AKIDEC2", "-S", KEYS["AKIDEC2"], *importing_there, **here)
+    ended(result, 1, f"; cancel it with: {cancel}\n")
+    assert "the keys have to be given as before: -I, -S\n" in result[2], result[2]
     ended(run("euca-delete-disk-image", *cloud, "-t", "import-vol-1a2b3c4d", **here), 1,
           f"; cancel it first with: {cancel} (or ")
     calls = len(server.calls)
@@ -536,7 +641,7 @@ def test_object_store_refuses():
 
 
 def test_dry_run():
-    """The service checks too; one that does not know dry runs made a task, and that is said."""
+    """The service checks too; one that does not know dry runs made a task, which is cancelled."""
     path = make_file("disk.img", 1000)
     server.faults = {"ImportVolume": [(412, error("DryRunOperation", "Request would have succeeded")),
                                       (400, error("InvalidFormat", "no"))]}
@@ -544,7 +649,9 @@ def test_dry_run():
     equal(server.calls[0]["DryRun"], "true")
     ended(importing("-f", "raw", "-b", "b", "--dry-run", path), 1, "error (InvalidFormat): no\n")
     ended(importing("-f", "raw", "-b", "b", "--dry-run", path), 1,
-          "euca-cancel-conversion-task import-vol-1a2b3c4d\n")
+          "error: the service does not know dry runs: it made task import-vol-1a2b3c4d, which was cancelled\n")
+    equal(server.calls.pop()["ConversionTaskId"], "import-vol-1a2b3c4d")
+    equal(server.events.pop(), "CancelConversionTask")
     server.faults = {"ImportVolume": [
         (400, error("400 Bad Request", "Failed to bind the following fields:\nDryRun")),
         (400, error("UnknownParameter", "The parameter DryRun is not recognized"))]}
