@@ -37,7 +37,7 @@ static const volatile bool *cancel_of(const struct euca_request *request)
 
 static void debug_line(const struct euca_request *request, const char *url, int r, long status)
 {
-    char shown[512];
+    char shown[2048];
 
     im_text_url(shown, sizeof(shown), url);
     if (r < 0)
@@ -64,7 +64,7 @@ static int network_failure(int r, struct im_error *err)
 static int check_etag(const struct euca_request *request, const struct im_http_response *response,
                       const char *url, struct im_error *err)
 {
-    char shown[256];
+    char shown[IM_ERROR_MAX - 512];
 
     if (!request->md5 || response->status < 200 || response->status > 299 ||
         strcasecmp(response->etag, request->md5) == 0 || im_http_is_sealed(response))
@@ -75,9 +75,10 @@ static int check_etag(const struct euca_request *request, const struct im_http_r
                    response->etag, im_text_url(shown, sizeof(shown), url), request->md5);
 }
 
-int euca_send(struct im_http *http, const struct euca_endpoint *endpoint,
-              const struct euca_request *request, struct im_http_response *ret_response,
-              struct im_error *err)
+/* Once; results as of euca_send_again. */
+static int send_once(struct im_http *http, const struct euca_endpoint *endpoint,
+                     const struct euca_request *request, struct im_http_response *ret_response,
+                     struct im_error *err)
 {
     char *url IM_FREE = full_url(endpoint, request);
     struct euca_signature signature EUCA_SIGNATURE_DONE = { 0 };
@@ -144,7 +145,7 @@ int euca_send_again(struct im_http *http, const struct euca_endpoint *endpoint,
     if (endpoint->tries)
         tries = endpoint->tries;
     for (unsigned n = 1;; n++) {
-        int r = euca_send(http, endpoint, request, ret_response, err);
+        int r = send_once(http, endpoint, request, ret_response, err);
 
         if (n == tries || !may_heal(r, ret_response))
             return r;
@@ -288,7 +289,7 @@ static int call_once(const struct euca_endpoint *ec2, const struct euca_request 
     *ret_response = (struct im_http_response){ 0 };
     if (!http)
         return im_fail_memory(err);
-    r = euca_send(http, ec2, request, ret_response, err);
+    r = send_once(http, ec2, request, ret_response, err);
     im_http_free(http);
     return r;
 }

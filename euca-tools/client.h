@@ -34,16 +34,11 @@ struct euca_request {
     const volatile bool *cancel; /* NULL: euca_interrupted */
 };
 
-/* Sign and send once.  0 when an answer arrived, whatever its status; end with
- * im_http_response_done() in any case.
+/* Sign and send, up to `tries` times, unless the endpoint has a number of its own: after network
+ * failures, damage in transit and statuses that may heal.  0 when an answer arrived, whatever its
+ * status; end with im_http_response_done() in any case.
  * Errors: as im_http_do, messages of network failures as "connection error (…)"; -EILSEQ when the
  * ETag tells that other bytes arrived than were sent. */
-int euca_send(struct im_http *http, const struct euca_endpoint *endpoint,
-              const struct euca_request *request, struct im_http_response *ret_response,
-              struct im_error *err);
-
-/* The same, up to `tries` times, unless the endpoint has a number of its own: after network
- * failures, damage in transit and statuses that may heal. */
 int euca_send_again(struct im_http *http, const struct euca_endpoint *endpoint,
                     const struct euca_request *request, unsigned tries,
                     struct im_http_response *ret_response, struct im_error *err);
@@ -79,7 +74,7 @@ void euca_answer_done(struct euca_answer *answer);
 
 /* Do an action; Action and Version are added to the form.  `once`: the action makes something new,
  * so it is sent again only after failures that prove nothing was made.
- * Errors: as euca_refused, with the fault in ret_answer, or as euca_send. */
+ * Errors: as euca_refused, with the fault in ret_answer, or as euca_send_again. */
 int euca_call(const struct euca_endpoint *ec2, const char *action, struct euca_form *form,
               bool once, struct euca_answer *ret_answer, struct im_error *err);
 

@@ -41,9 +41,8 @@ static int read_manifest(struct euca_disk_image *image, struct im_error *err)
 
     im_http_free(http);
     return r == -ENOENT || r == -ENXIO
-               ? im_fail_code(err, ENOENT, EUCA_USAGE,
-                              "import manifest \"%s/%.300s\" does not exist", image->bucket,
-                              image->key)
+               ? im_fail_code(err, ENOENT, EUCA_USAGE, "import manifest \"%s/%s\" does not exist",
+                              image->bucket, image->key)
                : r;
 }
 

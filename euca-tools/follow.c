@@ -244,8 +244,10 @@ static void tell_how_to_go_on(const char *program, const struct euca_common *com
     const char *const words[] = { "--watch", id, NULL };
     char *hint IM_FREE = euca_hint("describe-conversion-tasks", common, words);
 
-    if (hint)
-        euca_say(program, "task %s goes on; watch it with: %s", id, hint);
+    if (!hint)
+        return;
+    euca_say(program, "task %s goes on; watch it with: %s", id, hint);
+    euca_tell_keys(program, common, NULL);
 }
 
 int euca_wait(const char *program, const struct euca_common *common,
@@ -277,6 +279,7 @@ int euca_wait(const char *program, const struct euca_common *common,
             euca_print_task(stdout, task);
         return result_of(task, err);
     }
-    tell_how_to_go_on(program, common, id);
+    if (r == -ECANCELED || may_heal(r))
+        tell_how_to_go_on(program, common, id);
     return r;
 }

@@ -34,7 +34,8 @@ const char *euca_task_progress(char *buf, size_t size, const struct euca_task *t
 /* --wait: follow one task that this program has made or resumed.  Stage and progress are told on
  * standard error: on a terminal in one line, else with a line per change and not too often; not at
  * all when quiet.  At its end the task is printed on standard output, and the result is 0 when it
- * completed and -EIO "task ID was cancelled: REASON" otherwise.  Other errors are euca_follow's,
- * after a word on how to go on watching, for which `common` is. */
+ * completed and -EIO "task ID was cancelled: REASON" otherwise.  Other errors are euca_follow's;
+ * when interrupted, and where a later look may succeed, after a word on how to go on watching, for
+ * which `common` is. */
 int euca_wait(const char *program, const struct euca_common *common,
               const struct euca_endpoint *ec2, const char *id, bool quiet, struct im_error *err);

@@ -8,6 +8,8 @@
 
 #include "base/text.h"
 
+#include "interrupt.h"
+
 /* Bytes of a command line: as much as the kernel takes of one argument. */
 #define LINE_MAX_BYTES (128 * 1024)
 
@@ -76,4 +78,17 @@ char *euca_hint(const char *command, const struct euca_common *common, const cha
     for (; r == 0 && *arguments; arguments++)
         r = add_word(&line, *arguments);
     return r == 0 ? im_buffer_steal(&line) : NULL;
+}
+
+/* The shell's history has them, but nobody else shall. */
+void euca_tell_keys(const char *program, const struct euca_common *common,
+                    const struct euca_s3_options *s3)
+{
+    bool keys = common->access_key || common->secret_key || common->token;
+    const char *names = common->token ? "-I, -S, --security-token" : "-I, -S";
+    bool owner = s3 && (s3->owner_akid || s3->owner_sak);
+
+    if (keys || owner)
+        euca_say(program, "the keys have to be given as before: %s%s%s", keys ? names : "",
+                 keys && owner ? " and " : "", owner ? "-o, -w" : "");
 }

@@ -11,6 +11,12 @@
 char *euca_hint(const char *command, const struct euca_common *common,
                 const char *const *arguments);
 
+/* Tell on standard error, beside a command line, that it wants the keys which were given to this
+ * program as options, if any were.  Those of the object store count where it is reached: `s3` may
+ * be NULL. */
+void euca_tell_keys(const char *program, const struct euca_common *common,
+                    const struct euca_s3_options *s3);
+
 /* Append `word` so that a shell reads it as one word, on one line and without what terminals act
  * upon.  Where it has such characters it becomes $'…', which bash, ksh and zsh read, dash does not.
  * 0 or as im_buffer_add. */

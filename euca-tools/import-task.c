@@ -96,6 +96,7 @@ static int not_dry(const struct euca_import *import, const char *id, struct im_e
     hint = euca_hint("cancel-conversion-task", &import->common, words);
     if (!hint)
         return im_fail_memory(err);
+    euca_tell_keys(import->program, &import->common, NULL);
     return im_fail(err, EPROTO,
                    "the service does not know dry runs and made task %s; cancel it with: %s",
                    id ? id : "?", hint);

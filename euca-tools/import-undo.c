@@ -39,6 +39,8 @@ static char *delete_all(const struct euca_import *import, const char *task_id)
     if (r == 0)
         return strdup("and what was uploaded is deleted");
     hint = euca_hint("delete-disk-image", &import->common, words);
+    if (hint)
+        euca_tell_keys(import->program, &import->common, &import->s3_options);
     return hint ? im_asprintf("delete what was uploaded with: %s", hint) : NULL;
 }
 

@@ -279,31 +279,23 @@ static int dry_run(struct euca_import *import, struct im_error *err)
 
 /* ---- what is left of a failure ---- */
 
-/* A file of another size than its manifest tells cannot be gone on with. */
-static bool has_changed(const struct euca_import *import)
+/* Work that was begun and not finished: undone where it cannot be gone on with, else told. */
+static void leave(const struct euca_import *import, const struct euca_task *task,
+                  struct im_error *err)
 {
-    bool changed = false;
+    const struct euca_image *images[EUCA_DISKS_MAX];
+    const struct euca_remains remains = { .program = import->program,
+                                          .task_id = task->id,
+                                          .common = &import->common,
+                                          .s3 = &import->s3_options,
+                                          .expires = import->own.expires,
+                                          .images = images,
+                                          .image_count = import->disk_count };
 
     for (size_t i = 0; i < import->disk_count; i++)
-        changed = changed || euca_image_has_another_size(&import->disk[i].image);
-    return changed;
-}
-
-/* Work that was begun and not finished. */
-static void tell_remains(const struct euca_import *import, const struct euca_task *task)
-{
-    const char *files[EUCA_DISKS_MAX];
-
-    for (size_t i = 0; i < import->disk_count; i++)
-        files[i] = import->disk[i].file;
-    euca_tell_remains(&(struct euca_remains){ .program = import->program,
-                                              .task_id = task->id,
-                                              .common = &import->common,
-                                              .s3 = &import->s3_options,
-                                              .expires = import->own.expires,
-                                              .files = files,
-                                              .changed = has_changed(import),
-                                              .file_count = import->disk_count });
+        images[i] = &import->disk[i].image;
+    if (!euca_remains_changed(&remains) || !euca_import_undo(import, task->id, err))
+        euca_tell_remains(&remains);
 }
 
 /* ---- the whole ---- */
@@ -327,8 +319,7 @@ static int import_files(struct euca_import *import, struct im_error *err)
     if (!own->no_upload)
         r = upload(import, &tasks.task[0], err);
     if (r < 0) {
-        if (!has_changed(import) || !euca_import_undo(import, tasks.task[0].id, err))
-            tell_remains(import, &tasks.task[0]);
+        leave(import, &tasks.task[0], err);
         return r;
     }
     if (own->wait)

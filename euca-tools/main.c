@@ -20,6 +20,8 @@
 #include "interrupt.h"
 #include "options.h"
 
+#define PROGRAM "euca-tools"
+
 /* The table: one row per command, "name → function" by way of its struct. */
 #define COMMANDS(ROW)                                                                              \
     ROW(import_instance)                                                                           \
@@ -50,7 +52,7 @@ static const struct euca_command *find(const char *name)
 
 static void list_commands(FILE *out)
 {
-    fprintf(out, "usage: euca-tools COMMAND [options] ..., or by a link called euca-COMMAND\n");
+    fprintf(out, "usage: " PROGRAM " COMMAND [options] ..., or by a link called euca-COMMAND\n");
     fprintf(out, "\nCommands (each explains itself with --help):\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %s\n", commands[i]->name);
@@ -74,22 +76,51 @@ static int report(const char *program, const struct euca_command *command,
     return err->number == ECANCELED ? 130 : 1;
 }
 
-/* Run; a result that could not be written is a failure too, or scripts would read half a table. */
+/* A result that could not be written is a failure too, or scripts would read half a table. */
+static int check_written(struct im_error *err)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    return im_fail_errno(err, errno ? errno : EIO, "cannot write to standard output");
+}
+
 static int run(const char *program, const struct euca_command *command, int argc, char **argv)
 {
     struct im_error err = { .code = "" };
     int r = command->run(program, command, argc, argv, &err);
 
-    if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
-        r = im_fail_errno(&err, errno ? errno : EIO, "cannot write to standard output");
+    if (r >= 0 && check_written(&err) < 0)
+        r = -err.number;
     if (r == -EINTR && euca_interrupted)
         r = im_fail(&err, ECANCELED, "interrupted");
     return r < 0 ? report(program, command, &err) : 0;
 }
 
+/* euca-tools without a command; the exit status. */
+static int run_none(const char *word)
+{
+    struct im_error err = { .code = "" };
+    int r;
+
+    if (word && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
+        list_commands(stdout);
+        r = check_written(&err);
+    } else if (word && strcmp(word, "--version") == 0) {
+        euca_print_version(stdout);
+        r = check_written(&err);
+    } else {
+        list_commands(stderr);
+        r = word ? euca_usage(&err, "there is no command '%s'; choose one of these", word)
+                 : euca_usage(&err, "no command was given; choose one of these");
+    }
+    if (r < 0)
+        im_error_print(PROGRAM, &err);
+    return r == 0 ? 0 : strcmp(err.code, EUCA_USAGE) == 0 ? 2 : 1;
+}
+
 int main(int argc, char **argv)
 {
-    const char *name = im_text_basename(argc > 0 ? argv[0] : "euca-tools");
+    const char *name = im_text_basename(argc > 0 ? argv[0] : PROGRAM);
     const struct euca_command *command = find(name);
     char program[64];
 
@@ -98,19 +129,9 @@ int main(int argc, char **argv)
     if (command) {
         (void)snprintf(program, sizeof(program), "%s", name);
     } else {
-        if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-            list_commands(stdout);
-            return 0;
-        }
-        if (argc > 1 && strcmp(argv[1], "--version") == 0) {
-            euca_print_version(stdout);
-            return 0;
-        }
         command = argc > 1 ? find(argv[1]) : NULL;
-        if (!command) {
-            list_commands(stderr);
-            return 2;
-        }
+        if (!command)
+            return run_none(argc > 1 ? argv[1] : NULL);
         (void)snprintf(program, sizeof(program), "euca-%s", command->name);
         argc--;
         argv++;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -259,7 +260,8 @@ static int make_as_told(const struct euca_upload *upload, struct im_manifest **r
 }
 
 /* Make a manifest that its readers will take: long keys and session tokens make long URLs, and
- * then parts grow until the document is small enough. */
+ * then parts grow until the document is small enough.  Where they cannot grow any more,
+ * one that only our service reads is better than none. */
 static int make_as_needed(const struct euca_upload *upload, struct im_manifest **ret_manifest,
                           struct im_buffer *xml, struct im_error *err)
 {
@@ -267,12 +269,17 @@ static int make_as_needed(const struct euca_upload *upload, struct im_manifest *
 
     if (upload->part_size > 0)
         return make_as_told(upload, ret_manifest, xml, err);
-    for (; part_size > 0 && part_size <= EUCA_PART_SIZE_MAX; part_size *= 2) {
+    while (part_size > 0) {
         int r = build(upload, part_size, ret_manifest, xml, err);
 
+        if (r == 0 && xml->len > EUCA_MANIFEST_MAX && part_size < EUCA_PART_SIZE_MAX) {
+            *ret_manifest = im_manifest_free(*ret_manifest);
+            r = -EFBIG;
+        }
         if (r != -EFBIG)
             return r;
         im_buffer_clear(xml);
+        part_size = part_size < EUCA_PART_SIZE_MAX ? im_min(2 * part_size, EUCA_PART_SIZE_MAX) : 0;
     }
     return im_fail(err, EFBIG, "'%s' of %" PRIu64 " bytes is too large for one import manifest",
                    upload->image->path, upload->image->file_size);

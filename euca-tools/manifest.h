@@ -10,6 +10,10 @@
 #include "credentials.h"
 #include "upload.h"
 
+/* Bytes of a manifest that is made here, unless somebody asked for the size of its parts: what
+ * Eucalyptus reads (its max_manifest_size). */
+#define EUCA_MANIFEST_MAX (5u * 1024 * 1024)
+
 /* Bytes at the beginning of a manifest's key that those of its parts share, with a '/' behind: the
  * parts are beside the manifest, or below it when its key has no slash. */
 size_t euca_manifest_directory(const char *key);

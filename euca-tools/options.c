@@ -171,7 +171,8 @@ static int unknown(const struct parser *parser, const char *word, struct im_erro
     if (candidates(parser, word, names, sizeof(names)) > 1)
         return euca_usage(err, "ambiguous option: %.*s could match %s", (int)strcspn(word, "="),
                           word, names);
-    return euca_usage(err, "unrecognized arguments: %s", word);
+    /* Its value may be a key: the name was mistyped. */
+    return euca_usage(err, "unrecognized arguments: %.*s", (int)strcspn(word, "="), word);
 }
 
 /* Put an option's argument into its field; -E2BIG when the list is full. */

@@ -82,13 +82,20 @@ static json_t *number(const char *text)
  * as a password for the object. */
 static json_t *disk_json(const struct euca_task_disk *disk)
 {
-    char url[1024];
+    char *url IM_FREE = NULL;
 
+    if (disk->manifest_url) {
+        size_t size = strlen(disk->manifest_url) + 1;
+
+        url = malloc(size);
+        if (!url)
+            return NULL;
+        im_text_url(url, size, disk->manifest_url);
+    }
     return json_pack("{s:s*, s:o*, s:s*, s:{s:s*, s:s*, s:s*, s:o*}, s:s*, s:s*, s:{s:s*, s:o*}}",
                      "AvailabilityZone", disk->zone, "BytesConverted",
                      number(disk->bytes_converted), "Description", disk->description, "Image",
-                     "Checksum", disk->checksum, "Format", disk->format, "ImportManifestUrl",
-                     disk->manifest_url ? im_text_url(url, sizeof(url), disk->manifest_url) : NULL,
+                     "Checksum", disk->checksum, "Format", disk->format, "ImportManifestUrl", url,
                      "Size", number(disk->size), "Status", disk->status, "StatusMessage",
                      disk->status_message, "Volume", "Id", disk->volume_id, "Size",
                      number(disk->volume_size));

@@ -81,16 +81,18 @@ void euca_progress_part(struct euca_progress *progress)
     atomic_fetch_add(&progress->parts, 1);
 }
 
-uint64_t euca_progress_rate(const struct euca_progress_state *state)
+/* Bytes per second. */
+static uint64_t rate_of(const struct euca_progress_state *state)
 {
     double seconds = state->elapsed_ms > 0 ? (double)state->elapsed_ms / 1000 : 0.001;
 
     return (uint64_t)((double)state->sent / seconds);
 }
 
-uint64_t euca_progress_eta_s(const struct euca_progress_state *state)
+/* Seconds left at that speed; UINT64_MAX: nothing was sent yet. */
+static uint64_t eta_s_of(const struct euca_progress_state *state)
 {
-    uint64_t rate = euca_progress_rate(state);
+    uint64_t rate = rate_of(state);
 
     if (state->done >= state->total)
         return 0;
@@ -122,8 +124,8 @@ const char *euca_progress_text(char *buf, size_t size, const struct euca_progres
 
     im_format_size(have, sizeof(have), state->done);
     im_format_size(want, sizeof(want), state->total);
-    im_format_size(speed, sizeof(speed), euca_progress_rate(state));
-    eta_text(eta, sizeof(eta), euca_progress_eta_s(state));
+    im_format_size(speed, sizeof(speed), rate_of(state));
+    eta_text(eta, sizeof(eta), eta_s_of(state));
     if (state->parts_total > 0)
         (void)snprintf(parts, sizeof(parts), "  parts %zu/%zu", state->parts, state->parts_total);
     (void)snprintf(buf, size, "%3u%%  %s of %s  %s/s%s%s", percent, have, want, speed, eta, parts);
@@ -206,12 +208,12 @@ static void draw_bar(const struct euca_progress *progress, const struct euca_pro
 static void show_event(const struct euca_progress *progress,
                        const struct euca_progress_state *state, const char *event)
 {
-    uint64_t eta_s = euca_progress_eta_s(state);
+    uint64_t eta_s = eta_s_of(state);
     struct euca_field fields[] = {
         EUCA_TEXT_FIELD("file", progress->path),
         EUCA_NUMBER_FIELD("bytes", state->done),
         EUCA_NUMBER_FIELD("total", state->total),
-        EUCA_NUMBER_FIELD("rate", euca_progress_rate(state)),
+        EUCA_NUMBER_FIELD("rate", rate_of(state)),
         EUCA_NUMBER_FIELD("eta_s", eta_s),
         EUCA_NUMBER_FIELD("parts", state->parts),
         EUCA_NUMBER_FIELD("parts_total", state->parts_total),

@@ -48,9 +48,5 @@ struct euca_progress_state {
     size_t parts, parts_total; /* 0 in all: not known */
 };
 
-/* Bytes per second, and seconds left at that speed (UINT64_MAX: nothing was sent yet). */
-uint64_t euca_progress_rate(const struct euca_progress_state *state);
-uint64_t euca_progress_eta_s(const struct euca_progress_state *state);
-
 /* "45%  450.0 MiB of 1.0 GiB  45.0 MiB/s  ETA 0:12  parts 3/12", cut to fit; returns buf. */
 const char *euca_progress_text(char *buf, size_t size, const struct euca_progress_state *state);

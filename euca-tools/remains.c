@@ -34,27 +34,23 @@ static char *resuming(const struct euca_remains *remains)
     n = add_option(words, n, "-x", remains->expires);
     n = add_option(words, n, "--s3-url", remains->s3->s3_url);
     n = add_option(words, n, "--signature", remains->s3->signature);
-    for (size_t i = 0; i < remains->file_count; i++)
-        dash = dash || remains->files[i][0] == '-';
+    for (size_t i = 0; i < remains->image_count; i++)
+        dash = dash || remains->images[i]->path[0] == '-';
     if (dash)
         words[n++] = "--";
-    for (size_t i = 0; i < remains->file_count; i++)
-        words[n++] = remains->files[i];
+    for (size_t i = 0; i < remains->image_count; i++)
+        words[n++] = remains->images[i]->path;
     words[n] = NULL;
     return euca_hint("resume-import", remains->common, words);
 }
 
-/* Keys that were given as options: the shell's history has them, but nobody else shall. */
-static void tell_keys(const struct euca_remains *remains)
+bool euca_remains_changed(const struct euca_remains *remains)
 {
-    const struct euca_common *common = remains->common;
-    bool keys = common->access_key || common->secret_key || common->token;
-    const char *names = common->token ? "-I, -S, --security-token" : "-I, -S";
-    bool owner = remains->s3->owner_akid || remains->s3->owner_sak;
+    bool changed = false;
 
-    if (keys || owner)
-        euca_say(remains->program, "the keys have to be given as before: %s%s%s", keys ? names : "",
-                 keys && owner ? " and " : "", owner ? "-o, -w" : "");
+    for (size_t i = 0; i < remains->image_count; i++)
+        changed = changed || euca_image_has_another_size(remains->images[i]);
+    return changed;
 }
 
 void euca_tell_remains(const struct euca_remains *remains)
@@ -65,9 +61,9 @@ void euca_tell_remains(const struct euca_remains *remains)
 
     euca_say(remains->program, "task %s remains and waits for the rest of the upload",
              remains->task_id);
-    if (resume && !remains->changed)
+    if (resume && !euca_remains_changed(remains))
         fprintf(stderr, "%s: resume it with: %s\n", remains->program, resume);
-    tell_keys(remains);
+    euca_tell_keys(remains->program, remains->common, remains->s3);
     if (cancel)
         fprintf(stderr, "%s: cancel it with: %s\n", remains->program, cancel);
 }

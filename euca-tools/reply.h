@@ -66,8 +66,9 @@ int euca_reply_return(const char *xml, size_t len, bool *ret_value, struct im_er
 
 /* An error document of EC2 (Response/Errors/Error, ErrorResponse/Error) or S3 (Error). */
 struct euca_fault {
-    char code[64];     /* cut to fit; "" when the document names none */
-    char message[400]; /* likewise */
+    char code[64]; /* cut to fit; "" when the document names none */
+    /* Likewise; with the code, and with what we add to some, it fits into a sentence. */
+    char message[IM_ERROR_MAX - 512];
 };
 
 /* Read what can be read; text that is no error document gives an empty fault. */

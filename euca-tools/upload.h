@@ -12,8 +12,9 @@
 /* Bytes of a part as all clients make it. */
 #define EUCA_PART_SIZE ((uint64_t)10 * 1024 * 1024)
 
-/* Parts of one upload.  A part is about 2 KiB of manifest with its three V4 URLs, so this many
- * stay below IM_MANIFEST_MAX; files that need more get larger parts. */
+/* Parts of one upload; files that need more get larger parts.  A part is 1.4 to 2 KiB of manifest
+ * with its three V4 URLs, so this many stay below IM_MANIFEST_MAX; where they are above what
+ * Eucalyptus reads, parts grow further (manifest.c). */
 #define EUCA_PARTS_MAX 4000
 
 /* Bytes of a part at most: what S3 takes in one PUT. */

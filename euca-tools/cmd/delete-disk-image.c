@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -76,23 +77,26 @@ static int find_image(struct images *images, const char *url, struct im_error *e
 }
 
 /* Somebody may be reading what would be deleted. */
-static int check_ended(const struct euca_task *task, const struct euca_common *common,
-                       const char *id, struct im_error *err)
+static int check_ended(const char *program, const struct euca_task *task,
+                       const struct euca_common *common, const char *id, struct im_error *err)
 {
-    const char *const words[] = { id, NULL };
+    const char *const cancel[] = { id, NULL }, *const watch[] = { "--watch", id, NULL };
+    bool cancelling = task->state && strcmp(task->state, "cancelling") == 0;
     char *hint IM_FREE = NULL;
 
     if (euca_task_has_ended(task))
         return 0;
     if (!euca_task_is_active(task))
         return euca_task_strange(task, err);
-    hint = euca_hint("cancel-conversion-task", common, words);
+    hint = cancelling ? euca_hint("describe-conversion-tasks", common, watch)
+                      : euca_hint("cancel-conversion-task", common, cancel);
     if (!hint)
         return im_fail_memory(err);
+    euca_tell_keys(program, common, NULL);
     return im_fail(err, EBUSY,
-                   "task %s is still %s; cancel it first with: %s (or delete what it needs all the "
-                   "same, with --ignore-active-task)",
-                   id, task->state, hint);
+                   "task %s is still %s; %s with: %s (or delete what it needs all the same, with "
+                   "--ignore-active-task)",
+                   id, task->state, cancelling ? "wait for its end" : "cancel it first", hint);
 }
 
 /* The images of all its disks.  Some may have been deleted before, by a command that did not come
@@ -116,14 +120,15 @@ static int find_all(struct images *images, const struct euca_task *task, const c
     return r == -ENOENT && images->count > 0 ? 0 : r;
 }
 
-static int find_by_task(struct images *images, const struct euca_common *common,
-                        const struct own *own, struct im_error *err)
+static int find_by_task(const char *program, struct images *images,
+                        const struct euca_common *common, const struct own *own,
+                        struct im_error *err)
 {
     struct euca_tasks tasks EUCA_TASKS_DONE = { 0 };
     int r = euca_task_find(&images->ec2, own->task, &tasks, err);
 
     if (r == 0 && !own->ignore_active_task)
-        r = check_ended(&tasks.task[0], common, own->task, err);
+        r = check_ended(program, &tasks.task[0], common, own->task, err);
     return r < 0 ? r : find_all(images, &tasks.task[0], own->task, err);
 }
 
@@ -186,7 +191,7 @@ static int run(const char *program, const struct euca_command *command, int argc
         r = euca_find_ec2_and_s3(program, &common, &s3_options, false, &images.ec2, &images.s3,
                                  err);
     if (r == 0)
-        r = own.task ? find_by_task(&images, &common, &own, err)
+        r = own.task ? find_by_task(program, &images, &common, &own, err)
                      : find_image(&images, own.manifest_url, err);
     if (r < 0)
         return r;

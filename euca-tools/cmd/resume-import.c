@@ -33,7 +33,8 @@
 struct own {
     const char *task;
     const char *expires;
-    const char *part_size; /* MiB; this and the next two are not in --help: they never were */
+    const char *part_size; /* MiB; this and the next three are not in --help: they never were */
+    const char *user_threads;
     bool dont_verify_format;
     bool dry_run;
     bool wait;
@@ -43,15 +44,10 @@ static const struct euca_option own_options[] = {
     EUCA_TEXT(own, task, "task", 't'),
     EUCA_TEXT(own, expires, "expires", 'x'),
     EUCA_TEXT(own, part_size, "part-size", '\0'),
-    EUCA_FLAG(own, dont_verify_format, "dont-verify-format", '\0'), /* it never had an effect */
+    EUCA_TEXT(own, user_threads, "user-threads", '\0'), /* this and the next never had an effect */
+    EUCA_FLAG(own, dont_verify_format, "dont-verify-format", '\0'),
     EUCA_FLAG(own, dry_run, "dry-run", '\0'),
     EUCA_FLAG(own, wait, "wait", '\0'),
-    { 0 },
-};
-
-/* What old scripts call --uploads; it had no effect then. */
-static const struct euca_option old_options[] = {
-    EUCA_TEXT(euca_progress_options, uploads, "user-threads", '\0'),
     { 0 },
 };
 
@@ -245,13 +241,17 @@ static void announce(const struct resume *resume)
 
 static void tell_remains(const struct resume *resume)
 {
+    const struct euca_image *images[EUCA_DISKS_MAX];
+
+    for (size_t i = 0; i < resume->count; i++)
+        images[i] = &resume->disk[i].image;
     euca_tell_remains(&(struct euca_remains){ .program = resume->program,
                                               .task_id = resume->own.task,
                                               .common = &resume->common,
                                               .s3 = &resume->s3_options,
                                               .expires = resume->own.expires,
-                                              .files = resume->file,
-                                              .file_count = resume->count });
+                                              .images = images,
+                                              .image_count = resume->count });
 }
 
 static int resume_import(struct resume *resume, struct im_error *err)
@@ -288,7 +288,6 @@ static int run(const char *program, const struct euca_command *command, int argc
         { own_options, &resume.own },
         { euca_s3_options_table, &resume.s3_options },
         { euca_progress_options_table, &resume.progress },
-        { old_options, &resume.progress },
         { NULL, NULL },
     };
     int first;

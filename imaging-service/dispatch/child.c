@@ -21,7 +21,8 @@
 #include "base/text.h"
 #include "log.h"
 
-/* A progress line has about 150 bytes, an error line a sentence of 512 that may be escaped. */
+/* A progress line has about 150 bytes, an error line a sentence (IM_ERROR_MAX) of whose bytes each
+ * may take three. */
 #define LINE_MAX_BYTES 8192
 
 /* Read at the end at most: a pipe holds 64 KiB, and something that left the group could go on

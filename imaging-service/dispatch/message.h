@@ -7,8 +7,10 @@
 
 #include <stddef.h>
 
+#include "base/error.h"
+
 /* Bytes of the longest message: the longest sentence and the words around it. */
-#define MESSAGE_SIZE 768
+#define MESSAGE_SIZE (IM_ERROR_MAX + 256)
 
 /* Word a failure of the toolkit: its exit status (enum im_status), the code and the sentence of its
  * error event ("" when it told none).  Writes into buf (MESSAGE_SIZE bytes), returns buf. */

@@ -7,8 +7,8 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
-/* Bytes of a manifest that is still read; the document of a 39 GiB upload in 10 MiB parts with V4
- * URLs is just below, and larger uploads use larger parts. */
+/* Bytes of a manifest that is still read: more than our clients write (euca-tools/manifest.h), and
+ * enough for 39 GiB in parts of 10 MiB with V4 URLs. */
 #define IM_MANIFEST_MAX (8u * 1024 * 1024 - 1)
 
 /* Parts in one manifest. */

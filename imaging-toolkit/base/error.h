@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <stddef.h>
 
-/* Longest sentence kept; longer ones are cut. */
-#define IM_ERROR_MAX 512
+/* Longest sentence kept; longer ones are cut.  A server's refusal with an encoded message has more
+ * than 1000 bytes, and so have two paths or keys; the advice is at the end. */
+#define IM_ERROR_MAX 2048
 
 /* Filled by whoever finds the fault, read once at the top. */
 struct im_error {

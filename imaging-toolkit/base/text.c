@@ -153,11 +153,11 @@ char *im_text_trim(char *text)
     return text;
 }
 
-const char *im_text_printable(char *buf, size_t size, const char *text)
+/* As im_text_printable, for `left` bytes of text behind the `out` bytes that are in buf; the new
+ * number of those. */
+static size_t add_printable(char *buf, size_t size, size_t out, const char *text, size_t left)
 {
     const unsigned char *in = (const unsigned char *)text;
-    size_t left = strlen(text);
-    size_t out = 0;
 
     while (left > 0) {
         uint32_t c = 0;
@@ -176,6 +176,12 @@ const char *im_text_printable(char *buf, size_t size, const char *text)
         left -= n > 0 ? n : 1;
     }
     buf[out] = '\0';
+    return out;
+}
+
+const char *im_text_printable(char *buf, size_t size, const char *text)
+{
+    (void)add_printable(buf, size, 0, text, strlen(text));
     return buf;
 }
 
@@ -220,15 +226,13 @@ const char *im_text_url(char *buf, size_t size, const char *url)
      */
     const char *slash = memchr(host, '/', (size_t)(end - host));
     const char *at = memrchr(host, '@', (size_t)((slash ? slash : end) - host));
-    size_t shown = at ? (size_t)(end - at - 1) : (size_t)(end - host);
-    char text[1024]; /* the longest URL a message shows */
+    size_t used = add_printable(buf, size, 0, url,
+                                scheme && scheme - url < 16 ? (size_t)(scheme - url) + 3 : 0);
 
     if (at)
         host = at + 1;
-    (void)snprintf(text, sizeof(text), "%.*s%.*s",
-                   scheme && scheme - url < 16 ? (int)(scheme - url) + 3 : 0, url,
-                   shown < sizeof(text) ? (int)shown : (int)sizeof(text), host);
-    return im_text_printable(buf, size, text);
+    (void)add_printable(buf, size, used, host, (size_t)(end - host));
+    return buf;
 }
 
 /* One character of the pattern at *p against c; steps over it. */

@@ -39,7 +39,8 @@ bool im_text_is_utf8(const char *text, size_t len);
 /* True when text is valid UTF-8 without characters XML 1.0 forbids (section 2.2). */
 bool im_text_is_xml(const char *text, size_t len);
 
-/* Copy `url` into buf without user-info, query string and fragment, for messages; returns buf. */
+/* Copy `url` into buf without user-info, query string and fragment, for messages, printable and cut
+ * to fit as above; returns buf. */
 const char *im_text_url(char *buf, size_t size, const char *url);
 
 /* True when the pattern stands for the whole text, case sensitive: '*' for any characters, '?' for

@@ -133,6 +133,8 @@ class Delete(unittest.TestCase):
         self.assertEqual(self.good(DELETE, "-u", self.url("d/m") + "?Signature=old"),
                          "Deleted 3 parts and manifest b/d/m (3 bytes)\n")
         self.assertEqual(self.there("d/m", "d/x", "d/below/z"), ["d/x"])
+        key = "/".join(["k" * 200] * 4)  # is told whole
+        self.refused(2, f'import manifest "b/{key}" does not exist', "-u", self.url(key))
         self.put(flat=manifest("flat/p"), flat__p=b"1", p=b"2")
         self.assertEqual(self.good(DELETE, "-u", self.url("flat")),
                          "Deleted 1 part and manifest b/flat (1 bytes)\n")

@@ -68,7 +68,7 @@ def filled(text, values):
 def pattern(line, values):
     """The regular expression of an expected line; a SAME text met for the first time is a group."""
     result, seen = "", set()
-    for literal, name, words in re.findall(r"([^{]+|\{(?![A-Z]))|\{([A-Z0-9_]+)(?:: ([^}]*))?\}",
+    for literal, name, words in re.findall(r"([^{]+|\{(?![A-Z0-9_]+[:}]))|\{([A-Z0-9_]+)(?:: ([^}]*))?\}",
                                            filled(line, values)):
         kind = name.rstrip("0123456789")
         if not name:
@@ -81,16 +81,27 @@ def pattern(line, values):
     return result
 
 
+def usages():
+    """The lines of each command's usage, by its name without "euca-": help.case has them."""
+    found = {}
+    with open(os.path.join(CASES, "help.case"), encoding="utf-8") as file:
+        for name, rest, more in re.findall(r"^out usage: euca-([a-z-]+)( .*\n)((?:out  .*\n)*)", file.read(), re.M):
+            found[name] = [rest[:-1], *(line[4:] for line in more.splitlines())]
+    return found
+
+
 def folded(lines, command):
-    """The usage of a program of the command, of however many lines, as the one line {USAGE}."""
-    programs = re.findall(r"(?:euca|ec2)-[a-z-]+", command)
-    for start, line in enumerate(lines):
-        if any(line.startswith(f"usage: {program} ") for program in programs):
-            end = start + 1
-            while end < len(lines) and lines[end].startswith(" "):
-                end += 1
-            return [*lines[:start], "{USAGE}", *lines[end:]]
+    """The usage of a program of the command as the one line {USAGE}, when it is that to the letter."""
+    for prefix, name in re.findall(r"\b(euca|ec2)-([a-z-]+)", command):
+        first, *more = USAGES.get(name, [""])
+        usage = [f"usage: {prefix}-{name}{first}", *more]
+        for start in range(len(lines)):
+            if lines[start:start + len(usage)] == usage:
+                return [*lines[:start], "{USAGE}", *lines[start + len(usage):]]
     return lines
+
+
+USAGES = usages()
 
 
 def compared(expected, seen, values):
@@ -170,7 +181,8 @@ class Run:
         if store == "rgw":
             for step in self.steps:
                 step.text = self.renamed(step.text)
-                step.expected = [self.renamed(line) for line in step.expected]
+                step.expected = [re.sub(r"^(?:out|err) (?:usage: )?euca-\S+", lambda m: self.renamed(m[0]), line)
+                                 for line in step.expected]
         self.values = {**world.values, **world.stores[store], "BUCKET": f"golden-{name}"}
         self.s3 = world.s3[store]
         self.dir = os.path.join(world.service.tmp, "cases", f"{name}.{store}")
@@ -203,7 +215,10 @@ class Run:
         step.seen = [f"status {result.returncode}"]
         for stream, text in (("out", result.stdout), ("err", result.stderr)):
             expected = [line[4:] for line in step.expected if line.split(" ")[0] == stream]
-            step.seen += self.told(stream, expected, folded(lines_of(text), filled(step.text, self.values)))
+            lines = lines_of(text)
+            if "{USAGE}" in expected or not step.expected:
+                lines = folded(lines, filled(step.text, self.values))
+            step.seen += self.told(stream, expected, lines)
 
     def told(self, stream, expected, seen):
         return [f"{stream} {line}" if line else stream for line in compared(expected, seen, self.values)]
@@ -296,10 +311,14 @@ class Run:
 
 class Other(http.server.BaseHTTPRequestHandler):
     """A web server that is neither EC2 nor S3: /page is a page, /status/403 nothing but that status;
-    /none knows no task, and says so in the way of the historical service."""
+    /none knows no task, and says so in the way of the historical service;
+    /cancelling has one that is about to end."""
     PAGES = {"/page": b"<html><body>It works!</body></html>\n",
              "/none": b"<DescribeConversionTasksResponse><requestId>r</requestId><conversionTasks/>"
-                      b"</DescribeConversionTasksResponse>"}
+                      b"</DescribeConversionTasksResponse>",
+             "/cancelling": b"<DescribeConversionTasksResponse><conversionTasks><item><conversionTaskId>"
+                            b"import-vol-1a2b3c4d</conversionTaskId><importVolume/><state>cancelling</state></item>"
+                            b"</conversionTasks></DescribeConversionTasksResponse>"}
 
     def do_any(self):
         found, body = re.match("/status/([0-9]+)", self.path), self.PAGES.get(self.path.rstrip("/"), b"")

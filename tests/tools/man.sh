@@ -38,7 +38,7 @@ def starting(prefix):
     if called(answer):
         return called(answer)                   # a flag, which takes no x
     if answer != f"unrecognized arguments: {NONE}":
-        assert answer == f"unrecognized arguments: --{prefix}=x", answer
+        assert answer == f"unrecognized arguments: --{prefix}", answer
         return []
     answer = said(f"--{prefix}")
     if "expected one argument" in answer:

@@ -76,7 +76,8 @@ def test_resume_import():
     equal((last["event"], last["bytes"], last["parts"]), ("uploaded", 5 * PART + 5, 6))
     equal(import_again(path, "--dry-run"), (0, "", ""))
     equal([e for e in server.events if e.startswith(("PUT", "HEAD"))], [])
-    equal(import_again(path, "--user-threads", "2", "--dont-verify-format", "--part-size", "3"), (0, "", ""))
+    for threads in ("2", "0", "100"):  # which never had an effect
+        equal(import_again(path, "--user-threads", threads, "--dont-verify-format", "--part-size", "3"), (0, "", ""))
 
 
 def test_resume_refuses():
@@ -112,6 +113,41 @@ def test_resume_refuses():
     server.objects[key] = b"<manifest/>"
     ended(import_again(path), 1, "error: manifest: there is no <version>")
     equal([e for e in server.events if e.startswith(("PUT", "HEAD"))], [])
+
+
+def test_resume_of_a_file_that_ends():
+    """What was cut meanwhile cannot be gone on with: nothing says so."""
+    path = make_file("disk.img", 2 * PART)
+    equal(importing("-f", "raw", "-b", "b", "--no-upload", path)[0], 0)
+    url = server.calls[0]["Image.ImportManifestUrl"].replace("&", "&amp;")
+    server.tasks = [(TASK % ("RAW", 2 * PART, 1)).replace("Url>x<", f"Url>{url}<")]
+    server.gate = threading.Event()
+    process = start("euca-resume-import", "-t", "import-vol-1a2b3c4d", "--uploads", "1", path)
+    server.wait(lambda: server.in_flight == 1, "a part arrives")
+    os.truncate(path, PART)
+    server.gate.set()
+    result = finish(process)
+    ended(result, 1, f"error: '{path}' changed while it was uploaded")
+    assert "cancel it with: " in result[2] and "resume it with" not in result[2], result[2]
+
+
+def test_wait_for_a_forgotten_task():
+    """There is nothing to go on watching."""
+    path = make_file("disk.img", 5)
+    server.tasks = []
+    equal(importing("-f", "raw", "-b", "b", "--no-upload", "--wait", path),
+          (1, "", "euca-import-volume: error: the service does not know task 'import-vol-1a2b3c4d' any more\n"))
+
+
+def test_long_refusals():
+    """What a server says is told whole; AWS's encoded messages are long."""
+    said = "You are not authorized. Encoded authorization failure message: " + "x" * 1200 + " (see sts)"
+    server.tasks = []
+    server.faults = {"DescribeConversionTasks": [
+        (403, f"<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>{said}</Message></Error>"
+              "</Errors></Response>".encode())]}
+    equal(run("euca-resume-import", "-t", "import-vol-9", make_file("disk.img", 5)),
+          (1, "", f"euca-resume-import: error (UnauthorizedOperation): {said}\n"))
 
 
 def test_resume_without_manifest():

@@ -265,7 +265,7 @@ static void test_look_up(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char text[600];
+        char text[IM_ERROR_MAX];
 
         looked_up(cases[i].name, cases[i].option, text, sizeof(text));
         assert_string_equal(text, cases[i].answer);

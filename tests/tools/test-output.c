@@ -162,6 +162,26 @@ static void json_is_in_the_names_of_the_api(void **state)
     }
 }
 
+/* A key may have 1024 bytes, and three times as many where they are percent-encoded. */
+static void urls_are_whole(void **state)
+{
+    char url[4001], wanted[4200];
+    struct euca_task_disk disk = { .manifest_url = url };
+    struct euca_task task = { .id = text_id, .disk_count = 1, .disk = &disk };
+    char *text IM_FREE = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    (void)state;
+    memset(url, 'k', sizeof(url) - 1);
+    url[sizeof(url) - 1] = '\0';
+    memcpy(url, "http://s3/", 10);
+    (void)snprintf(wanted, sizeof(wanted), "\"Image\":{\"ImportManifestUrl\":\"%s\"}", url);
+    assert_int_equal(euca_print_task_json(out, &task), 0);
+    assert_int_equal(fclose(out), 0);
+    assert_non_null(strstr(text, wanted));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +191,7 @@ int main(void)
         cmocka_unit_test(a_task_without_an_import_prints_nothing),
         cmocka_unit_test(what_servers_send_starts_no_line_or_column),
         cmocka_unit_test(json_is_in_the_names_of_the_api),
+        cmocka_unit_test(urls_are_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import standin  # noqa: E402
-from standin import (content, DEADLINE, DRY, ended, equal, error, fetch, finish, fresh, importing, LINES,  # noqa: E402
+from standin import (content, DEADLINE, DRY, ended, equal, error, fetch, finish, fresh, importing, KEYS, LINES,  # noqa: E402
                      make_file, manifest, PART, puts, run, scratch, server, start, TASK, uploaded, UUID)
 from service import wait_for  # noqa: E402
 
@@ -282,7 +282,8 @@ def test_changing_file():
     # a store that does not delete, and a service that does not cancel
     fresh()
     server.refuses = "DELETE"
-    said = changing(2 * PART, parts=1)
+    said = changing(2 * PART, "-b", "b", "-o", "AKIDS3", "-w", KEYS["AKIDS3"], parts=1)
+    assert "the keys have to be given as before: -o, -w\n" in said, said
     assert said.endswith(undone + "delete what was uploaded with: euca-delete-disk-image -t import-vol-1a2b3c4d\n"), said
     fresh()
     server.faults = {"CancelConversionTask": [(400, error("IncorrectState", "no"))]}
@@ -589,7 +590,9 @@ def test_hints():
     ended(run("euca-resume-import", *cloud, "-t", "import-vol-1a2b3c4d", "-x", "2", path, **here), 1,
           f"resume it with: euca-resume-import {hint}-t import-vol-1a2b3c4d -x 2 {path}\n")
     server.faults = {"CancelConversionTask": [(400, error("IncorrectState", "no"))]}
-    ended(importing("--dry-run", *importing_there, **here), 1, f"; cancel it with: {cancel}\n")
+    result = importing("--dry-run", "-I", "AKIDEC2", "-S", KEYS["AKIDEC2"], *importing_there, **here)
+    ended(result, 1, f"; cancel it with: {cancel}\n")
+    assert "the keys have to be given as before: -I, -S\n" in result[2], result[2]
     ended(run("euca-delete-disk-image", *cloud, "-t", "import-vol-1a2b3c4d", **here), 1,
           f"; cancel it first with: {cancel} (or ")
     calls = len(server.calls)

@@ -103,13 +103,15 @@ class Wait(unittest.TestCase):
 
     def test_interrupted(self):
         """The task goes on."""
-        process, id = self.waiting()
+        env = self.service.env
+        process, id = self.waiting("-I", env["AWS_ACCESS_KEY_ID"], "-S", env["AWS_SECRET_ACCESS_KEY"])
         process.send_signal(signal.SIGINT)
         status, out, err = euca.finish(process)
         self.assertEqual((status, out), (130, ""))
         # before them perhaps what it had to tell meanwhile
-        self.assertEqual(err.splitlines()[-2:], [
+        self.assertEqual(err.splitlines()[-3:], [
             f"{ME}task {id} goes on; watch it with: euca-describe-conversion-tasks --watch {id}",
+            f"{ME}the keys have to be given as before: -I, -S",
             f"{ME}error: interrupted"])
         lines = euca.run(self.service.env, "describe-conversion-tasks", id)[1]
         self.assertEqual(euca.field(lines, "Status"), "active")
