@@ -153,28 +153,37 @@ static void credential_line(const char *line, size_t len, struct euca_keys *keys
         *field = trimmed(equals + 1, (size_t)(line + len - equals - 1));
 }
 
+static int read_credential_file(const char *path, struct euca_keys *keys, struct im_error *err)
+{
+    char *text IM_FREE = NULL;
+    int r = euca_read_file(path, CREDENTIAL_FILE_MAX, &text, NULL, err);
+
+    if (r < 0)
+        return r;
+    for (const char *line = text; *line;) {
+        size_t len = strcspn(line, "\n");
+
+        credential_line(line, len, keys);
+        line += len + (line[len] == '\n');
+    }
+    return 0;
+}
+
 static int from_credential_file(const struct euca_common *options, struct euca_keys *keys,
                                 bool *has_id, struct im_error *err)
 {
     const char *named = euca_environment("AWS_CREDENTIAL_FILE");
     struct euca_keys read IM_CLEANUP(euca_keys_done) = { 0 };
     char *path IM_FREE = named ? euca_home_path(named) : NULL;
-    char *text IM_FREE = NULL;
     int r;
 
     if (!named)
         return 0;
     if (!path)
         return im_fail_memory(err);
-    r = euca_read_file(path, CREDENTIAL_FILE_MAX, &text, NULL, err);
+    r = read_credential_file(path, &read, err);
     if (r < 0)
         return r;
-    for (const char *line = text; *line;) {
-        size_t len = strcspn(line, "\n");
-
-        credential_line(line, len, &read);
-        line += len + (line[len] == '\n');
-    }
     *has_id = *has_id || filled(read.access_key);
     if (!filled(read.access_key) || !filled(read.secret_key))
         return 0;

@@ -45,18 +45,11 @@ static int create_named(const char *dir, mode_t mode, char **ret_path)
     return fd;
 }
 
-int im_tmpfile(const char *dir, unsigned mode, char **ret_path, struct im_error *err)
+static int open_named(const char *dir, mode_t mode, char **ret_path, struct im_error *err)
 {
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, (mode_t)mode);
     char *path IM_FREE = NULL;
+    int fd = create_named(dir, mode, &path);
 
-    if (ret_path)
-        *ret_path = NULL;
-    if (fd >= 0)
-        return fd;
-    if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
-        return failed(dir, err);
-    fd = create_named(dir, (mode_t)mode, &path);
     if (fd == -ENOMEM)
         return im_fail(err, ENOMEM, "out of memory");
     if (fd < 0)
@@ -66,4 +59,17 @@ int im_tmpfile(const char *dir, unsigned mode, char **ret_path, struct im_error 
     else
         (void)unlink(path);
     return fd;
+}
+
+int im_tmpfile(const char *dir, unsigned mode, char **ret_path, struct im_error *err)
+{
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, (mode_t)mode);
+
+    if (ret_path)
+        *ret_path = NULL;
+    if (fd >= 0)
+        return fd;
+    if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
+        return failed(dir, err);
+    return open_named(dir, (mode_t)mode, ret_path, err);
 }

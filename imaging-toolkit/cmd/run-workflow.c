@@ -80,26 +80,33 @@ static void tell_failure(const struct im_request *request, const struct im_job *
                 im_text_printable(name, sizeof(name), job->store));
 }
 
+static int tell_result(const struct im_request *request, const struct im_job *job,
+                       struct im_progress *progress, const struct im_copy_result *result,
+                       struct im_error *err)
+{
+    char *json IM_FREE = NULL;
+    int r = im_job_result_json(job, result, &json, err);
+
+    if (r < 0)
+        return r;
+    im_progress_result(progress, json);
+    print_result(request, job, result, json);
+    return 0;
+}
+
 static int run_job(const struct im_request *request, struct im_job *job,
                    struct im_progress *progress, const char **ret_failed, struct im_error *err)
 {
     struct im_copy_result result = { 0 };
-    char *json IM_FREE = NULL;
     int r = im_plan_check(job, &result, err);
 
     if (r == 0)
         r = im_job_run(job, progress, &result, err);
     *ret_failed = result.failed;
-    if (r < 0) {
-        tell_failure(request, job, progress, &result, err);
-        return r;
-    }
-    r = im_job_result_json(job, &result, &json, err);
-    if (r < 0)
-        return r;
-    im_progress_result(progress, json);
-    print_result(request, job, &result, json);
-    return 0;
+    if (r == 0)
+        return tell_result(request, job, progress, &result, err);
+    tell_failure(request, job, progress, &result, err);
+    return r;
 }
 
 /* What comes through a pipe can be kept only before it is gone: into a file first. */

@@ -61,24 +61,29 @@ static int read_job(struct im_job *ret_job, struct im_error *err)
     return r < 0 ? r : im_job_parse(text.data ? text.data : "", ret_job, err);
 }
 
+static int tell_result(const struct im_job *job, const struct im_copy_result *result,
+                       struct im_progress *progress, struct im_error *err)
+{
+    char *json IM_FREE = NULL;
+    int r = im_job_result_json(job, result, &json, err);
+
+    if (r < 0)
+        return r;
+    im_progress_result(progress, json);
+    puts(json);
+    return 0;
+}
+
 static int run_job(const struct im_job *job, struct im_progress *progress, struct im_error *err)
 {
     struct im_copy_result result = { 0 };
-    char *json IM_FREE = NULL;
     int r = im_confined(job, err);
 
     if (r == 0)
         r = im_plan_check(job, &result, err);
     if (r == 0)
         r = im_job_run(job, progress, &result, err);
-    if (r < 0)
-        return r;
-    r = im_job_result_json(job, &result, &json, err);
-    if (r < 0)
-        return r;
-    im_progress_result(progress, json);
-    puts(json);
-    return 0;
+    return r < 0 ? r : tell_result(job, &result, progress, err);
 }
 
 static int run_given(int progress_fd, struct im_error *err)
