@@ -2,6 +2,7 @@
 """Several accounts on a running service: each sees its own tasks, may do what it was allowed, and is
 refused from the request on that follows `account disable`."""
 import contextlib
+import fcntl
 import os
 import re
 import sqlite3
@@ -167,6 +168,17 @@ class Disabling(Case):
         self.assertEqual(result.returncode, 1)
         self.assertIn("may have 2", result.stderr)
         self.assert_unknown(old)
+
+
+class Locked(Case):
+    def test_a_lock_that_stays_is_told(self):
+        lock = os.open(self.service.dir, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = self.service.run_account("list")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("cannot lock the directory '%s'" % self.service.dir, result.stderr)
+        os.close(lock)
+        self.assertEqual(self.service.run_account("list").returncode, 0)
 
 
 class Damage(Case):
